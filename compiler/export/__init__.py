@@ -1,0 +1,1 @@
+"""Network to files: ONNX, calibration, int8 quantization, TFLite."""

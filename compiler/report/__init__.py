@@ -1,0 +1,1 @@
+"""What a run found, written down: report.json (schema 1) and report.html."""

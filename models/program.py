@@ -1,0 +1,193 @@
+"""Program: the network as a list of NHWC operators in execution order, exact once quantized.
+
+The same record serves twice. Lowering a Network gives a *float* Program (every tensor float32, no
+quantization); quantizing it, or reading an int8 `.tflite`, gives an *exact* one, whose every output bit is
+defined by the TensorFlow Lite Micro reference kernels. Operators carry TFLite's names and meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+DTYPES: dict[str, Any] = {
+    "int8": np.int8,
+    "uint8": np.uint8,
+    "int16": np.int16,
+    "int32": np.int32,
+    "int64": np.int64,
+    "float32": np.float32,
+    "bool": np.bool_,
+}
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """real = scale * (q - zero_point); one value, or one a channel along `axis`."""
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int = 0
+
+    @property
+    def per_channel(self) -> bool:
+        return len(self.scale) > 1
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value: activation (`data` is None) or constant. Activations are NHWC, batch 1."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: Quantization | None = None
+    data: npt.NDArray[Any] | None = field(default=None, compare=False)
+
+    @property
+    def elements(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) if self.shape else 1
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on the device. A float Program is costed as the int8 Program that it will become."""
+        return self.elements * int(np.dtype(DTYPES[self.dtype]).itemsize)
+
+    @property
+    def scale(self) -> float:
+        assert self.quantization is not None, f"tensor {self.name} carries no quantization"
+        return self.quantization.scale[0]
+
+    @property
+    def zero_point(self) -> int:
+        assert self.quantization is not None, f"tensor {self.name} carries no quantization"
+        return self.quantization.zero_point[0]
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Explicit zero padding in pixels. What is outside counts as the input's zero point."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.top or self.bottom or self.left or self.right)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The attributes of one operator; each kind uses the fields that its TFLite table has."""
+
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+    kernel: tuple[int, int] = (1, 1)  # pools only; convolutions have it in the weights
+    depth_multiplier: int = 1
+    activation: str = "NONE"  # NONE, RELU, RELU6, RELU_N1_TO_1
+    axis: int = 0  # CONCATENATION
+    beta: float = 1.0  # SOFTMAX
+    keep_dims: bool = False  # MEAN
+    begin: tuple[int, ...] = ()  # STRIDED_SLICE, all dimensions, non-negative
+    strides: tuple[int, ...] = ()  # STRIDED_SLICE
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator. Inputs and outputs are tensor indices; -1 stands for an absent optional input."""
+
+    kind: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Options = Options()
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Operators in execution order over a table of tensors. Passes return a new one."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    labels: tuple[str, ...] = ()
+
+    def activations(self, op: Op) -> tuple[int, ...]:
+        """Indices of the inputs of `op` that are computed or fed, not constants."""
+        return tuple(i for i in op.inputs if i >= 0 and self.tensors[i].data is None)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions and fully connected layers; everything else counts 0."""
+        return sum(op_macs(self, op) for op in self.ops)
+
+    @property
+    def parameters(self) -> int:
+        """Elements of weights and biases."""
+        used = {i for op in self.ops if op.kind in WEIGHTED for i in op.inputs[1:3] if i >= 0}
+        return sum(self.tensors[i].elements for i in used)
+
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+def op_macs(program: Program, op: Op) -> int:
+    """Multiply-accumulates of one operator (padding counted, as everybody does)."""
+    if op.kind not in WEIGHTED:
+        return 0
+    out = program.tensors[op.outputs[0]].elements
+    weights = program.tensors[op.inputs[1]]
+    if op.kind == "FULLY_CONNECTED":
+        return out * weights.shape[-1]
+    per_output = weights.shape[1] * weights.shape[2]
+    return out * per_output * (weights.shape[3] if op.kind == "CONV_2D" else 1)
+
+
+def with_ops(program: Program, ops: list[Op], tensors: list[Tensor] | None = None) -> Program:
+    """`program` with other operators, tensors that nobody uses dropped and indices closed up."""
+    table = list(program.tensors) if tensors is None else tensors
+    used = sorted({i for op in ops for i in (*op.inputs, *op.outputs) if i >= 0} | {*program.inputs, *program.outputs})
+    index = {old: new for new, old in enumerate(used)} | {-1: -1}
+    return replace(
+        program,
+        tensors=tuple(table[i] for i in used),
+        ops=tuple(
+            replace(op, inputs=tuple(index[i] for i in op.inputs), outputs=tuple(index[i] for i in op.outputs))
+            for op in ops
+        ),
+        inputs=tuple(index[i] for i in program.inputs),
+        outputs=tuple(index[i] for i in program.outputs),
+    )
+
+
+def verify_program(program: Program) -> None:
+    """Raise AssertionError, naming the place, if the record contradicts itself.
+
+    Checked: indices in range, every activation written once and before it is read, data of the declared
+    shape and type, outputs written.
+    """
+    size = len(program.tensors)
+    known = set(program.inputs) | {i for i, t in enumerate(program.tensors) if t.data is not None}
+    for position, op in enumerate(program.ops):
+        where = f"{program.name}: op {position} {op.kind} {op.name}"
+        for i in op.inputs:
+            assert -1 <= i < size, f"{where}: tensor index {i} of {size}"
+            assert i == -1 or i in known, f"{where}: reads {program.tensors[i].name} before it is written"
+        for i in op.outputs:
+            assert 0 <= i < size, f"{where}: tensor index {i} of {size}"
+            assert i not in known, f"{where}: writes {program.tensors[i].name} a second time"
+            known.add(i)
+    for i in program.outputs:
+        assert i in known, f"{program.name}: output {program.tensors[i].name} is never written"
+    for t in program.tensors:
+        assert t.dtype in DTYPES, f"{program.name}: tensor {t.name} has type {t.dtype}"
+        if t.data is not None:
+            assert t.data.shape == t.shape, f"{program.name}: {t.name} holds {t.data.shape}, declares {t.shape}"
+            assert t.data.dtype == DTYPES[t.dtype], f"{program.name}: {t.name} holds {t.data.dtype}, declares {t.dtype}"

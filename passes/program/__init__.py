@@ -1,0 +1,1 @@
+"""Passes over a Program: lower, simplify, choose kernels, plan memory, cost."""

@@ -1,0 +1,69 @@
+"""Devices as data: one TOML file each, loaded into a frozen record. A missing field is an error."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from secateur.errors import UserError
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the compiler knows of a device. Sizes in bytes, clocks in Hz.
+
+    `cycles_per_instruction`: (low, high), with `cycles_source` saying where the range comes from.
+    `other_clocks_hz`: clocks the chip can run at but our bare image does not set; shown beside.
+    `emulator`: environment of the generated project that runs the same instruction set in QEMU.
+    `boards`: PlatformIO board ids that mean this target.
+    """
+
+    name: str
+    description: str
+    isa: str  # host, rv32imc, armv7em, xtensa-lx6, xtensa-lx106
+    features: tuple[str, ...]
+    clock_hz: int
+    clock_source: str
+    other_clocks_hz: tuple[int, ...]
+    ram_bytes: int
+    flash_bytes: int
+    weights_in_ram: bool
+    cycles_per_instruction: tuple[float, float]
+    cycles_source: str
+    emulator: str
+    environment: str
+    boards: tuple[str, ...]
+
+
+def load(path: Path) -> Target:
+    """Read one TOML file. Raises UserError on a missing, unknown or mistyped field."""
+    table: dict[str, Any] = tomllib.loads(path.read_text())
+    names = {f.name for f in fields(Target)}
+    missing, unknown = names - table.keys(), table.keys() - names
+    if missing or unknown:
+        raise UserError(f"{path.name}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}")
+    return Target(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def names() -> list[str]:
+    """Every built-in target, sorted."""
+    return sorted(load(p).name for p in FOLDER.glob("*.toml"))
+
+
+def find(name: str) -> Target:
+    """The target called `name`: its own name (dashes and case do not matter) or a PlatformIO board id.
+
+    >>> find("ESP32-C3").name
+    'esp32c3'
+    """
+    wanted = name.lower().replace("-", "").replace("_", "")
+    for path in sorted(FOLDER.glob("*.toml")):
+        target = load(path)
+        known = (target.name, *target.boards)
+        if wanted in (k.lower().replace("-", "").replace("_", "") for k in known):
+            return target
+    raise UserError(f"unknown target '{name}'. Known: {', '.join(names())} (secateur targets)")

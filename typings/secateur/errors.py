@@ -1,0 +1,1 @@
+../../src/secateur/errors.py
