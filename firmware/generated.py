@@ -1,0 +1,26 @@
+"""What the code generator hands to the project writer: the C files of one model and the sizes they declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GeneratedModel:
+    """One compiled model as C99 text.
+
+    `name`: C prefix, lower case ("watch"); macros use it in upper case.
+    `files`: path below the project's `model/` folder -> text. All weights and large constant tables are in
+    `<name>_weights.c`, so that linker scripts can place them by object file.
+    `arena_bytes`, `input_bytes`, `output_bytes`: of one inference; `arena_alignment` in bytes.
+    `layers`: one entry per operator call, in the order in which the after-layer hook reports them.
+    """
+
+    name: str
+    files: Mapping[str, str]
+    arena_bytes: int
+    arena_alignment: int
+    input_bytes: int
+    output_bytes: int
+    layers: tuple[str, ...]
