@@ -1,0 +1,42 @@
+# Each target does its own set-up; what it needs is in tools/. `make help` lists them.
+SHELL := /bin/bash
+BIN := .venv/bin
+
+# What the demo may use of the chip, and why: README, "The demo".
+DEMO_BUDGET := --max-ram 64K --max-flash 256K --max-latency 100ms --max-drop 1.0
+SMOKE_BUDGET := --max-ram 32K --max-drop 2.0
+
+.PHONY: help setup demo smoke demo-controls test lint unit rest clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+setup: ## install what is missing (apt and pip); a second when nothing is
+	@tools/setup.sh
+
+demo: setup ## fit the smartwatch network to an ESP32, prove it in an emulator
+	$(BIN)/secateur compile zoo:watch-resnet --target esp32 --data zoo:watch $(DEMO_BUDGET) -o build/demo
+
+smoke: setup ## the same in seconds, on scikit-learn's digits
+	$(BIN)/secateur compile zoo:digits-net --target esp32 --data zoo:digits $(SMOKE_BUDGET) -o build/smoke
+
+demo-controls: setup ## the demo's result beside its controls (random, L1, from scratch, ...)
+	$(BIN)/python tools/demo_controls.py
+
+test: setup ## lint, then the unit tests, then emulators and the slow ones
+	@tools/lint.sh
+	@tools/test.sh unit
+	@tools/test.sh rest
+
+lint: setup ## ruff, mypy --strict, the floors
+	@tools/lint.sh
+
+unit: setup ## the tests that need no toolchain: seconds
+	@tools/test.sh unit
+
+rest: setup ## the tests that need a cross compiler, an emulator or time
+	@tools/test.sh rest
+
+clean: ## remove what was built; .venv stays
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
