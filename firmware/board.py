@@ -1,0 +1,51 @@
+"""The boards that our PlatformIO platform builds for: JSON files, which the platform's builder reads too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from secateur.errors import UserError
+
+FOLDER = Path(__file__).parent / "platformio" / "boards"
+
+
+@dataclass(frozen=True)
+class Board:
+    """`ram_bytes`, `flash_bytes`: the memory that is really there (0: no limit, the host).
+
+    `compiler`: program name; `package`: the Debian package that brings it.
+    """
+
+    environment: str
+    compiler: str
+    package: str
+    ports: tuple[str, ...]
+    ram_bytes: int
+    flash_bytes: int
+
+    @property
+    def bare(self) -> bool:
+        return self.flash_bytes > 0
+
+
+def environments() -> tuple[str, ...]:
+    """Every environment that builds without downloads, sorted, the host first."""
+    return tuple(sorted((p.stem for p in FOLDER.glob("*.json")), key=lambda name: (name != "host", name)))
+
+
+def load_board(environment: str) -> Board:
+    """Raises UserError for an unknown environment."""
+    if environment not in environments():
+        raise UserError(f"unknown environment '{environment}'. Known: {', '.join(environments())}")
+    table = json.loads((FOLDER / f"{environment}.json").read_text())
+    build, memory = table["build"], table["upload"]
+    return Board(
+        environment=environment,
+        compiler=build["cc"],
+        package=build["package"],
+        ports=tuple(build["ports"]),
+        ram_bytes=memory["maximum_ram_size"],
+        flash_bytes=memory["maximum_size"],
+    )

@@ -1,0 +1,181 @@
+"""Write the PlatformIO project of a compiled model: it builds by itself, anywhere, to the same bytes."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from secateur.errors import UserError
+from secateur.firmware.board import environments, load_board
+from secateur.firmware.generated import GeneratedModel
+from secateur.targets.target import Target
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).parent
+STACK_BYTES = 1024  # the generated code's promise for one inference
+UNLIMITED_STACK_BYTES = 16384
+OWNED = ("model", "harness", "ports", "platform", "src")
+
+Limits = Literal["target", "none"]
+Optimize = Literal["balanced", "size", "speed"]
+
+VENDOR_BOARDS = {"esp32": "esp32dev", "esp32c3": "esp32-c3-devkitm-1"}
+
+
+def write_project(
+    root: Path,
+    model: GeneratedModel,
+    target: Target,
+    samples: npt.NDArray[np.int8],
+    *,
+    limits: Limits = "target",
+    optimize: Optimize = "balanced",
+    stack_bytes: int | None = None,
+) -> None:
+    """Replace the project at `root` (build results under `root/.pio` stay).
+
+    `samples`: (n, input_bytes) int8, n >= 1, embedded in the test harness.
+    `limits`: "target" links into the target's RAM and flash, in the emulators too; "none" into all memory that
+    the machine has, so that a model that is too big can still be measured.
+    `stack_bytes`: RAM reserved for the stack of one inference, a multiple of 16.
+    Raises UserError when samples do not have the model's input size.
+    """
+    if samples.dtype != np.int8 or samples.ndim != 2 or samples.shape[1] != model.input_bytes or not len(samples):
+        raise UserError(
+            f"samples are {samples.dtype} {samples.shape}; {model.name} takes int8 (n, {model.input_bytes}), n >= 1"
+        )
+    if stack_bytes is None:
+        stack_bytes = STACK_BYTES if limits == "target" else UNLIMITED_STACK_BYTES
+    if stack_bytes < 64 or stack_bytes % 16:
+        raise UserError(f"stack of {stack_bytes} bytes: give a multiple of 16, at least 64")
+
+    for name in OWNED:
+        shutil.rmtree(root / name, ignore_errors=True)
+    _write(root / "model", model.files)
+    _copy(FOLDER / "templates" / "harness", root / "harness")
+    _copy(FOLDER / "templates" / "src", root / "src")
+    _copy(FOLDER / "platformio", root / "platform")
+    _copy(FOLDER / "ports", root / "ports")
+    _write(
+        root,
+        {
+            "harness/model.h": _model_header(model, len(samples)),
+            "harness/samples.c": _samples_source(samples),
+            "src/model.h": _model_header(model, 0),
+            "src/CMakeLists.txt": _component(model),
+            "platformio.ini": _configuration(target, limits, optimize, stack_bytes),
+            "README.txt": _read_me(model, target),
+            ".gitignore": ".pio/\n",
+        },
+    )
+    log.debug("wrote project %s: %d files of %s, %d samples", root, len(model.files), model.name, len(samples))
+
+
+def _write(root: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _copy(source: Path, to: Path) -> None:
+    shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), copy_function=shutil.copyfile)
+
+
+def _model_header(model: GeneratedModel, samples: int) -> str:
+    """The names that the harness (and the vendor's main) use, whatever the model is called."""
+    lower, upper = model.name, model.name.upper()
+    lines = [
+        "/* Generated: the compiled model under names that do not depend on it. */",
+        "#ifndef SEC_MODEL_H",
+        "#define SEC_MODEL_H",
+        f'#include "{lower}.h"',
+        f'#define SEC_NAME "{lower}"',
+        f"typedef {lower}_state sec_state;",
+        f"#define SEC_INIT {lower}_init",
+        f"#define SEC_INVOKE {lower}_invoke",
+        *(
+            f"#define SEC_{what} {upper}_{what}"
+            for what in ("ARENA_BYTES", "ARENA_ALIGNMENT", "INPUT_BYTES", "OUTPUT_BYTES", "LAYERS")
+        ),
+    ]
+    if samples:
+        lines += [
+            f"#define SEC_SAMPLES {samples}",
+            "extern const int8_t sec_samples[SEC_SAMPLES][SEC_INPUT_BYTES];",
+        ]
+    return "\n".join([*lines, "#endif", ""])
+
+
+def _samples_source(samples: npt.NDArray[np.int8]) -> str:
+    lines = [
+        "/* Generated: inputs of the test harness, one row a sample. */",
+        '#include "model.h"',
+        "const int8_t sec_samples[SEC_SAMPLES][SEC_INPUT_BYTES] __attribute__((aligned(16))) = {",
+    ]
+    for row in samples:
+        lines.append("{")
+        lines += [",".join(map(str, row[at : at + 32].tolist())) + "," for at in range(0, len(row), 32)]
+        lines.append("},")
+    return "\n".join([*lines, "};", ""])
+
+
+def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_bytes: int) -> str:
+    lines = [
+        f"; A compiled model for {target.name}. `pio run -e ENVIRONMENT` builds one of these; see README.txt.",
+        "[platformio]",
+        f"default_envs = {target.environment}",
+        "",
+        "[secateur]",
+        "platform = symlink://./platform",
+        "lib_ldf_mode = off",
+        f"custom_optimize = {optimize}",
+        f"custom_stack_bytes = {stack_bytes}",
+    ]
+    for environment in environments():
+        board = load_board(environment)
+        lines += ["", f"[env:{environment}]", "extends = secateur", f"board = {environment}"]
+        if board.bare:
+            ram, flash = board.ram_bytes, board.flash_bytes
+            if limits == "target":
+                ram, flash = min(ram, target.ram_bytes), min(flash, target.flash_bytes)
+            lines += [f"custom_ram_bytes = {ram}", f"custom_flash_bytes = {flash}"]
+    lines += ["", "; The vendor's platform, for production: downloads its toolchain on first use."]
+    for chip, vendor_board in VENDOR_BOARDS.items():
+        for name, framework in (("idf", "espidf"), ("arduino", "arduino")):
+            lines += [
+                "",
+                f"[env:{chip}-{name}]",
+                "platform = espressif32",
+                f"board = {vendor_board}",
+                f"framework = {framework}",
+                "lib_ldf_mode = off",
+                "monitor_speed = 115200",
+                "build_flags = -Imodel -Isrc -ffp-contract=off",
+                f"build_src_filter = +<main_{name}.*> +<../model/*.c>",
+            ]
+    return "\n".join([*lines, ""])
+
+
+def _component(model: GeneratedModel) -> str:
+    sources = " ".join(f'"../model/{name}"' for name in sorted(model.files) if name.endswith(".c") and "/" not in name)
+    return (
+        "# The component that ESP-IDF builds (environments esp32-idf and esp32c3-idf).\n"
+        f'idf_component_register(SRCS "main_idf.c" {sources} INCLUDE_DIRS "." "../model")\n'
+        "target_compile_options(${COMPONENT_LIB} PRIVATE -ffp-contract=off)\n"
+    )
+
+
+def _read_me(model: GeneratedModel, target: Target) -> str:
+    template = (FOLDER / "templates" / "README.txt").read_text(encoding="utf-8")
+    values = {"NAME": model.name, "UPPER": model.name.upper(), "TARGET": target.name, "ENV": target.environment}
+    for key, value in values.items():
+        template = template.replace(f"@{key}@", value)
+    return template

@@ -1,0 +1,26 @@
+/* A minimal Arduino sketch: one inference a second on an all-zero input. Replace the input by yours. */
+#include <Arduino.h>
+
+extern "C" {
+#include "model.h"
+}
+
+static uint8_t arena[SEC_ARENA_BYTES] __attribute__((aligned(SEC_ARENA_ALIGNMENT)));
+static int8_t input[SEC_INPUT_BYTES], output[SEC_OUTPUT_BYTES];
+static sec_state state;
+static int code;
+
+void setup() {
+    Serial.begin(115200);
+    code = SEC_INIT(&state, arena);
+}
+
+void loop() {
+    if (code == 0) code = SEC_INVOKE(&state, input, output);
+    if (code == 0) {
+        Serial.printf("%s: first output %d\n", SEC_NAME, (int)output[0]);
+    } else {
+        Serial.printf("%s: error %d\n", SEC_NAME, code);
+    }
+    delay(1000);
+}

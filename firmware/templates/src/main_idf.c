@@ -1,0 +1,20 @@
+/* A minimal ESP-IDF application: one inference a second on an all-zero input. Replace the input by yours. */
+#include <stdio.h>
+
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+#include "model.h"
+
+static uint8_t arena[SEC_ARENA_BYTES] __attribute__((aligned(SEC_ARENA_ALIGNMENT)));
+static int8_t input[SEC_INPUT_BYTES], output[SEC_OUTPUT_BYTES];
+static sec_state state;
+
+void app_main(void) {
+    int code = SEC_INIT(&state, arena);
+    while (code == 0) {
+        code = SEC_INVOKE(&state, input, output);
+        if (code == 0) printf("%s: first output %d\n", SEC_NAME, (int)output[0]);
+        vTaskDelay(pdMS_TO_TICKS(1000));
+    }
+    printf("%s: error %d\n", SEC_NAME, code);
+}

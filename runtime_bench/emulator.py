@@ -1,0 +1,149 @@
+"""Run images in QEMU. Instruction counts are exact and the same in every run; time and cycles are not modelled."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import shutil
+import subprocess
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from secateur.errors import ToolError, UserError
+from secateur.firmware.image import Image
+from secateur.runtime_bench.measure import count
+from secateur.runtime_bench.process import output_of
+from secateur.runtime_bench.protocol import parse
+from secateur.runtime_bench.runner import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How QEMU runs an environment.
+
+    `ticks_per_instruction`: with -icount shift=S an instruction takes 2^S ns of virtual time, in which the
+    port's counter advances so far; instructions come out whole after rounding (the jitter is one tick).
+    """
+
+    program: str
+    package: str
+    options: tuple[str, ...]
+    ticks_per_instruction: Fraction
+
+
+# An RV32IMC core without the extensions that an ESP32-C3 lacks, so that a stray instruction traps here too.
+RV32IMC = "rv32,a=off,f=off,d=off,v=off,h=off,zba=off,zbb=off,zbc=off,zbs=off"
+COMMON = ("-display", "none", "-monitor", "none", "-parallel", "none")
+
+MACHINES = {
+    "qemu-riscv32": Machine(
+        "qemu-system-riscv32",
+        "qemu-system-misc",
+        ("-M", "virt", "-m", "128M", "-cpu", RV32IMC, "-bios", "none", "-serial", "stdio", "-icount", "shift=0"),
+        Fraction(1),  # minstret
+    ),
+    "qemu-cortex-m4": Machine(
+        "qemu-system-arm",
+        "qemu-system-arm",
+        ("-M", "mps2-an386", "-serial", "stdio", "-semihosting-config", "enable=on,target=native")
+        + ("-icount", "shift=8"),
+        Fraction(256 * 25, 1000),  # 25 MHz timer
+    ),
+    "qemu-xtensa": Machine(
+        "qemu-system-xtensa",
+        "qemu-system-misc",
+        ("-M", "sim", "-m", "128M", "-cpu", "lx106", "-serial", "none", "-semihosting", "-icount", "shift=8"),
+        Fraction(256 * 40, 1000),  # CCOUNT at 40 MHz
+    ),
+}
+
+# Machines of a QEMU with Espressif's chips: environment -> (program, machine).
+CHIPS = {"esp32": ("qemu-system-xtensa", "esp32"), "esp32c3": ("qemu-system-riscv32", "esp32c3")}
+
+
+class EmulatorRunner:
+    """Runs an emulator's own environment, or boots a chip's image where QEMU has the chip."""
+
+    def __init__(self, environment: str) -> None:
+        """Raises UserError when no emulator runs this environment."""
+        if environment not in MACHINES and environment not in CHIPS:
+            known = ", ".join([*MACHINES, *CHIPS])
+            raise UserError(f"no emulator runs environment '{environment}'. Known: {known}")
+        self.environment = environment
+
+    def run(self, image: Image, timeout_s: float) -> Run:
+        """Raises ToolError when QEMU is missing or fails, the model traps, or `timeout_s` passes."""
+        if self.environment in CHIPS:
+            return boot(image, timeout_s)
+        machine = MACHINES[self.environment]
+        if shutil.which(machine.program) is None:
+            raise ToolError(
+                f"{self.environment}: {machine.program} is not installed; sudo apt-get install {machine.package}"
+            )
+        command = [machine.program, *COMMON, *machine.options, "-kernel", str(image.elf)]
+        text, status = output_of(command, self.environment, timeout_s)
+        if status == TRAPPED:
+            raise ToolError(f"{self.environment}: the firmware trapped (illegal instruction or access)")
+        result = parse(text, self.environment)
+        counts = count(result, machine.ticks_per_instruction)
+        return Run(
+            environment=self.environment,
+            kind="emulated",
+            outputs=result.outputs,
+            instructions=counts.total if counts else None,
+            cycles=None,
+            layer_instructions=counts.layers if counts else None,
+            stack_bytes=result.stack_bytes,
+        )
+
+
+TRAPPED = 99  # the ports' exception handlers end the run with this status
+
+
+@functools.cache
+def can_boot(environment: str) -> bool:
+    """True when a QEMU on PATH has this chip's machine (Espressif's or a compatible fork; Debian's has not)."""
+    if environment not in CHIPS:
+        return False
+    program, machine = CHIPS[environment]
+    if shutil.which(program) is None:
+        return False
+    done = subprocess.run([program, "-M", "help"], capture_output=True, text=True, timeout=30)
+    return any(line.split()[:1] == [machine] for line in done.stdout.splitlines())
+
+
+def boot(image: Image, timeout_s: float) -> Run:
+    """Boot a chip's whole flash through its mask ROM and read the harness's report from UART0.
+
+    Outputs and stack only: the machine's cycle counter follows virtual time, not the chip.
+    Raises ToolError when no QEMU with the chip is on PATH (`can_boot`), or the report does not come.
+    """
+    if not can_boot(image.environment):
+        program, machine = CHIPS.get(image.environment, ("QEMU", image.environment))
+        raise ToolError(
+            f"{image.environment}: no {program} with machine '{machine}' on PATH; install Espressif's QEMU, "
+            "or run the environment of the same instruction set (qemu-xtensa, qemu-riscv32)"
+        )
+    program, machine = CHIPS[image.environment]
+    flash = _flash_file(image)
+    command = [program, *COMMON, "-M", machine, "-serial", "stdio", "-icount", "shift=4", "-no-reboot"]
+    command += ["-drive", f"file={flash},if=mtd,format=raw"]
+    text = _until_end(command, image.environment, timeout_s)
+    result = parse(text, f"{image.environment} in QEMU")
+    return Run(image.environment, "emulated", result.outputs, None, None, None, result.stack_bytes)
+
+
+def _flash_file(image: Image) -> Path:
+    if image.flash is None:
+        raise ToolError(f"{image.environment}: the image has no flash file; build it with esp_image")
+    return image.flash
+
+
+def _until_end(command: list[str], source: str, timeout_s: float) -> str:
+    """A chip has no way to end the emulator: stop it once the last record has come."""
+    from secateur.runtime_bench.stream import read_process
+
+    return read_process(command, source, timeout_s)

@@ -1,0 +1,80 @@
+"""The golden runtime: TensorFlow Lite Micro on the `.tflite` file as it was written, before any simplification.
+
+Where its wheel does not exist (anything but Linux on x86-64) our integer reference interpreter stands in, which
+the tests prove equal; the report names which one ran.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from secateur.errors import MismatchError
+from secateur.models.program import Program
+from secateur.models.reference import run_reference
+
+
+@dataclass(frozen=True)
+class Golden:
+    """`outputs`: (samples, output bytes) int8. `runtime`: what computed them."""
+
+    runtime: str
+    outputs: npt.NDArray[np.int8]
+
+
+def tflm_available() -> bool:
+    """True where the tflite-micro wheel is installed."""
+    return importlib.util.find_spec("tflite_micro") is not None
+
+
+def golden_outputs(content: bytes, program: Program, samples: npt.NDArray[np.int8]) -> Golden:
+    """Outputs of the `.tflite` bytes `content`, whose Program is `program`, for samples (n, ...) int8."""
+    if tflm_available():
+        return Golden("TensorFlow Lite Micro (tflite-micro wheel)", run_tflm(content, program, samples))
+    return Golden("secateur reference interpreter", run_reference(program, samples))
+
+
+def run_tflm(content: bytes, program: Program, samples: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """TFLite Micro's outputs, (n, output bytes)."""
+    from tflite_micro.python.tflite_micro import runtime
+
+    shape = program.tensors[program.inputs[0]].shape
+    # TFLM wants its arena's size: activations of all operators at once, and its own records, are never exceeded.
+    arena = 65536 + 2 * sum(t.size_bytes for t in program.tensors if t.data is None) + 4096 * len(program.ops)
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
+    outputs = []
+    for sample in samples:
+        interpreter.set_input(sample.reshape(shape), 0)
+        interpreter.invoke()
+        outputs.append(np.asarray(interpreter.get_output(0), np.int8).reshape(-1).copy())
+    return np.stack(outputs) if outputs else np.empty((0, 0), np.int8)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`values` output values of `samples` samples compared with the runtime named `golden`."""
+
+    golden: str
+    samples: int
+    values: int
+    mismatches: int
+
+
+def compare(golden: Golden, outputs: npt.NDArray[np.int8], where: str) -> Comparison:
+    """Every output value against the golden one.
+
+    Raises MismatchError at the first difference: it is our bug, never a warning.
+    """
+    if outputs.shape != golden.outputs.shape:
+        raise MismatchError(f"{where}: outputs {outputs.shape}, golden {golden.outputs.shape}")
+    wrong = np.argwhere(outputs != golden.outputs)
+    if len(wrong):
+        sample, value = (int(i) for i in wrong[0])
+        raise MismatchError(
+            f"{where}: {len(wrong)} of {outputs.size} output values differ from {golden.runtime}; first: sample "
+            f"{sample}, value {value}: {outputs[sample, value]} instead of {golden.outputs[sample, value]}"
+        )
+    return Comparison(golden.runtime, len(outputs), outputs.size, 0)
