@@ -1,0 +1,67 @@
+"""Python values as C text: identifiers, initialisers, tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+)
+
+
+def identifier(name: str) -> str:
+    """`name` as a lower-case C identifier.
+
+    >>> identifier("Watch ResNet-8")
+    'watch_resnet_8'
+    >>> identifier("8bit"), identifier("int")
+    ('model_8bit', 'model_int')
+    """
+    found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "model"
+    return f"model_{found}" if found[0].isdigit() or found in KEYWORDS else found
+
+
+def number(value: int) -> str:
+    """An int32 constant. C has no negative literals, so the lowest value is written as a difference."""
+    return "(-2147483647 - 1)" if value == -(1 << 31) else str(value)
+
+
+def table(values: npt.NDArray[np.integer], per_line: int = 24) -> str:
+    """The elements of an array initialiser, a line every `per_line`."""
+    flat = [number(v) for v in values.ravel().tolist()]
+    lines = [", ".join(flat[i : i + per_line]) for i in range(0, len(flat), per_line)]
+    return ",\n    ".join(lines)
+
+
+def initialiser(fields: Mapping[str, int | Sequence[int]]) -> str:
+    """Designated initialisers of a parameter struct.
+
+    >>> initialiser({"in_h": 1, "step": (1, 2)})
+    '.in_h = 1, .step = {1, 2}'
+    """
+
+    def value(v: int | Sequence[int]) -> str:
+        return number(v) if isinstance(v, int) else "{" + ", ".join(number(int(x)) for x in v) + "}"
+
+    return ", ".join(f".{name} = {value(v)}" for name, v in fields.items())
+
+
+def string(text: str) -> str:
+    """A C string literal; anything beyond printable ASCII as octal escapes of its UTF-8 bytes.
+
+    >>> string('a "b" \\u00e9')
+    '"a \\\\"b\\\\" \\\\303\\\\251"'
+    """
+    out = []
+    for byte in text.encode():
+        char = chr(byte)
+        if char in '"\\?':
+            out.append("\\" + char)
+        else:
+            out.append(char if 32 <= byte < 127 else f"\\{byte:03o}")
+    return '"' + "".join(out) + '"'

@@ -1,0 +1,26 @@
+"""Every kernel there is, the better ones first. A new kernel is its header, its descriptor and a line here."""
+
+from __future__ import annotations
+
+from secateur.firmware.kernels.convolution import Conv2d, DepthwiseConv2d, FullyConnected
+from secateur.firmware.kernels.descriptor import Kernel
+from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
+from secateur.firmware.kernels.movement import Concatenation, Pad, Reshape, StridedSlice
+from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Mean
+
+KERNELS: tuple[Kernel, ...] = (
+    Conv2d(),
+    DepthwiseConv2d(),
+    FullyConnected(),
+    Add(),
+    Mul(),
+    Requantize(),
+    Softmax(),
+    MaxPool(),
+    AveragePool(),
+    Mean(),
+    Reshape(),
+    Concatenation(),
+    Pad(),
+    StridedSlice(),
+)

@@ -1,0 +1,221 @@
+"""Descriptors of the kernels with weights: convolution, depthwise convolution, fully connected."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from secateur.firmware.kernels.descriptor import (
+    NEVER,
+    Call,
+    Constant,
+    Kernel,
+    Ref,
+    nhwc,
+    overlap,
+    window_starts,
+)
+from secateur.models.fixed_point import activation_range, quantize_multiplier, wrap32
+from secateur.models.program import Op, Program, op_macs
+
+BLOCK = 4  # output channels computed together: sec_conv2d_s8_dot
+
+
+def constant_bytes(program: Program, op: Op, multipliers: int) -> int:
+    """Weights, an int32 bias a channel, an int32 multiplier and an int8 shift each."""
+    weights = program.tensors[op.inputs[1]]
+    return weights.elements + 4 * program.tensors[op.outputs[0]].shape[-1] + 5 * multipliers
+
+
+def constants(program: Program, op: Op, axis: int, float_product: bool) -> tuple[Constant, ...]:
+    """Weights as they are, bias with the input's zero point folded in, multiplier and shift a channel.
+
+    `axis`: the weights' output channel. `float_product`: a per-tensor FULLY_CONNECTED multiplies the input's
+    and the weights' scale in float32, everything else in float64.
+    """
+    x, weights, out = (program.tensors[i] for i in (op.inputs[0], op.inputs[1], op.outputs[0]))
+    assert weights.data is not None and weights.quantization is not None
+    channels = out.shape[-1]
+    scales = np.asarray(weights.quantization.scale, dtype=np.float32)
+    if float_product:
+        products = (np.float32(x.scale) * scales).astype(np.float64)
+    else:
+        products = np.float64(x.scale) * scales.astype(np.float64)
+    pairs = [quantize_multiplier(float(p / np.float64(out.scale))) for p in products]
+    if len(pairs) == 1 and not float_product:
+        pairs *= channels  # the convolution kernels take one multiplier a channel
+    others = tuple(i for i in range(weights.data.ndim) if i != axis)
+    total = weights.data.astype(np.int64).sum(axis=others)
+    has_bias = len(op.inputs) > 2 and op.inputs[2] >= 0
+    bias_data = program.tensors[op.inputs[2]].data if has_bias else None
+    bias = np.zeros(channels, np.int64) if bias_data is None else bias_data.astype(np.int64)
+    return (
+        Constant("weights", "int8_t", weights.data),
+        Constant("bias", "int32_t", wrap32(bias - x.zero_point * total)),
+        Constant("multiplier", "int32_t", np.array([m for m, _ in pairs], np.int64)),
+        Constant("shift", "int8_t", np.array([s for _, s in pairs], np.int64)),
+    )
+
+
+def geometry(program: Program, op: Op) -> dict[str, int]:
+    """The fields that the parameter structs of both convolutions share."""
+    _, in_h, in_w, in_c = nhwc(program.tensors[op.inputs[0]])
+    _, out_h, out_w, out_c = nhwc(program.tensors[op.outputs[0]])
+    _, k_h, k_w, _ = nhwc(program.tensors[op.inputs[1]])
+    o = op.options
+    return {
+        "in_h": in_h, "in_w": in_w, "in_c": in_c, "out_h": out_h, "out_w": out_w, "out_c": out_c,
+        "k_h": k_h, "k_w": k_w, "stride_h": o.stride[0], "stride_w": o.stride[1],
+        "dilation_h": o.dilation[0], "dilation_w": o.dilation[1],
+        "pad_top": o.padding.top, "pad_left": o.padding.left,
+    }  # fmt: skip
+
+
+def starts(program: Program, op: Op) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """First input byte of each output pixel's window."""
+    g, o = geometry(program, op), op.options
+    return window_starts(
+        g["out_h"], g["out_w"], g["in_h"], g["in_w"], g["in_c"],
+        (g["k_h"], g["k_w"]), o.stride, o.dilation, (o.padding.top, o.padding.left),
+    )  # fmt: skip
+
+
+def output_stage(program: Program, op: Op) -> dict[str, int]:
+    out = program.tensors[op.outputs[0]]
+    low, high = activation_range(op.options.activation, out.scale, out.zero_point)
+    return {"output_offset": out.zero_point, "low": low, "high": high}
+
+
+def refuse_types(program: Program, op: Op) -> str | None:
+    """These kernels take int8 throughout, batch 1 and constant, symmetric weights."""
+    tensors = [program.tensors[i] for i in (op.inputs[0], op.inputs[1], op.outputs[0])]
+    if {t.dtype for t in tensors} not in ({"int8"}, {"float32"}):
+        return "types " + ", ".join(t.dtype for t in tensors)
+    weights = tensors[1]
+    if weights.data is None:
+        return "weights are computed, not constant"
+    if weights.quantization is not None and any(weights.quantization.zero_point):
+        return "weights with a zero point"
+    return None
+
+
+class Conv2d(Kernel):
+    name, header, kinds = "conv2d_s8", "sec_conv2d_s8.h", ("CONV_2D",)
+
+    def refuses(self, program: Program, op: Op) -> str | None:
+        if nhwc(program.tensors[op.inputs[0]])[0] != 1:
+            return "batch above 1"
+        return refuse_types(program, op)
+
+    def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
+        g = geometry(program, op)
+        groups = self._groups(program, op)
+        group_in, group_out = g["in_c"] // groups, g["out_c"] // groups
+        blocks = np.arange(0, group_out, BLOCK)
+        inner = np.array([[grp * group_out + b, grp * group_in] for grp in range(groups) for b in blocks])
+        first = starts(program, op)
+        written = np.arange(len(first))[:, None] * g["out_c"] + inner[:, 0]
+        lowest = np.where(first[:, None] == NEVER, NEVER, first[:, None] + inner[:, 1])
+        return overlap(written.ravel(), lowest.ravel(), program.tensors[op.outputs[0]].elements)
+
+    def constant_bytes(self, program: Program, op: Op) -> int:
+        return constant_bytes(program, op, program.tensors[op.outputs[0]].shape[-1])
+
+    def work(self, program: Program, op: Op) -> dict[str, int]:
+        g, groups = geometry(program, op), self._groups(program, op)
+        pixels, macs = g["out_h"] * g["out_w"], op_macs(program, op)
+        whole, rest = divmod(g["out_c"] // groups, BLOCK)
+        blocked = macs * whole * BLOCK * groups // g["out_c"]
+        # one dot product a kernel row where taps are contiguous, one a tap where they are not
+        runs = g["k_h"] * (1 if groups == 1 and g["dilation_w"] == 1 else g["k_w"])
+        return {
+            "mac_blocked": blocked, "mac_single": macs - blocked,
+            "run": pixels * groups * (whole + (rest > 0)) * runs, "output": pixels * g["out_c"],
+        }  # fmt: skip
+
+    def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
+        params = geometry(program, op) | {"groups": self._groups(program, op)}
+        params |= {"input_offset": -program.tensors[op.inputs[0]].zero_point} | output_stage(program, op)
+        arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=False))
+        return (Call("sec_conv2d_s8", "sec_conv2d_s8_params", params, arguments, Ref(op.outputs[0])),)
+
+    @staticmethod
+    def _groups(program: Program, op: Op) -> int:
+        return program.tensors[op.inputs[0]].shape[-1] // program.tensors[op.inputs[1]].shape[-1]
+
+
+class DepthwiseConv2d(Kernel):
+    name, header, kinds = "depthwise_conv2d_s8", "sec_depthwise_conv2d_s8.h", ("DEPTHWISE_CONV_2D",)
+
+    def refuses(self, program: Program, op: Op) -> str | None:
+        if nhwc(program.tensors[op.inputs[0]])[0] != 1:
+            return "batch above 1"
+        return refuse_types(program, op)
+
+    def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
+        g = geometry(program, op)
+        channel = np.arange(g["out_c"])
+        first = starts(program, op)
+        written = np.arange(len(first))[:, None] * g["out_c"] + channel
+        multiplier = g["out_c"] // g["in_c"]
+        lowest = np.where(first[:, None] == NEVER, NEVER, first[:, None] + channel // multiplier)
+        return overlap(written.ravel(), lowest.ravel(), program.tensors[op.outputs[0]].elements)
+
+    def constant_bytes(self, program: Program, op: Op) -> int:
+        return constant_bytes(program, op, program.tensors[op.outputs[0]].shape[-1])
+
+    def work(self, program: Program, op: Op) -> dict[str, int]:
+        g = geometry(program, op)
+        outputs = g["out_h"] * g["out_w"] * g["out_c"]
+        return {"mac": op_macs(program, op), "run": outputs * g["k_h"], "output": outputs}
+
+    def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
+        g = geometry(program, op)
+        params = g | {"depth_multiplier": g["out_c"] // g["in_c"]}
+        params |= {"input_offset": -program.tensors[op.inputs[0]].zero_point} | output_stage(program, op)
+        arguments = (Ref(op.inputs[0]), *constants(program, op, axis=3, float_product=False))
+        call = Call(
+            "sec_depthwise_conv2d_s8", "sec_depthwise_conv2d_s8_params", params, arguments, Ref(op.outputs[0])
+        )
+        return (call,)
+
+
+class FullyConnected(Kernel):
+    name, header, kinds = "fully_connected_s8", "sec_fully_connected_s8.h", ("FULLY_CONNECTED",)
+
+    def refuses(self, program: Program, op: Op) -> str | None:
+        return refuse_types(program, op)
+
+    def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
+        outputs, inputs = program.tensors[op.inputs[1]].shape
+        batch = program.tensors[op.outputs[0]].elements // outputs
+        blocks = np.arange(0, outputs, BLOCK)
+        written = (np.arange(batch)[:, None] * outputs + blocks).ravel()
+        lowest = np.repeat(np.arange(batch) * inputs, len(blocks))
+        return overlap(written, lowest, batch * outputs)
+
+    def constant_bytes(self, program: Program, op: Op) -> int:
+        weights = program.tensors[op.inputs[1]]
+        per_row = weights.quantization is not None and weights.quantization.per_channel
+        return constant_bytes(program, op, weights.shape[0] if per_row else 1)
+
+    def work(self, program: Program, op: Op) -> dict[str, int]:
+        outputs, inputs = program.tensors[op.inputs[1]].shape
+        batch = program.tensors[op.outputs[0]].elements // outputs
+        whole = outputs // BLOCK * BLOCK * inputs * batch
+        total = outputs * inputs * batch
+        return {"mac_blocked": whole, "mac_single": total - whole, "output": batch * outputs}
+
+    def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
+        weights = program.tensors[op.inputs[1]]
+        assert weights.quantization is not None
+        outputs, inputs = weights.shape
+        params = {
+            "batch": program.tensors[op.outputs[0]].elements // outputs, "in": inputs, "out": outputs,
+            "per_row": int(weights.quantization.per_channel),
+        } | output_stage(program, op)  # fmt: skip
+        per_tensor = not weights.quantization.per_channel
+        arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=per_tensor))
+        call = Call(
+            "sec_fully_connected_s8", "sec_fully_connected_s8_params", params, arguments, Ref(op.outputs[0])
+        )
+        return (call,)

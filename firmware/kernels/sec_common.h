@@ -1,0 +1,33 @@
+/* Fixed-point arithmetic shared by all kernels: TFLite's double-rounding requantization, bit for bit. */
+#ifndef SEC_COMMON_H
+#define SEC_COMMON_H
+
+#include <stdint.h>
+
+/* round(a * b / 2^31), ties towards +infinity; not for a == b == INT32_MIN. TFLite nudges by 1 - 2^30 and truncates where
+   the product is negative: the same value as flooring after adding 2^30, which is one shift. */
+static inline int32_t sec_high_mul(int32_t a, int32_t b) {
+    int64_t product = (int64_t)a * b;
+    return (int32_t)((product + ((int64_t)1 << 30)) >> 31);
+}
+
+/* x / 2^exponent, ties away from zero; exponent 0..31. */
+static inline int32_t sec_shift_right(int32_t x, int exponent) {
+    int32_t mask = (int32_t)(((uint32_t)1 << exponent) - 1u);
+    int32_t threshold = (mask >> 1) + (x < 0);
+    return (x >> exponent) + ((x & mask) > threshold);
+}
+
+/* x * multiplier * 2^(shift - 31) */
+static inline int32_t sec_requantize(int32_t x, int32_t multiplier, int shift) {
+    if (shift > 0) {
+        return sec_high_mul((int32_t)((uint32_t)x << shift), multiplier);
+    }
+    return sec_shift_right(sec_high_mul(x, multiplier), -shift);
+}
+
+static inline int32_t sec_clamp(int32_t x, int32_t low, int32_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
+#endif

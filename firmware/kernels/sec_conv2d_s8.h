@@ -1,0 +1,122 @@
+/* CONV_2D, int8, per-channel requantization; strides, dilation, padding and groups.
+ *
+ * input   (in_h, in_w, in_c)   NHWC
+ * weights (out_c, k_h, k_w, in_c / groups)   OHWI
+ * bias    (out_c)  with input_offset * sum(weights) folded in, so that the inner loop is a plain dot product
+ * output  (out_h, out_w, out_c)
+ *
+ * A tap outside the input counts as the input's zero point (-input_offset), as in TFLite.
+ * Writes in ascending order; of a pixel's window everything is read again for every block of four channels.
+ */
+#ifndef SEC_CONV2D_S8_H
+#define SEC_CONV2D_S8_H
+
+#include "sec_common.h"
+
+typedef struct {
+    int16_t in_h, in_w, in_c;
+    int16_t out_h, out_w, out_c;
+    int16_t k_h, k_w;
+    int16_t stride_h, stride_w, dilation_h, dilation_w;
+    int16_t pad_top, pad_left;
+    int16_t groups;
+    int32_t input_offset, output_offset, low, high;
+} sec_conv2d_s8_params;
+
+/* acc[0..rows) += dot(x, weights + row * row_stride), over n elements */
+static inline void sec_conv2d_s8_dot(const int8_t *x, const int8_t *weights, int32_t row_stride, int rows, int n,
+                                     int32_t *acc) {
+    if (rows == 4) {
+        const int8_t *w0 = weights, *w1 = w0 + row_stride, *w2 = w1 + row_stride, *w3 = w2 + row_stride;
+        int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
+        for (const int8_t *end = x + n; x != end; ++x) {
+            int32_t v = *x;
+            a0 += v * *w0++;
+            a1 += v * *w1++;
+            a2 += v * *w2++;
+            a3 += v * *w3++;
+        }
+        acc[0] = a0;
+        acc[1] = a1;
+        acc[2] = a2;
+        acc[3] = a3;
+        return;
+    }
+    for (int r = 0; r < rows; ++r) {
+        const int8_t *w = weights + r * row_stride;
+        int32_t a = acc[r];
+        for (int i = 0; i < n; ++i) {
+            a += x[i] * w[i];
+        }
+        acc[r] = a;
+    }
+}
+
+/* acc[0..rows) += value * sum(weights of the row), over n elements */
+static inline void sec_conv2d_s8_outside(int32_t value, const int8_t *weights, int32_t row_stride, int rows, int n,
+                                         int32_t *acc) {
+    for (int r = 0; r < rows; ++r) {
+        const int8_t *w = weights + r * row_stride;
+        int32_t sum = 0;
+        for (int i = 0; i < n; ++i) {
+            sum += w[i];
+        }
+        acc[r] += value * sum;
+    }
+}
+
+static inline void sec_conv2d_s8(const sec_conv2d_s8_params *p, const int8_t *input, const int8_t *weights,
+                                 const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
+                                 int8_t *output) {
+    const int group_in = p->in_c / p->groups;
+    const int group_out = p->out_c / p->groups;
+    const int32_t filter = (int32_t)p->k_h * p->k_w * group_in;
+    const int whole_rows = p->groups == 1 && p->dilation_w == 1;
+    for (int oy = 0; oy < p->out_h; ++oy) {
+        const int y0 = oy * p->stride_h - p->pad_top;
+        for (int ox = 0; ox < p->out_w; ++ox) {
+            const int x0 = ox * p->stride_w - p->pad_left;
+            const int inside = x0 >= 0 && x0 + (p->k_w - 1) * p->dilation_w < p->in_w;
+            for (int g = 0; g < p->groups; ++g) {
+                for (int c = 0; c < group_out; c += 4) {
+                    const int rows = group_out - c < 4 ? group_out - c : 4;
+                    const int channel = g * group_out + c;
+                    const int8_t *w = weights + channel * filter;
+                    int32_t acc[4];
+                    for (int r = 0; r < rows; ++r) {
+                        acc[r] = bias[channel + r];
+                    }
+                    for (int ky = 0; ky < p->k_h; ++ky) {
+                        const int iy = y0 + ky * p->dilation_h;
+                        const int8_t *wk = w + ky * p->k_w * group_in;
+                        if (iy < 0 || iy >= p->in_h) {
+                            sec_conv2d_s8_outside(-p->input_offset, wk, filter, rows, p->k_w * group_in, acc);
+                            continue;
+                        }
+                        const int8_t *row = input + (int32_t)iy * p->in_w * p->in_c + g * group_in;
+                        if (inside && whole_rows) {
+                            sec_conv2d_s8_dot(row + x0 * p->in_c, wk, filter, rows, p->k_w * group_in, acc);
+                            continue;
+                        }
+                        for (int kx = 0; kx < p->k_w; ++kx) {
+                            const int ix = x0 + kx * p->dilation_w;
+                            if (ix < 0 || ix >= p->in_w) {
+                                sec_conv2d_s8_outside(-p->input_offset, wk + kx * group_in, filter, rows, group_in,
+                                                      acc);
+                            } else {
+                                sec_conv2d_s8_dot(row + ix * p->in_c, wk + kx * group_in, filter, rows, group_in,
+                                                  acc);
+                            }
+                        }
+                    }
+                    for (int r = 0; r < rows; ++r) {
+                        const int32_t v = sec_requantize(acc[r], multiplier[channel + r], shift[channel + r]);
+                        *output++ = (int8_t)sec_clamp(v + p->output_offset, p->low, p->high);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,41 @@
+/* FULLY_CONNECTED, int8, one multiplier for the whole output or one a row.
+ *
+ * input   (batch, in)
+ * weights (out, in)
+ * bias    (out)  with input_offset * sum(weights) folded in
+ * output  (batch, out)
+ *
+ * Writes in ascending order; a row of the input is read again for every block of four outputs.
+ */
+#ifndef SEC_FULLY_CONNECTED_S8_H
+#define SEC_FULLY_CONNECTED_S8_H
+
+#include "sec_conv2d_s8.h"
+
+typedef struct {
+    int32_t batch, in, out;
+    int32_t output_offset, low, high;
+    int32_t per_row; /* 1: multiplier and shift have `out` entries, 0: one */
+} sec_fully_connected_s8_params;
+
+static inline void sec_fully_connected_s8(const sec_fully_connected_s8_params *p, const int8_t *input,
+                                          const int8_t *weights, const int32_t *bias, const int32_t *multiplier,
+                                          const int8_t *shift, int8_t *output) {
+    for (int32_t b = 0; b < p->batch; ++b, input += p->in) {
+        for (int32_t o = 0; o < p->out; o += 4) {
+            const int rows = p->out - o < 4 ? (int)(p->out - o) : 4;
+            int32_t acc[4];
+            for (int r = 0; r < rows; ++r) {
+                acc[r] = bias[o + r];
+            }
+            sec_conv2d_s8_dot(input, weights + o * p->in, p->in, rows, (int)p->in, acc);
+            for (int r = 0; r < rows; ++r) {
+                const int32_t i = p->per_row ? o + r : 0;
+                const int32_t v = sec_requantize(acc[r], multiplier[i], shift[i]);
+                *output++ = (int8_t)sec_clamp(v + p->output_offset, p->low, p->high);
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,86 @@
+"""The fixed-point arithmetic of TensorFlow Lite's integer kernels, double rounding (gemmlowp).
+
+One place for both sides: the code generator's constants and the reference interpreter's loops.
+Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", 2018, section 2.2, and the behaviour of TFLite Micro that the tests compare with.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int32 = npt.NDArray[np.int64]  # int32 values carried in int64, so that products cannot wrap unseen
+
+INT32_MAX = (1 << 31) - 1
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """real = multiplier * 2**(shift - 31), multiplier in [2**30, 2**31), or (0, 0) for what rounds to 0.
+
+    >>> quantize_multiplier(0.5)
+    (1073741824, 0)
+    """
+    if real == 0.0:
+        return 0, 0
+    mantissa, shift = math.frexp(real)
+    # Half away from zero, as C's round(): Python's rounds half to even.
+    fixed = math.floor(mantissa * (1 << 31) + 0.5)
+    if fixed == 1 << 31:
+        fixed //= 2
+        shift += 1
+    if shift < -31:
+        return 0, 0
+    return fixed, shift
+
+
+def high_mul(a: npt.NDArray[Any], b: npt.NDArray[Any] | int) -> Int32:
+    """SaturatingRoundingDoublingHighMul: round(a * b / 2**31), half away from zero for positives, int32 in."""
+    product = np.asarray(a, dtype=np.int64) * b
+    nudge = np.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    total = product + nudge
+    quotient = np.where(total >= 0, total >> 31, -((-total) >> 31))  # C division truncates towards zero
+    return np.minimum(quotient, INT32_MAX)
+
+
+def rounding_shift_right(x: npt.NDArray[Any], exponent: npt.NDArray[Any] | int) -> Int32:
+    """RoundingDivideByPOT: x / 2**exponent, ties away from zero."""
+    x = np.asarray(x, dtype=np.int64)
+    mask = (np.int64(1) << np.asarray(exponent, dtype=np.int64)) - 1
+    threshold = (mask >> 1) + (x < 0)
+    return (x >> exponent) + ((x & mask) > threshold)
+
+
+def requantize(
+    x: npt.NDArray[Any], multiplier: npt.NDArray[Any] | int, shift: npt.NDArray[Any] | int
+) -> Int32:
+    """MultiplyByQuantizedMultiplier, the double-rounding one."""
+    left = np.maximum(shift, 0)
+    right = np.maximum(-np.asarray(shift), 0)
+    shifted = wrap32(np.asarray(x, dtype=np.int64) << left)
+    return rounding_shift_right(high_mul(shifted, multiplier), right)
+
+
+def wrap32(x: npt.NDArray[Any]) -> Int32:
+    """Two's-complement int32 wrap of an int64 array."""
+    return ((np.asarray(x, dtype=np.int64) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+
+
+def activation_range(activation: str, scale: float, zero_point: int) -> tuple[int, int]:
+    """(lowest, highest) int8 output of a fused activation, computed in float32 as TFLite does."""
+
+    def quantize(value: float) -> int:
+        ratio = np.float32(value) / np.float32(scale)
+        return zero_point + int(math.copysign(math.floor(abs(ratio) + np.float32(0.5)), ratio))
+
+    low, high = -128, 127
+    if activation in ("RELU", "RELU6"):
+        low = max(low, quantize(0.0))
+    if activation == "RELU6":
+        high = min(high, quantize(6.0))
+    if activation == "RELU_N1_TO_1":
+        low, high = max(low, quantize(-1.0)), min(high, quantize(1.0))
+    return low, high

@@ -1,0 +1,214 @@
+"""Our integer reference interpreter: the exact meaning of a Program, in plain numpy, one operator at a time.
+
+It shares nothing with the C kernels but `fixed_point.py`, and is slow on purpose. The tests prove it equal to
+TensorFlow Lite Micro; where TFLM's wheel does not exist it is the golden runtime.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from secateur.models.fixed_point import (
+    activation_range,
+    high_mul,
+    quantize_multiplier,
+    requantize,
+    rounding_shift_right,
+    wrap32,
+)
+from secateur.models.program import Op, Program, Tensor
+
+Ints = npt.NDArray[np.int64]
+
+
+def run_reference(program: Program, samples: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Outputs (n, output bytes) of an int8 Program for samples (n, ...)."""
+    shape = program.tensors[program.inputs[0]].shape
+    return np.stack([run_values(program, s.reshape(shape))[program.outputs[0]].reshape(-1) for s in samples])
+
+
+def run_values(program: Program, sample: npt.NDArray[np.int8]) -> dict[int, npt.NDArray[np.int8]]:
+    """Every activation of one inference, by tensor index."""
+    values: dict[int, Any] = {program.inputs[0]: sample.astype(np.int8)}
+    for op in program.ops:
+        operands = [
+            values[i] if i in values else program.tensors[i].data if i >= 0 else None for i in op.inputs
+        ]
+        out = program.tensors[op.outputs[0]]
+        values[op.outputs[0]] = _compute(program, op, operands).reshape(out.shape).astype(np.int8)
+    return values
+
+
+def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
+    source, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
+    if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        return _weighted(program, op, x, source, out)
+    if op.kind == "ADD":
+        return _add(program, op, x, out)
+    if op.kind == "MUL":
+        a, b = (x[i].astype(np.int64) - program.tensors[op.inputs[i]].zero_point for i in (0, 1))
+        real = program.tensors[op.inputs[0]].scale * program.tensors[op.inputs[1]].scale / out.scale
+        return _finish(requantize(a * b, *quantize_multiplier(real)), op.options.activation, out)
+    if op.kind in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+        return _pool(op, x[0], out)
+    if op.kind == "MEAN":
+        return _mean(x[0], x[1], source, out)
+    if op.kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
+        return np.asarray(x[0], np.int64)
+    if op.kind == "CONCATENATION":
+        return np.concatenate(x, axis=op.options.axis).astype(np.int64)
+    if op.kind in ("PAD", "PADV2"):
+        value = int(x[2].ravel()[0]) if op.kind == "PADV2" else out.zero_point
+        amounts = [(int(a), int(b)) for a, b in x[1]]
+        return np.pad(x[0].astype(np.int64), amounts, constant_values=value)
+    if op.kind == "STRIDED_SLICE":
+        o = op.options
+        ranges = zip(o.begin, out.shape, o.strides, strict=True)
+        return np.asarray(x[0][tuple(slice(b, b + (n - 1) * s + 1, s) for b, n, s in ranges)], np.int64)
+    if op.kind in ("QUANTIZE", "RELU", "RELU6"):
+        real = (
+            source.scale / out.scale
+            if op.kind != "RELU"
+            else float(np.float32(source.scale) / np.float32(out.scale))
+        )
+        moved = requantize(x[0].astype(np.int64) - source.zero_point, *quantize_multiplier(real))
+        return _finish(moved, "NONE" if op.kind == "QUANTIZE" else op.kind, out)
+    if op.kind == "SOFTMAX":
+        return _softmax(op, x[0], source)
+    raise AssertionError(f"no reference arithmetic for {op.kind}")
+
+
+def _finish(x: Ints, activation: str, out: Tensor) -> Ints:
+    low, high = activation_range(activation, out.scale, out.zero_point)
+    return np.clip(x + out.zero_point, low, high)
+
+
+def _weighted(program: Program, op: Op, x: list[Any], source: Tensor, out: Tensor) -> Ints:
+    weights = program.tensors[op.inputs[1]]
+    assert weights.quantization is not None
+    scales = np.asarray(weights.quantization.scale, np.float32)
+    if op.kind == "FULLY_CONNECTED" and len(scales) == 1:
+        real = [float(np.float64(np.float32(source.scale) * scales[0]) / np.float64(out.scale))]
+    else:
+        real = [float(np.float64(source.scale) * np.float64(s) / np.float64(out.scale)) for s in scales]
+    pairs = np.array([quantize_multiplier(r) for r in real], np.int64)
+    bias = x[2].astype(np.int64) if len(x) > 2 and x[2] is not None else 0
+    if op.kind == "FULLY_CONNECTED":
+        rows = x[0].astype(np.int64).reshape(-1, weights.shape[1]) - source.zero_point
+        acc = wrap32(rows @ x[1].astype(np.int64).T + bias)
+    else:
+        acc = wrap32(
+            _accumulate(op, x[0].astype(np.int64) - source.zero_point, x[1].astype(np.int64), out) + bias
+        )
+    return _finish(requantize(acc, pairs[:, 0], pairs[:, 1]), op.options.activation, out)
+
+
+def _accumulate(op: Op, x: Ints, weights: Ints, out: Tensor) -> Ints:
+    """Sums of products (1, out_h, out_w, out_c) of an input whose zero is 0."""
+    o, (_, out_h, out_w, out_c) = op.options, out.shape
+    p = o.padding
+    x = np.pad(x, ((0, 0), (p.top, p.bottom), (p.left, p.right), (0, 0)))
+    acc = np.zeros((1, out_h, out_w, out_c), np.int64)
+    for ky in range(weights.shape[1]):
+        for kx in range(weights.shape[2]):
+            y, z = ky * o.dilation[0], kx * o.dilation[1]
+            tap = x[
+                :,
+                y : y + (out_h - 1) * o.stride[0] + 1 : o.stride[0],
+                z : z + (out_w - 1) * o.stride[1] + 1 : o.stride[1],
+            ]
+            if op.kind == "DEPTHWISE_CONV_2D":
+                acc += np.repeat(tap, out_c // tap.shape[3], axis=3) * weights[0, ky, kx]
+                continue
+            groups = tap.shape[3] // weights.shape[3]
+            for g, (part, w) in enumerate(
+                zip(np.split(tap, groups, 3), np.split(weights[:, ky, kx], groups), strict=True)
+            ):
+                size = out_c // groups
+                acc[..., g * size : (g + 1) * size] += part @ w.T
+    return acc
+
+
+def _add(program: Program, op: Op, x: list[Any], out: Tensor) -> Ints:
+    a, b = (program.tensors[i] for i in op.inputs)
+    twice = 2 * max(np.float64(a.scale), np.float64(b.scale))
+    total: Any = 0
+    for value, tensor in zip(x, (a, b), strict=True):
+        shifted = (value.astype(np.int64) - tensor.zero_point) << 20
+        total = total + requantize(shifted, *quantize_multiplier(float(tensor.scale / twice)))
+    real = float(twice / ((1 << 20) * np.float64(out.scale)))
+    return _finish(requantize(total, *quantize_multiplier(real)), op.options.activation, out)
+
+
+def _pool(op: Op, x: npt.NDArray[np.int8], out: Tensor) -> Ints:
+    o = op.options
+    found = np.zeros(out.shape, np.int64)
+    for y in range(out.shape[1]):
+        for z in range(out.shape[2]):
+            y0, z0 = y * o.stride[0] - o.padding.top, z * o.stride[1] - o.padding.left
+            window = x[0, max(0, y0) : y0 + o.kernel[0], max(0, z0) : z0 + o.kernel[1]].astype(np.int64)
+            if op.kind == "MAX_POOL_2D":
+                found[0, y, z] = window.max(axis=(0, 1))
+            else:
+                total, count = window.sum(axis=(0, 1)), window.shape[0] * window.shape[1]
+                found[0, y, z] = np.sign(total) * ((np.abs(total) + count // 2) // count)
+    low, high = activation_range(o.activation, out.scale, out.zero_point)
+    return np.clip(found, low, high)
+
+
+def _mean(x: npt.NDArray[np.int8], axes: Any, source: Tensor, out: Tensor) -> Ints:
+    over = tuple(int(a) for a in np.ravel(axes))
+    count = int(np.prod([x.shape[a] for a in over]))
+    multiplier, shift = quantize_multiplier(source.scale / out.scale)
+    extra = min(count.bit_length() - 1, 32, 31 + shift)
+    total = x.astype(np.int64).sum(axis=over) - source.zero_point * count
+    return _finish(requantize(total, (multiplier << extra) // count, shift - extra), "NONE", out)
+
+
+def _softmax(op: Op, x: npt.NDArray[np.int8], source: Tensor) -> Ints:
+    """Fixed-point softmax: exponentials of Q5.26 differences, summed in Q12.19, reciprocal by Newton-Raphson."""
+    real = min(op.options.beta * source.scale * (1 << 26), float((1 << 31) - 1))
+    multiplier, left = quantize_multiplier(real)
+    least = -math.floor(31 * (1 << 26) / (1 << left))
+    rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
+    found = np.full(rows.shape, -128, np.int64)
+    for row, result in zip(rows, found, strict=True):
+        diff = row - row.max()
+        near = diff >= least
+        powers = _exp_negative(high_mul(diff[near] << left, multiplier))
+        total = int(rounding_shift_right(powers, 12).sum())
+        headroom = 32 - total.bit_length()
+        scale = _reciprocal((total << headroom) - (1 << 31))
+        exponent = 12 - headroom + 31 - 8
+        result[near] = np.minimum(127, rounding_shift_right(high_mul(powers, scale), exponent) - 128)
+    return found
+
+
+def _exp_negative(a: Ints) -> Ints:
+    quarter = 1 << 24
+    fraction = (a & (quarter - 1)) - quarter
+    x = (fraction << 5) + (1 << 28)
+    x2 = high_mul(x, x)
+    x3, x4 = high_mul(x2, x), high_mul(x2, x2)
+    tail = rounding_shift_right(high_mul(rounding_shift_right(x4, 2) + x3, 715827883) + x2, 1)
+    result = 1895147668 + high_mul(x + tail, 1895147668)
+    remainder = fraction - a
+    for k, factor in enumerate((1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)):
+        result = np.where(remainder & (1 << (24 + k)), high_mul(result, factor), result)
+    return np.where(a == 0, (1 << 31) - 1, result)
+
+
+def _reciprocal(x: int) -> int:
+    half = np.int64((x + (1 << 31)) // 2)
+    y = 1515870810 + high_mul(half, -1010580540)
+    for _ in range(3):
+        y = y + _saturate(high_mul(y, (1 << 29) - high_mul(half, y)) << 2)
+    return int(_saturate(y << 1))
+
+
+def _saturate(x: Ints) -> Ints:
+    return np.clip(x, -(1 << 31), (1 << 31) - 1)
