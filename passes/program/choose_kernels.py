@@ -1,0 +1,38 @@
+"""One kernel for every operator, by descriptor; all operators without one are named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from secateur.errors import UserError
+from secateur.firmware.kernels.catalogue import KERNELS
+from secateur.firmware.kernels.descriptor import Kernel
+from secateur.models.program import Program
+
+Selection = tuple[Kernel, ...]
+"""The kernel of each operator, in order."""
+
+
+def choose_kernels(
+    program: Program, features: tuple[str, ...], kernels: Sequence[Kernel] = KERNELS
+) -> Selection:
+    """The first kernel of `kernels` that applies to each operator on a core with `features`.
+
+    Raises UserError listing every operator that no kernel computes, with the reason.
+    """
+    chosen: list[Kernel] = []
+    refused: list[str] = []
+    for position, op in enumerate(program.ops):
+        kernel = next((k for k in kernels if k.applies(program, op, features)), None)
+        if kernel is not None:
+            chosen.append(kernel)
+            continue
+        reasons = {r for k in kernels if op.kind in k.kinds and (r := k.refuses(program, op))}
+        refused.append(
+            f"{op.kind} (operator {position}{': ' + ', '.join(sorted(reasons)) if reasons else ''})"
+        )
+    if refused:
+        raise UserError(
+            f"{program.name}: no kernel for {'; '.join(refused)}. Replace these operators, or cut them off"
+        )
+    return tuple(chosen)
