@@ -48,7 +48,9 @@ class Data:
                 raise UserError(f"{self.name}: the {name} set is empty; three groups at least are needed")
             if not np.isfinite(split.x).all():
                 bad = int(np.flatnonzero(~np.isfinite(split.x.reshape(len(split), -1)).all(axis=1))[0])
-                raise UserError(f"{self.name}: {name} sample {bad} holds NaN or infinity; clean the data first")
+                raise UserError(
+                    f"{self.name}: {name} sample {bad} holds NaN or infinity; clean the data first"
+                )
             if split.y.min() < 0 or split.y.max() >= len(self.labels):
                 raise UserError(
                     f"{self.name}: {name} labels run from {split.y.min()} to {split.y.max()}, "
@@ -78,7 +80,9 @@ def split_by_group(
     """
     unique = np.unique(groups)
     if len(unique) < 3:
-        raise UserError(f"{name}: {len(unique)} groups; three at least (recovery, validation, test) are needed")
+        raise UserError(
+            f"{name}: {len(unique)} groups; three at least (recovery, validation, test) are needed"
+        )
     order = np.random.default_rng(seed).permutation(unique)
     n_test = max(1, round(test * len(unique)))
     n_validation = max(1, min(round(validation * len(unique)), len(unique) - n_test - 1))
