@@ -1,0 +1,33 @@
+"""Multiply-accumulates and parameters of a float network."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from secateur.models.network import Network
+
+
+def network_macs(network: Network) -> int:
+    """Multiply-accumulates of one inference.
+
+    Convolution: output positions x outputs x inputs / groups x kernel; linear: inputs x outputs; the rest 0
+    (the metric of Jordao's group, except that a depthwise convolution is charged for what it does).
+    """
+    shapes = network.shapes()
+    total = 0
+    for node in network.graph.nodes:
+        if node.op == "call_module":
+            module = network.module.get_submodule(str(node.target))
+            if isinstance(module, (nn.Conv1d, nn.Conv2d)):
+                per_value = module.in_channels // module.groups * math.prod(module.kernel_size)
+                total += math.prod(shapes[node.name]) * per_value
+            elif isinstance(module, nn.Linear):
+                total += math.prod(shapes[node.name]) * module.in_features
+    return total
+
+
+def network_parameters(network: Network) -> int:
+    """Number of trainable values; the running statistics of norms do not count."""
+    return sum(p.numel() for p in network.module.parameters())

@@ -1,0 +1,47 @@
+"""Cut channels of one coupled group from every tensor that they occur in."""
+
+from __future__ import annotations
+
+from secateur.models.network import Network
+from secateur.passes.contract import Pass, same_interface
+from secateur.passes.network.channels import trace_channels
+from secateur.passes.network.promises import fewer_parameters, measured_on
+from secateur.passes.network.removal import put_modules
+from secateur.passes.network.scores import FilterScores
+from secateur.passes.network.slicing import cut_modules
+
+
+class RemoveFilters(Pass[Network]):
+    """Remove the classes at positions `classes` of the filter group `unit`; survivors keep their order.
+
+    With `scores`, the cut refuses a network that they were not measured on.
+    """
+
+    ensures = (same_interface, fewer_parameters)
+
+    def __init__(self, unit: str, classes: tuple[int, ...], scores: FilterScores | None = None) -> None:
+        self.unit = unit
+        self.classes = classes
+        self.requires = (measured_on(scores), self._removable)
+
+    @property
+    def name(self) -> str:
+        return f"remove_filters {self.unit} -{len(self.classes)}"
+
+    def _removable(self, network: Network) -> None:
+        groups = {g.name: g for g in trace_channels(network).groups}
+        able = ", ".join(n for n, g in groups.items() if g.removable) or "none"
+        assert self.unit in groups, f"no filter group {self.unit}; removable: {able}"
+        group = groups[self.unit]
+        assert group.removable, f"filters of {self.unit} stay: {group.reason}"
+        picked = set(self.classes)
+        assert picked and len(picked) == len(self.classes), f"{self.unit}: no class given, or one twice"
+        assert picked <= set(range(group.size)), f"{self.unit}: classes are 0 to {group.size - 1}"
+        assert len(picked) < group.size, f"{self.unit}: one of its {group.size} channels must stay"
+
+    def run(self, model: Network) -> Network:
+        channels = trace_channels(model)
+        members = channels.members[self.unit]
+        cut = model.clone()
+        put_modules(cut, cut_modules(model, channels, [members[i] for i in self.classes]))
+        return cut
