@@ -76,9 +76,10 @@ def _python() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     """The requirements of our own metadata that hold on this platform, extras left out."""
+    here = {"extra": "", "platform_system": platform.system(), "platform_machine": platform.machine()}
     for line in metadata.requires("secateur") or []:
         wanted = Requirement(line)
-        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+        if wanted.marker is not None and not wanted.marker.evaluate(here):
             continue
         version = _installed(wanted.name)
         fits = version is not None and wanted.specifier.contains(version, prereleases=True)
@@ -89,7 +90,7 @@ def _packages() -> Iterator[Finding]:
             needed_for=NEEDED_FOR[wanted.name],
             install=f"pip install '{wanted.name}{wanted.specifier}'",
         )
-    if not (platform.system() == "Linux" and platform.machine() == "x86_64"):
+    if (here["platform_system"], here["platform_machine"]) != ("Linux", "x86_64"):
         yield Finding(
             name="tflite-micro",
             present=_installed("tflite-micro") is not None,
