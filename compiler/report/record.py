@@ -1,0 +1,291 @@
+"""What a run found, as frozen records: the shape of `report.json`, schema 1.
+
+Every number that a reader may act on is a `Measured`: value, how it was got, and from what. Writing splits
+the two (`document.py`): the value stays in place, kind and source go to `provenance` under the value's JSON
+pointer. An unknown is None, never 0. Accuracies are percent (0 to 100), drops are points, sizes bytes,
+1 KiB = 1024 bytes. Nothing volatile (times, host, command) is in here; that is run.json's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+Kind = Literal["exact", "predicted", "emulated", "measured"]
+"""exact: counted, or computed bit for bit. predicted: by a model. emulated: ran in QEMU. measured: on a board
+(and accuracies: on samples)."""
+
+Met = Literal["measured", "emulated", "predicted", "no"]
+LimitName = Literal["ram_bytes", "flash_bytes", "latency_ms", "accuracy", "evidence"]
+
+V = TypeVar("V", covariant=True)
+
+
+@dataclass(frozen=True)
+class Measured(Generic[V]):
+    """A value with its provenance: `source` names what it was got from, in words that a reader can check."""
+
+    value: V
+    kind: Kind
+    source: str
+
+    def __post_init__(self) -> None:
+        assert self.source, f"a value of {self.value} that names no source"
+
+
+Count = Measured[int] | None
+Real = Measured[float] | None
+Interval = Measured[tuple[float, float]] | None
+
+
+@dataclass(frozen=True)
+class Tool:
+    version: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """The device: its own sizes, and the clock that the image really sets."""
+
+    name: str
+    isa: str
+    clock_hz: int
+    ram_bytes: int
+    flash_bytes: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator of the int8 program. `instructions`: of one inference."""
+
+    name: str
+    op: str
+    macs: Count = None
+    instructions: Count = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """The network before (`baseline`) or after (`result`), accuracies on the test set.
+
+    `accuracy_interval`: of the int8 accuracy, bootstrap by group. `arena_lower_bound_bytes`: what no plan can
+    go below. `ram_bytes`: arena, .data, .bss, stack high water, and weights where they are held in RAM.
+    `flash_bytes`: all loaded sections. `latency_ms`: one number where cycles are measured, else None and the
+    range holds.
+    """
+
+    accuracy_float: Real = None
+    accuracy_int8: Real = None
+    accuracy_interval: Interval = None
+    macs: Count = None
+    params: Count = None
+    arena_bytes: Count = None
+    arena_lower_bound_bytes: Count = None
+    stack_bytes: Count = None
+    ram_bytes: Count = None
+    weights_bytes: Count = None
+    flash_bytes: Count = None
+    instructions: Count = None
+    cycles: Count = None
+    latency_ms: Real = None
+    latency_ms_low: Real = None
+    latency_ms_high: Real = None
+    layers: tuple[Layer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A limit that does not hold. `value`: what was reached (None: unknown), `why`: one sentence."""
+
+    limit: LimitName
+    value: float | None
+    allowed: float | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits (None: no limit), and whether they hold on evidence at least as strong as `require`.
+
+    `max_drop`: points of validation accuracy, int8 result against float input network; or `min_accuracy`.
+    """
+
+    ram_bytes: int | None
+    flash_bytes: int | None
+    latency_ms: float | None
+    max_drop: float | None
+    met: Met
+    violations: tuple[Violation, ...] = ()
+    min_accuracy: float | None = None
+    require: Literal["predicted", "emulated", "measured"] = "predicted"
+
+    def violated(self, limit: LimitName) -> bool:
+        return any(v.limit == limit for v in self.violations)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """`outputs`: values compared, over all samples. `golden`: the reference. `runner`: what ran ours."""
+
+    golden: str
+    samples: int
+    outputs: int
+    mismatches: int
+    runner: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One removal. `score`: similarity that the choice was made by; accuracies are validation's, float."""
+
+    pass_name: str = field(metadata={"key": "pass"})
+    unit: str
+    score: Real = None
+    accuracy_cut: Real = None
+    accuracy_recovered: Real = None
+    macs: Count = None
+    ram_bytes: Count = None
+    flash_bytes: Count = None
+    latency_ms: Real = None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """`counts[true][predicted]`: samples of `split`, by the int8 program unless `program` says float."""
+
+    split: str
+    program: Literal["float", "int8"]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A tensor in the arena, alive in the operator steps `first_step` to `last_step`, both included."""
+
+    tensor: str
+    offset_bytes: int
+    size_bytes: int
+    first_step: int
+    last_step: int
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """The planned arena. `steps`: operator names in order; `live_bytes[i]`: bytes in use during step i."""
+
+    arena_bytes: int
+    steps: tuple[str, ...]
+    live_bytes: tuple[int, ...]
+    tensors: tuple[Placement, ...]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What the result would take at a clock that the chip has and this image does not set."""
+
+    clock_hz: int
+    latency_ms_low: Real = None
+    latency_ms_high: Real = None
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """Signal to quantization noise of one layer's output against the float network, decibels."""
+
+    layer: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    recovery: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """`seen`: the input network was trained on it, so it certifies nothing."""
+
+    name: str
+    groups: Sizes
+    samples: Sizes
+    seen: bool
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the data can say about the drop in accuracy: positive drops are losses, in points.
+
+    `validation_drop`: the number that the budget was held against. `test_drop`, `test_drop_interval`: float
+    input network less int8 result, paired bootstrap by group at `level` (0 to 1). `certified`: the
+    interval's upper end is within the drop asked for; None where no drop was asked for. `why`: one sentence.
+    """
+
+    validation_drop: Real
+    test_drop: Real
+    test_drop_interval: Interval
+    level: float
+    certified: bool | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A network that the search kept: its folder or file in OUT, and what it reached."""
+
+    name: str
+    path: str
+    fits: bool
+    accuracy_int8: Real = None
+    ram_bytes: Count = None
+    flash_bytes: Count = None
+    latency_ms: Real = None
+
+
+@dataclass(frozen=True)
+class Control:
+    """Another way to the same budget with the same total training, one accuracy (test, int8) a seed."""
+
+    name: str
+    accuracies: tuple[Measured[float], ...]
+    macs: Count = None
+    ram_bytes: Count = None
+    flash_bytes: Count = None
+    latency_ms: Real = None
+
+
+@dataclass(frozen=True)
+class Details:
+    """What report.html shows and the rest of schema 1 does not name."""
+
+    model: str
+    labels: tuple[str, ...] = ()
+    clock_source: str | None = None
+    data: DataFacts | None = None
+    certificate: Certificate | None = None
+    confusion_baseline: Confusion | None = None
+    confusion_result: Confusion | None = None
+    memory_baseline: MemoryMap | None = None
+    memory_result: MemoryMap | None = None
+    clocks: tuple[Clock, ...] = ()
+    quantization_errors: tuple[LayerError, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    controls: tuple[Control, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """`report.json`, schema 1, less `provenance`, which its `Measured` leaves carry."""
+
+    tool: Tool
+    target: TargetFacts
+    baseline: Side
+    result: Side
+    budget: Budget
+    verification: Verification | None
+    steps: tuple[Step, ...]
+    details: Details
+    schema: int = 1

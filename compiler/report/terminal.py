@@ -1,0 +1,84 @@
+"""The report on a terminal: rich renderables that read well at 80 columns and, without colours, in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from secateur.compiler.report import facts, words
+from secateur.compiler.report.record import Measured, Report
+
+_SHORT = ("MACs", "RAM", "  stack", "Flash", "Instructions", "Cycles", "Latency",
+          "Accuracy, float", "Accuracy, int8", "  interval")  # fmt: skip
+
+
+def summary(report: Report, report_path: str | None = None, flash_command: str | None = None) -> Group:
+    """Before and after, the removals, the comparison with the golden runtime, the verdict, the next step."""
+    parts: list[RenderableType] = [headline_table(report)]
+    if report.steps:
+        parts += [Text(), steps_table(report)]
+    parts += [Text(), Text(facts.verification_line(report)), verdict_text(report)]
+    if report_path is not None:
+        parts.append(Text(f"report: {report_path}"))
+    if flash_command is not None:
+        parts.append(Text(f"flash a board: {flash_command}"))
+    return Group(*parts)
+
+
+def headline_table(report: Report) -> Table:
+    """Quantity, before, after, limit, and how the result's number was got."""
+    table = _table()
+    table.add_column("", no_wrap=True)
+    for name in ("before", "after", "limit"):
+        table.add_column(name, justify="right")
+    table.add_column("how")
+    for row in facts.headline(report):
+        if row.label in _SHORT:
+            after = Text(row.after.text, style="bold red" if row.violated else "bold")
+            table.add_row(row.label, row.before.text, after, row.limit, row.after.kind or "")
+    return table
+
+
+def steps_table(report: Report) -> Table:
+    """One line a removal: similarity, accuracy after the cut and after recovery, and the cost then."""
+    table = _table()
+    table.add_column("#", justify="right")
+    table.add_column("removed", overflow="fold", min_width=12)
+    for name in ("score", "cut %", "recovered %", "RAM KiB", "flash KiB", "ms"):
+        table.add_column(name, justify="right")
+    for i, s in enumerate(report.steps, 1):
+        table.add_row(
+            str(i),
+            Text(f"{s.pass_name} {s.unit}"),
+            _cell(s.score, lambda v: f"{v:.3f}"),
+            _cell(s.accuracy_cut, lambda v: f"{v:.1f}"),
+            _cell(s.accuracy_recovered, lambda v: f"{v:.1f}"),
+            _cell(s.ram_bytes, lambda v: f"{v / words.KIB:,.1f}"),
+            _cell(s.flash_bytes, lambda v: f"{v / words.KIB:,.1f}"),
+            _cell(s.latency_ms, lambda v: words.ms_text(v).removesuffix(" ms")),
+        )
+    return table
+
+
+def verdict_text(report: Report) -> Text:
+    """The verdict in its first line, then how it was got, a line a limit, and what has not been run."""
+    verdict = facts.verdict(report)
+    text = Text(verdict.headline + ", " if verdict.met else verdict.headline + ". ",
+                style="bold green" if verdict.met else "bold red")  # fmt: skip
+    text.append(verdict.how, style="not bold default")
+    for line in (*verdict.lines, verdict.silicon):
+        if line:
+            text.append(f"\n  {line}", style="not bold default")
+    return text
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+
+
+def _cell(measured: Measured[Any] | None, text: Callable[[Any], str]) -> str:
+    return "-" if measured is None else text(measured.value)

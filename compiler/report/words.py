@@ -1,0 +1,64 @@
+"""Numbers as a reader sees them. Only ASCII, so that a pipe and an old terminal show them too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from secateur.compiler.report.record import Measured
+
+UNKNOWN = "unknown"
+KIB = 1024
+
+
+def bytes_text(n: float) -> str:
+    """512 B, 45.1 KiB, 4,096 KiB: one unit for all sizes that stand side by side, so that they compare."""
+    if n < KIB:
+        return f"{n:.0f} B"
+    return f"{n / KIB:,.0f} KiB" if n % KIB == 0 else f"{n / KIB:,.1f} KiB"
+
+
+def count_text(n: float) -> str:
+    return f"{n:,.0f}"
+
+
+def ms_text(ms: float) -> str:
+    """Three significant digits, milliseconds."""
+    return f"{_digits(ms)} ms"
+
+
+def ms_range_text(low: float, high: float) -> str:
+    return ms_text(low) if low == high else f"{_digits(low)} to {_digits(high)} ms"
+
+
+def percent_text(percent: float) -> str:
+    return f"{percent:.1f} %"
+
+
+def points_text(points: float) -> str:
+    return f"{points:+.1f} points"
+
+
+def score_text(score: float) -> str:
+    return f"{score:.4f}"
+
+
+def clock_text(hz: float) -> str:
+    return f"{hz / 1e6:g} MHz"
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """'1 layer', '12 layers'."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def value_of(measured: Measured[Any] | None) -> Any:
+    """The bare value, or None."""
+    return None if measured is None else measured.value
+
+
+def _digits(x: float) -> str:
+    if x == 0:
+        return "0"
+    if abs(x) >= 100:
+        return f"{x:,.0f}"
+    return f"{x:.1f}" if abs(x) >= 10 else f"{x:.2f}" if abs(x) >= 1 else f"{x:.3g}"
