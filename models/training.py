@@ -1,0 +1,297 @@
+"""One deterministic training loop, for the zoo's weights and for recovery between cuts.
+
+Length is counted in optimizer steps, so that methods can be compared at equal training.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, fx, nn
+
+from secateur.errors import UserError
+from secateur.models.augment import NONE, Augmentation
+from secateur.models.data import Split
+from secateur.models.preprocess import Preprocess
+
+log = logging.getLogger(__name__)
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. `steps` of `batch` samples; `lr` is the peak of the schedule."""
+
+    steps: int
+    batch: int = 64
+    lr: float = 0.05
+    optimizer: str = "sgd"
+    """`sgd` (Nesterov, momentum 0.9) or `adamw`."""
+    schedule: str = "cosine"
+    """`cosine` (peak to 0), `one-cycle` (30 % linear rise from a 25th, then cosine to 0) or `constant`."""
+    weight_decay: float = 1e-4
+    """On weights only: biases and normalization parameters are left alone."""
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = NONE
+    clip_norm: float = 0.0
+    """Gradients are scaled down to this Euclidean norm; 0: never."""
+    distillation: float = 0.0
+    """Share of the loss that follows the teacher, 0 to 1 (Hinton, Vinyals, Dean 2015, section 2)."""
+    temperature: float = 2.0
+    evaluations: int = 10
+    """How often validation is measured, when it is given."""
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} {value}"
+            for name, value, good in (
+                ("steps", self.steps, self.steps >= 0),
+                ("batch", self.batch, self.batch >= 2),
+                ("lr", self.lr, self.lr > 0),
+                ("optimizer", self.optimizer, self.optimizer in ("sgd", "adamw")),
+                ("schedule", self.schedule, self.schedule in ("cosine", "one-cycle", "constant")),
+                ("distillation", self.distillation, 0 <= self.distillation <= 1),
+                ("temperature", self.temperature, self.temperature > 0),
+                ("evaluations", self.evaluations, self.evaluations >= 1),
+            )
+            if not good
+        ]
+        if wrong:
+            raise UserError(f"recipe: out of range: {', '.join(wrong)}")
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What a training did. `losses`: one a step. `validation`: (step, accuracy), empty without validation."""
+
+    steps: int
+    samples: int
+    losses: tuple[float, ...]
+    validation: tuple[tuple[int, float], ...]
+    best_step: int
+    """The step whose state the module now holds."""
+
+
+def fit(
+    module: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    seed: int,
+    preprocess: Preprocess,
+    validation: Split | None = None,
+    teacher: nn.Module | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> TrainingLog:
+    """Train `module` in place on `split` (raw samples); with `validation`, end with the best state on it.
+
+    The same arguments, library versions and thread count give the same bytes; no global random state is read
+    or changed. A state is better by accuracy, then by loss. `on_step(step, loss)` is called after each step.
+    The module is left in eval mode.
+    """
+    if len(split) < 2:
+        raise UserError(f"training: the recovery set has {len(split)} samples; two at least are needed")
+    if recipe.distillation and teacher is None:
+        raise UserError(f"training: distillation {recipe.distillation} needs a teacher")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for modules that draw themselves, such as dropout
+        return _Trainer(module, split, recipe, seed, preprocess, validation, teacher).run(on_step)
+
+
+class _Trainer:
+    def __init__(
+        self,
+        module: nn.Module,
+        split: Split,
+        recipe: Recipe,
+        seed: int,
+        preprocess: Preprocess,
+        validation: Split | None,
+        teacher: nn.Module | None,
+    ) -> None:
+        self.module, self.recipe, self.preprocess = module, recipe, preprocess
+        self.validation = validation
+        self.teacher = teacher if recipe.distillation else None
+        self.x = torch.from_numpy(np.ascontiguousarray(split.x, dtype=np.float32))
+        self.y = torch.from_numpy(np.ascontiguousarray(split.y, dtype=np.int64))
+        self.generator = torch.Generator().manual_seed(seed)
+        self.order = torch.empty(0, dtype=torch.long)
+        self.optimizer = _optimizer(module, recipe)
+        self.normalized = ends_in_softmax(module)
+
+    def run(self, on_step: Callable[[int, float], None] | None) -> TrainingLog:
+        recipe = self.recipe
+        losses: list[float] = []
+        seen: list[tuple[int, float]] = []
+        best: tuple[float, float] | None = None
+        best_step, best_state = recipe.steps, None
+        marks = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
+        if self.teacher is not None:
+            self.teacher.eval()
+        self.module.train()
+        for step in range(1, recipe.steps + 1):
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+            losses.append(self._step())
+            if on_step is not None:
+                on_step(step, losses[-1])
+            if self.validation is not None and step in marks:
+                accuracy, loss = _measure(self.module, self.validation, self.preprocess)
+                log.debug("step %d: validation accuracy %.4f, loss %.4f", step, accuracy, loss)
+                seen.append((step, accuracy))
+                if best is None or (accuracy, -loss) > best:
+                    best, best_step = (accuracy, -loss), step
+                    best_state = copy.deepcopy(self.module.state_dict())
+                self.module.train()
+        if best_state is not None:
+            self.module.load_state_dict(best_state)
+        self.module.eval()
+        return TrainingLog(
+            recipe.steps, recipe.steps * self._batch_size, tuple(losses), tuple(seen), best_step
+        )
+
+    @property
+    def _batch_size(self) -> int:
+        return min(self.recipe.batch, len(self.x))
+
+    def _next(self) -> Tensor:
+        """Indices of the next batch. A short tail is dropped: batch norm cannot take a batch of one."""
+        size = self._batch_size
+        if len(self.order) < size:
+            self.order = torch.randperm(len(self.x), generator=self.generator)
+        now, self.order = self.order[:size], self.order[size:]
+        return now
+
+    def _step(self) -> float:
+        recipe = self.recipe
+        index = self._next()
+        x = recipe.augmentation.geometry(self.x[index], self.generator)
+        x = torch.from_numpy(self.preprocess(x.numpy()))
+        x = recipe.augmentation.noise(x, self.generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        output = self.module(x)
+        loss = _loss(output, self.y[index], self.normalized, recipe.label_smoothing)
+        if self.teacher is not None:
+            with torch.no_grad():
+                goal = _logarithms(self.teacher(x), ends_in_softmax(self.teacher))
+            mine = _logarithms(output, self.normalized)
+            t = recipe.temperature
+            follow = nn.functional.kl_div(
+                (mine / t).log_softmax(1), (goal / t).log_softmax(1), reduction="batchmean", log_target=True
+            )
+            loss = (1 - recipe.distillation) * loss + recipe.distillation * t * t * follow
+        loss.backward()  # type: ignore[no-untyped-call]
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip_norm)
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Rate of step 1 .. steps."""
+    if recipe.schedule == "constant":
+        return recipe.lr
+    done = (step - 1) / max(recipe.steps, 1)
+    if recipe.schedule == "one-cycle":
+        rise = 0.3
+        if done < rise:
+            return recipe.lr * (0.04 + 0.96 * done / rise)
+        done = (done - rise) / (1 - rise)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def predict(module: nn.Module, x: npt.NDArray[np.float32], preprocess: Preprocess) -> npt.NDArray[np.float32]:
+    """Outputs (n, classes) of the module in eval mode for raw samples; its mode is put back afterwards."""
+    was = module.training
+    module.eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(x), EVALUATION_BATCH):
+            parts.append(module(torch.from_numpy(preprocess(x[start : start + EVALUATION_BATCH]))).numpy())
+    module.train(was)
+    return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
+
+
+def recalibrate_batch_norm(module: nn.Module, split: Split, preprocess: Preprocess, batch: int = 256) -> None:
+    """Replace the running mean and variance of every batch norm by the plain average over `split`, in order.
+
+    Weights stay. For use after a cut, when statistics belong to a network that is gone. In place.
+    """
+    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [m.momentum for m in norms]
+    mode = module.training
+    module.eval()  # only the norms learn: a dropout must stay off
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # PyTorch: cumulative average
+        norm.train()
+    with torch.no_grad():
+        # Equal batches, so that the average over batches is the average over samples.
+        for part in np.array_split(np.arange(len(split)), max(1, round(len(split) / batch))):
+            module(torch.from_numpy(preprocess(split.x[part])))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    module.train(mode)
+
+
+def reinitialize(module: nn.Module, seed: int) -> None:
+    """He-normal convolutions, uniform linear layers, identity norms: nothing learned. In place."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for part in module.modules():
+            if isinstance(part, nn.Conv1d | nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)
+            elif isinstance(part, nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
+                part.reset_parameters()
+
+
+def ends_in_softmax(module: nn.Module) -> bool:
+    """Whether the outputs are probabilities already. Known for fx graphs; any other module gives logits."""
+    if not isinstance(module, fx.GraphModule):
+        return False
+    output = next(n for n in module.graph.nodes if n.op == "output").args[0]
+    if not isinstance(output, fx.Node) or output.op != "call_module":
+        return False
+    return isinstance(module.get_submodule(str(output.target)), nn.Softmax)
+
+
+def _logarithms(output: Tensor, normalized: bool) -> Tensor:
+    """Logits, or logarithms of probabilities: softmax of either is the same."""
+    return output.clamp_min(1e-12).log() if normalized else output
+
+
+def _loss(output: Tensor, y: Tensor, normalized: bool, smoothing: float = 0.0) -> Tensor:
+    return nn.functional.cross_entropy(_logarithms(output, normalized), y, label_smoothing=smoothing)
+
+
+def _measure(module: nn.Module, split: Split, preprocess: Preprocess) -> tuple[float, float]:
+    output = torch.from_numpy(predict(module, split.x, preprocess))
+    y = torch.from_numpy(np.asarray(split.y))
+    accuracy = float((output.argmax(1) == y).float().mean())
+    return accuracy, float(_loss(output, y, ends_in_softmax(module)))
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Decay on tensors of two dimensions and more: convolution and linear weights."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise UserError("training: the network has no trainable parameters")
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    # foreach and fused variants sum in another order; one plain loop gives the same bytes everywhere.
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.lr, foreach=False)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, foreach=False)
