@@ -1,0 +1,1 @@
+"""`secateur bench`: measurements that are there to be run again."""

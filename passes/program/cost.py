@@ -1,0 +1,137 @@
+"""What a Program will cost on a device, before it is built: exact arena and constants, modelled code and time.
+
+Instructions are work counts of the kernels times coefficients that `secateur bench calibrate` measured in the
+emulators (firmware/kernels/costs.toml). The ELF and the run decide in the end; this steers the search.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from secateur.firmware.codegen import KERNEL_FOLDER
+from secateur.models.program import Program, op_macs
+from secateur.passes.program.choose_kernels import Selection, choose_kernels
+from secateur.passes.program.fuse_padding import FusePadding
+from secateur.passes.program.plan_memory import MemoryPlan, plan_memory
+from secateur.targets.target import Target
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes and instructions of one Program on one target.
+
+    `constant_bytes`: weights, biases and multipliers, exact. `stack_bytes`, `code_bytes`, `instructions`:
+    modelled; instructions are None where no model of the instruction set exists. `live_bytes`: by operator,
+    what the arena must hold then.
+    """
+
+    macs: int
+    parameters: int
+    arena_bytes: int
+    arena_lower_bound_bytes: int
+    stack_bytes: int
+    constant_bytes: int
+    code_bytes: int
+    instructions: int | None
+    layer_instructions: tuple[int, ...] | None
+    live_bytes: tuple[int, ...]
+    weights_in_ram: bool
+
+    @property
+    def ram_bytes(self) -> int:
+        """Arena, stack and, where the device needs it, weights."""
+        return self.arena_bytes + self.stack_bytes + (self.constant_bytes if self.weights_in_ram else 0)
+
+    @property
+    def flash_bytes(self) -> int:
+        return self.constant_bytes + self.code_bytes
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A Program ready for code generation: simplified, with a kernel an operator and a place a tensor."""
+
+    program: Program
+    selection: Selection
+    memory: MemoryPlan
+
+
+def plan(program: Program, target: Target, tries: int = 400) -> Planned:
+    """Simplify, choose kernels and plan the arena. Raises UserError for operators without a kernel."""
+    fused = FusePadding()(program)
+    selection = choose_kernels(fused, target.features)
+    return Planned(fused, selection, plan_memory(fused, selection, tries))
+
+
+def cost(planned: Planned, target: Target) -> Cost:
+    """Cost of a planned Program, float (shape-only) or int8."""
+    program, selection, memory = planned.program, planned.selection, planned.memory
+    model = instruction_model().get(target.isa)
+    layers = None
+    code = stack = 0
+    if model is not None:
+        layers = tuple(
+            predict_instructions(model["kernels"][k.name], k.work(program, op))
+            for k, op in zip(selection, program.ops, strict=True)
+        )
+        code = predict_code_bytes(model, planned)
+        stack = int(model["stack_bytes"])
+    return Cost(
+        macs=sum(op_macs(program, op) for op in program.ops),
+        parameters=program.parameters,
+        arena_bytes=memory.arena_bytes,
+        arena_lower_bound_bytes=memory.lower_bound_bytes,
+        stack_bytes=stack,
+        constant_bytes=constant_bytes(planned),
+        code_bytes=code,
+        instructions=None if layers is None else sum(layers) + int(model["invoke"]),  # type: ignore[index]
+        layer_instructions=layers,
+        live_bytes=memory.live_bytes,
+        weights_in_ram=target.weights_in_ram,
+    )
+
+
+def constant_bytes(planned: Planned) -> int:
+    """Flash of all constant tables, exact."""
+    return sum(
+        k.constant_bytes(planned.program, op)
+        for k, op in zip(planned.selection, planned.program.ops, strict=True)
+    )
+
+
+def latency_ms(instructions: float, target: Target, clock_hz: int | None = None) -> tuple[float, float]:
+    """(low, high) milliseconds: instructions times the target's cycles per instruction, over its clock."""
+    low, high = target.cycles_per_instruction
+    scale = 1000 / (clock_hz or target.clock_hz)
+    return instructions * low * scale, instructions * high * scale
+
+
+def predict_instructions(coefficients: dict[str, float], work: dict[str, int]) -> int:
+    """One operator: a constant for the call plus coefficient times count for each kind of work."""
+    return round(coefficients["call"] + sum(coefficients[name] * count for name, count in work.items()))
+
+
+def code_features(planned: Planned) -> dict[str, int]:
+    """What code size follows from: which kernels are in the image, how many calls and operators there are."""
+    features = {"base": 1, "operator": len(planned.program.ops)}
+    for kernel in {k.header for k in planned.selection}:
+        features[kernel] = 1
+    features["label"] = len(planned.program.labels)
+    return features
+
+
+def predict_code_bytes(model: dict[str, Any], planned: Planned) -> int:
+    """Instructions, parameter structs and start-up code, in bytes, with the measured margin."""
+    sizes = model["code"]
+    total = sum(sizes.get(name, 0.0) * count for name, count in code_features(planned).items())
+    return round(total * (1 + float(model["code_margin"])))
+
+
+@cache
+def instruction_model() -> dict[str, dict[str, Any]]:
+    """The coefficients by instruction set; see the head of costs.toml."""
+    tables: dict[str, dict[str, Any]] = tomllib.loads((KERNEL_FOLDER / "costs.toml").read_text())
+    return {isa: tables[str(t["as"])] if "as" in t else t for isa, t in tables.items()}
