@@ -69,7 +69,7 @@ def path_panel(
             for a, b, t in known
         ]
     said = f"{name} over {last} removals, from {text(values[0])} to {text(values[-1])}"
-    return _plot(said, PLOT_HEIGHT, marks, labels)
+    return _plot(said, PLOT_HEIGHT, marks, labels, last)
 
 
 def live_panel(name: str, memory: MemoryMap, top: int, style: str, text: Callable[[float], str]) -> Markup:
@@ -90,7 +90,7 @@ def live_panel(name: str, memory: MemoryMap, top: int, style: str, text: Callabl
             )
         )
     said = f"{name}: live activation bytes over {len(memory.steps)} operator steps, peak {text(peak)}"
-    return _plot(said, PLOT_HEIGHT, marks, [(y(top), text(top)), (y(0), "0")])
+    return _plot(said, PLOT_HEIGHT, marks, [(y(top), text(top)), (y(0), "0")], len(memory.steps) - 1)
 
 
 def arena_map(name: str, memory: MemoryMap, style: str, text: Callable[[float], str]) -> Markup:
@@ -102,7 +102,11 @@ def arena_map(name: str, memory: MemoryMap, style: str, text: Callable[[float], 
     for t in memory.tensors:
         x, width = t.first_step / steps * 100, (t.last_step - t.first_step + 1) / steps * 100
         height = y(t.offset_bytes) - y(t.offset_bytes + t.size_bytes)
-        label = Markup('<text x="4" y="13">{}</text>').format(t.tensor) if height >= 16 else Markup("")
+        label = (
+            Markup('<text x="4" y="13">{}</text>').format(t.tensor)
+            if _fits(t.tensor, width, height)
+            else Markup("")
+        )
         marks.append(
             # an inner svg clips its label, so that a long name never runs over its neighbour
             Markup(
@@ -119,16 +123,24 @@ def arena_map(name: str, memory: MemoryMap, style: str, text: Callable[[float], 
             )
         )
     said = f"{name}: arena of {text(memory.arena_bytes)}, {len(memory.tensors)} tensors by step and address"
-    return _plot(said, MAP_HEIGHT, marks, [(y(top), text(top)), (y(0), "0")])
+    return _plot(said, MAP_HEIGHT, marks, [(y(top), text(top)), (y(0), "0")], steps - 1)
 
 
-def _plot(said: str, height: int, marks: Sequence[Markup], labels: Sequence[tuple[float, str]]) -> Markup:
-    """Axis labels as HTML on the left, the drawing on the right."""
+def _fits(label: str, width: float, height: float) -> bool:
+    """Does a label fit its rectangle (percent of the plot, pixels) on a plot of 300 pixels, a narrow one?"""
+    return height >= 16 and len(label) * 6.5 + 8 <= width * 3
+
+
+def _plot(
+    said: str, height: int, marks: Sequence[Markup], labels: Sequence[tuple[float, str]], last: int
+) -> Markup:
+    """Axis labels as HTML on the left and below (steps 0 to `last`), the drawing on the right."""
     left = Markup("").join(Markup('<span style="top:{}px">{}</span>').format(_n(at), t) for at, t in labels)
     return Markup(
         '<div class="plot"><div class="y" aria-hidden="true">{}</div>'
-        '<svg role="img" aria-label="{}" width="100%" height="{}">{}</svg></div>'
-    ).format(left, escape(said), height, Markup("").join(marks))
+        '<svg role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
+        '<div class="x" aria-hidden="true"><span>step 0</span><span>{}</span></div></div>'
+    ).format(left, escape(said), height, Markup("").join(marks), last)
 
 
 def _rule(y: float, style: str, title: str = "") -> Markup:

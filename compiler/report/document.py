@@ -56,7 +56,7 @@ def from_json(text: str) -> Report:
 
 
 def validate(document: Any) -> None:
-    """Raise ReportError unless the schema holds and provenance names all numbers of TRACED, and only numbers."""
+    """Raise ReportError unless the schema holds and provenance names every number of TRACED."""
     error = jsonschema.exceptions.best_match(_validator().iter_errors(document))
     if error is not None:
         raise ReportError(f"/{'/'.join(map(str, error.absolute_path))}: {error.message}")

@@ -149,7 +149,7 @@ def headline(report: Report) -> tuple[Row, ...]:
         row("Parameters", b.params, a.params, count_text),
         row("RAM", b.ram_bytes, a.ram_bytes, bytes_text, allowed(budget.ram_bytes, bytes_text), "ram_bytes"),
         row("  arena", b.arena_bytes, a.arena_bytes, bytes_text),
-        row("  arena, no plan below", b.arena_lower_bound_bytes, a.arena_lower_bound_bytes, bytes_text),
+        row("  arena, lower bound", b.arena_lower_bound_bytes, a.arena_lower_bound_bytes, bytes_text),
         row("  stack", b.stack_bytes, a.stack_bytes, bytes_text),
         row("Flash", b.flash_bytes, a.flash_bytes, bytes_text,
             allowed(budget.flash_bytes, bytes_text), "flash_bytes"),
@@ -173,7 +173,7 @@ def verdict(report: Report) -> Verdict:
         headline = "The budget is met"
         how = {
             "measured": "measured on a board",
-            "emulated": "emulated: the image ran in an emulator, which counts instructions and keeps no board's time",
+            "emulated": "emulated: the image ran in an emulator, whose time is not a board's",
             "predicted": "predicted: at least one number behind this is a model's, and no run confirms it",
         }[budget.met]
     else:
@@ -218,11 +218,11 @@ def _limit_lines(report: Report) -> list[str]:
         if limit.after is None:
             lines.append(f"{limit.label} unknown, limit {allowed}")
             continue
-        value = limit.text(*limit.after)
-        if (
-            value == allowed and limit.after[1] != limit.limit
-        ):  # rounding hides which side of the limit it is on
-            value, allowed = f"{limit.after[1]:,.10g}", f"{limit.limit:,.10g}"
+        value, high = limit.text(*limit.after), limit.after[1]
+        if high != limit.limit and abs(high - limit.limit) <= 0.01 * limit.limit:
+            # rounding could hide which side of the limit it is on
+            unit = "bytes" if limit.name.endswith("bytes") else "ms"
+            value, allowed = f"{high:,.10g}", f"{limit.limit:,.10g} {unit}"
         lines.append(f"{limit.label} {value} of {allowed} ({limit.kind})")
     c = report.details.certificate
     if c is not None and c.validation_drop is not None:
@@ -241,7 +241,8 @@ def _range(measured: Measured[Any] | None) -> tuple[float, float] | None:
 def _share(was: Any, now: Any) -> str:
     """'-56 %', by the upper end of ranges."""
     was, now = (v[1] if isinstance(v, tuple) else v for v in (was, now))
-    return f"{(now / was - 1) * 100:+.0f} %" if was else ""
+    percent = round((now / was - 1) * 100) if was else 0
+    return f"{percent:+d} %" if percent else "same" if now == was else ""
 
 
 def _points(was: float, now: float) -> str:

@@ -68,10 +68,12 @@ def render(report: Report) -> str:
         plural=words.plural,
     )
     layers, layer_unit = layer_bars(report)
+    verdict = facts.verdict(report)
     return environment.get_template("report.html.j2").render(
         r=report,
         d=report.details,
-        verdict=facts.verdict(report),
+        verdict=verdict,
+        how=_capital(verdict.how) if verdict.met else verdict.how,
         verification=_capital(facts.verification_line(report)),
         limits=facts.limits(report),
         headline=facts.headline(report),

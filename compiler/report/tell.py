@@ -1,0 +1,280 @@
+"""From what a run found to the report's record: every number with how it was got."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from secateur import __version__
+from secateur.compiler.driver import Compiled
+from secateur.compiler.judge import Judged, Scores, reached
+from secateur.compiler.report import record
+from secateur.compiler.report.record import Kind, Measured
+from secateur.models.data import Data
+from secateur.models.metrics import bootstrap, can_certify, confusion, paired_bootstrap
+from secateur.models.program import op_macs
+from secateur.passes.program.cost import latency_ms
+
+LEVEL = 0.9
+
+
+def to_report(found: Compiled) -> record.Report:
+    """The report of one run. Accuracies are the test set's; without data they are None."""
+    target = found.target
+    return record.Report(
+        tool=record.Tool(__version__, found.options.seed),
+        target=record.TargetFacts(
+            target.name, target.isa, target.clock_hz, target.ram_bytes, target.flash_bytes
+        ),
+        baseline=_side(found, found.before),
+        result=_side(found, found.after),
+        budget=_budget(found),
+        verification=_verification(found),
+        steps=_steps(found),
+        details=_details(found),
+    )
+
+
+def _side(found: Compiled, judged: Judged) -> record.Side:
+    d, target, scores = judged.deployed, found.target, judged.test
+    kind: Kind = "predicted" if d.kind == "predicted" else "emulated" if d.kind == "emulated" else "measured"
+    where = f"{d.ran_on}" if d.kind != "predicted" else "cost model (firmware/kernels/costs.toml)"
+    size_kind: Kind = "predicted" if d.image is None else "exact"
+    size_from = "cost model" if d.image is None else f"sections of the {d.image.environment} image"
+    ran = d.run is not None and d.run.kind != "host"
+    counted = "instructions in " + where if ran else where
+    limits = reached(d, target)
+    latency_from = (
+        f"{counted} x {target.cycles_per_instruction} cycles / {target.clock_hz} Hz ({target.cycles_source})"
+    )
+    instructions = None if d.instructions is None else Measured(d.instructions, kind, counted)
+    cycles = None if d.run is None or d.run.cycles is None else Measured(d.run.cycles, "measured", where)
+    samples = "" if scores is None else f"{len(scores.split)} test samples"
+    accuracy_float = None
+    if scores is not None and scores.float_guess is not None:
+        accuracy_float = Measured(scores.float_percent, "measured", f"float network, {samples}")
+    constants = d.cost.constant_bytes
+    return record.Side(
+        accuracy_float=accuracy_float,
+        accuracy_int8=None
+        if scores is None
+        else Measured(scores.int8_percent, "measured", f"int8, {samples}"),
+        accuracy_interval=None if scores is None else _interval(scores, samples),
+        macs=Measured(judged.macs, "exact", "shapes of the int8 program"),
+        params=Measured(judged.parameters, "exact", "weights and biases of the int8 program"),
+        arena_bytes=Measured(d.cost.arena_bytes, "exact", "memory plan"),
+        arena_lower_bound_bytes=Measured(
+            d.cost.arena_lower_bound_bytes, "exact", "live bytes less safe overlap"
+        ),
+        stack_bytes=Measured(
+            d.stack_bytes, kind if ran else "predicted", f"high water in {where}" if ran else where
+        ),
+        ram_bytes=Measured(d.ram_bytes, kind if ran else "predicted", f"{size_from}, stack high water"),
+        weights_bytes=Measured(constants, "exact", "constant tables of the generated C"),
+        flash_bytes=Measured(d.flash_bytes, size_kind, size_from),
+        instructions=instructions,
+        cycles=cycles,
+        latency_ms=None if cycles is None else Measured(limits.latency_ms or 0.0, "measured", where),
+        latency_ms_low=None
+        if limits.latency_low_ms is None
+        else Measured(limits.latency_low_ms, kind, latency_from),
+        latency_ms_high=None
+        if limits.latency_ms is None
+        else Measured(limits.latency_ms, kind, latency_from),
+        layers=_layers(judged, kind, counted),
+    )
+
+
+def _layers(judged: Judged, kind: Kind, source: str) -> tuple[record.Layer, ...]:
+    d = judged.deployed
+    counts = d.run.layer_instructions if d.run is not None else None
+    if counts is None:
+        counts, kind = d.cost.layer_instructions, "predicted"
+    program = d.planned.program
+    found = []
+    for i, op in enumerate(program.ops):
+        count = None if counts is None else Measured(counts[i], kind, source)
+        macs = Measured(op_macs(program, op), "exact", "shapes") if op_macs(program, op) else None
+        found.append(record.Layer(program.tensors[op.outputs[0]].name, op.kind, macs, count))
+    return tuple(found)
+
+
+def _interval(scores: Scores, samples: str) -> record.Interval:
+    right = (scores.int8_guess == scores.split.y).astype(np.float64)
+    interval = bootstrap(right, scores.split.groups, level=LEVEL)
+    if interval.low is None or interval.high is None:
+        return None
+    groups = len(np.unique(scores.split.groups))
+    source = f"bootstrap over {groups} groups at {LEVEL:.0%}, {samples}"
+    return Measured((100 * interval.low, 100 * interval.high), "measured", source)
+
+
+def _budget(found: Compiled) -> record.Budget:
+    b = found.budget
+    names = {"ram_bytes", "flash_bytes", "latency_ms", "accuracy", "evidence"}
+    violations = tuple(
+        record.Violation(name, value, allowed, why)  # type: ignore[arg-type]
+        for name, value, allowed, why in found.outcome.broken
+        if name in names
+    )
+    drop = b.max_drop if b.min_accuracy is None and found.state is not None else None
+    return record.Budget(
+        b.ram_bytes,
+        b.flash_bytes,
+        b.latency_ms,
+        drop,
+        found.outcome.met,
+        violations,
+        b.min_accuracy,
+        b.require,
+    )
+
+
+def _verification(found: Compiled) -> record.Verification | None:
+    d = found.after.deployed
+    if d.comparison is None or d.ran_on is None:
+        return None
+    c = d.comparison
+    return record.Verification(c.golden, c.samples, c.values, c.mismatches, d.ran_on)
+
+
+def _steps(found: Compiled) -> tuple[record.Step, ...]:
+    if found.state is None:
+        return ()
+    model, told = "cost model", []
+    validation = f"float network, validation set of {found.data.name}" if found.data else "validation"
+    for s in found.state.steps:
+        name = "remove_layer" if s.kind == "layer" else "remove_filters"
+        unit = s.unit if s.kind == "layer" else f"{s.unit} (-{len(s.classes)})"
+        score = (
+            None
+            if s.similarity is None
+            else Measured(s.similarity, "measured", "debiased CKA, recovery samples")
+        )
+        latency = None if s.reached.latency_ms is None else Measured(s.reached.latency_ms, "predicted", model)
+        told.append(
+            record.Step(
+                name,
+                unit,
+                score,
+                Measured(s.accuracy_cut, "measured", validation),
+                Measured(s.accuracy_recovered, "measured", validation),
+                Measured(s.macs, "exact", "shapes"),
+                Measured(s.reached.ram_bytes, "predicted", model),
+                Measured(s.reached.flash_bytes, "predicted", model),
+                latency,
+            )  # fmt: skip
+        )
+    return tuple(told)
+
+
+def _details(found: Compiled) -> record.Details:
+    target, after = found.target, found.after
+    clocks = []
+    instructions = after.deployed.instructions
+    if instructions is not None:
+        for hz in target.other_clocks_hz:
+            low, high = latency_ms(instructions, target, hz)
+            source = f"the same instructions at {hz} Hz; this image does not set that clock"
+            clocks.append(
+                record.Clock(hz, Measured(low, "predicted", source), Measured(high, "predicted", source))
+            )
+    notes = list(found.notes)
+    if (
+        after.deployed.run is not None
+        and target.environment != after.deployed.ran_on
+        and target.environment != "host"
+    ):
+        notes.append(
+            f"The {target.environment} image was built and is what a board gets; the same code ran on "
+            f"{after.deployed.ran_on}, which is where outputs, stack and instruction counts come from."
+        )
+    if after.deployed.booted is not None:
+        notes.append(f"The image itself booted in an emulated {target.environment} and gave equal outputs.")
+    labels = found.data.labels if found.data else after.deployed.planned.program.labels
+    return record.Details(
+        model=after.deployed.planned.program.name,
+        labels=labels,
+        clock_source=target.clock_source,
+        data=None if found.data is None else _data(found.data),
+        certificate=_certificate(found),
+        confusion_baseline=_confusion(found.before.test, len(labels)),
+        confusion_result=_confusion(after.test, len(labels)),
+        memory_baseline=_memory(found.before),
+        memory_result=_memory(after),
+        clocks=tuple(clocks),
+        quantization_errors=tuple(record.LayerError(name, db) for name, db in after.errors),
+        attempts=tuple(_attempt(a.name, a.path, a.judged, found) for a in found.attempts),
+        notes=tuple(notes),
+    )
+
+
+def _data(data: Data) -> record.DataFacts:
+    splits = (data.recovery, data.validation, data.test)
+    groups = record.Sizes(*(len(np.unique(s.groups)) for s in splits))
+    return record.DataFacts(data.name, groups, record.Sizes(*(len(s) for s in splits)), data.seen)
+
+
+def _certificate(found: Compiled) -> record.Certificate | None:
+    before, after, data = found.before, found.after, found.data
+    if data is None or found.state is None or before.validation is None or after.validation is None:
+        return None
+    if before.test is None or after.test is None or before.test.float_guess is None:
+        return None
+    was = (before.test.float_guess == data.test.y).astype(np.float64)
+    now = (after.test.int8_guess == data.test.y).astype(np.float64)
+    interval = paired_bootstrap(was, now, data.test.groups, level=LEVEL)
+    drop = before.validation.float_percent - after.validation.int8_percent
+    source = "float input network less int8 result, test samples"
+    between = None
+    if interval.low is not None and interval.high is not None:
+        between = Measured(
+            (-100 * interval.high, -100 * interval.low), "measured", f"{source}, bootstrap by group"
+        )
+    asked = found.budget.max_drop if found.budget.min_accuracy is None else None
+    certified: bool | None = None
+    why = "no drop was asked for"
+    if asked is not None:
+        verdict = can_certify(was, now, data.test.groups, asked / 100, level=LEVEL)
+        certified, why = verdict.certified and not data.seen, verdict.why
+        if data.seen:
+            why = "the input network was trained on this data"
+    return record.Certificate(
+        Measured(drop, "measured", f"validation set of {data.name}"),
+        Measured(before.test.float_percent - after.test.int8_percent, "measured", source), between, LEVEL, certified, why,
+    )  # fmt: skip
+
+
+def _confusion(scores: Scores | None, classes: int) -> record.Confusion | None:
+    if scores is None:
+        return None
+    counts = confusion(scores.split.y, scores.int8_guess, classes)
+    return record.Confusion("test", "int8", tuple(tuple(int(n) for n in row) for row in counts))
+
+
+def _memory(judged: Judged) -> record.MemoryMap:
+    planned = judged.deployed.planned
+    memory, program = planned.memory, planned.program
+    last = len(program.ops) - 1
+    tensors = tuple(
+        record.Placement(b.name, offset, b.size, max(0, b.first), min(max(0, b.last), last))
+        for b, offset in zip(memory.buffers, memory.offsets, strict=True)
+    )
+    names = tuple(f"{op.kind} {program.tensors[op.outputs[0]].name}" for op in program.ops)
+    return record.MemoryMap(memory.arena_bytes, names, memory.live_bytes, tensors)
+
+
+def _attempt(name: str, path: str, judged: Judged, found: Compiled) -> record.Attempt:
+    side = _side(found, judged)
+    scores = judged.validation
+    percent = None
+    if scores is not None:
+        percent = Measured(scores.int8_percent, "measured", "int8, validation samples")
+    fits = not any(
+        limit is not None and value is not None and value.value > limit
+        for value, limit in (
+            (side.ram_bytes, found.budget.ram_bytes),
+            (side.flash_bytes, found.budget.flash_bytes),
+            (side.latency_ms_high, found.budget.latency_ms),
+        )
+    )
+    return record.Attempt(name, path, fits, percent, side.ram_bytes, side.flash_bytes, side.latency_ms_high)
