@@ -16,6 +16,7 @@ class Board:
     """`ram_bytes`, `flash_bytes`: the memory that is really there (0: no limit, the host).
 
     `compiler`: program name; `package`: the Debian package that brings it.
+    `chip`: esptool's name of a chip that can be flashed, None for emulators and the host.
     """
 
     environment: str
@@ -24,10 +25,15 @@ class Board:
     ports: tuple[str, ...]
     ram_bytes: int
     flash_bytes: int
+    chip: str | None
 
     @property
     def bare(self) -> bool:
         return self.flash_bytes > 0
+
+    @property
+    def objcopy(self) -> str:
+        return self.compiler.removesuffix("gcc") + "objcopy"
 
 
 def environments() -> tuple[str, ...]:
@@ -48,4 +54,5 @@ def load_board(environment: str) -> Board:
         ports=tuple(build["ports"]),
         ram_bytes=memory["maximum_ram_size"],
         flash_bytes=memory["maximum_size"],
+        chip=build["chip"] or None,
     )

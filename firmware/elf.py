@@ -57,7 +57,13 @@ def read_elf(path: Path) -> Elf:
         return data[start : data.index(b"\0", start)].decode()
 
     sections = tuple(
-        Section(text(names_index, name), address, size, bool(flags & ALLOC), bool(flags & ALLOC) and kind != NOBITS)
+        Section(
+            text(names_index, name),
+            address,
+            size,
+            bool(flags & ALLOC),
+            bool(flags & ALLOC) and kind != NOBITS,
+        )
         for name, kind, flags, address, _offset, size, _link in headers
     )
     symbols: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""What the code generator hands to the project writer: the C files of one model and the sizes they declare."""
+"""What the code generator hands to the project writer: one model's C files and the sizes they declare."""
 
 from __future__ import annotations
 

@@ -15,10 +15,12 @@ from pathlib import Path
 from secateur.errors import ToolError
 from secateur.firmware.board import Board, load_board
 from secateur.firmware.elf import Elf, read_elf
+from secateur.firmware.esp import make_flash_files
 
 log = logging.getLogger(__name__)
 
 OVERFLOW = re.compile(r"region [`'](\w+)' overflowed by (\d+) bytes?")
+FAILURE = re.compile(r"error|undefined reference|No module", re.I)
 BUILD_TIMEOUT_S = 600.0
 
 
@@ -40,6 +42,7 @@ class Image:
     """A built environment, harness excluded from every size; sizes in bytes.
 
     `binaries`: (flash offset, file) to write on a board, empty for emulators and the host.
+    `application`: of those builds, the file that `esptool image-info` reads.
     `code_bytes`: instructions, start-up and small constants; `weights_bytes`: the model's tables.
     `flash_bytes`: code + weights + initial values of `data_bytes`.
     `bss_bytes` has neither the arena nor the stack; `stack_reserved_bytes` is what the linker set aside.
@@ -55,6 +58,7 @@ class Image:
     bss_bytes: int
     arena_bytes: int
     stack_reserved_bytes: int
+    application: Path | None = None
 
 
 def build(project: Path, environment: str, workspace: Path | None = None) -> Image:
@@ -65,7 +69,9 @@ def build(project: Path, environment: str, workspace: Path | None = None) -> Ima
     """
     board = load_board(environment)
     if shutil.which(board.compiler) is None:
-        raise ToolError(f"{environment}: {board.compiler} is not installed; sudo apt-get install {board.package}")
+        raise ToolError(
+            f"{environment}: {board.compiler} is not installed; sudo apt-get install {board.package}"
+        )
     if not (project / "platformio.ini").is_file():
         raise ToolError(f"{project} holds no platformio.ini; run `secateur compile` first")
     workspace = (workspace or project / ".pio").resolve()
@@ -99,13 +105,13 @@ def _run_platformio(project: Path, environment: str, workspace: Path) -> None:
     overflow = {region: int(size) for region, size in OVERFLOW.findall(output)}
     if overflow:
         raise DoesNotFitLink(environment, overflow)
-    lines = [line for line in output.splitlines() if re.search(r"error|undefined reference|No module", line, re.I)]
+    lines = [line for line in output.splitlines() if FAILURE.search(line)]
     what = (lines or output.strip().splitlines() or ["no output"])[0].strip()
     raise ToolError(f"{environment}: the build failed: {what} (cd {project} && pio run -e {environment})")
 
 
 def prepare_core(core: Path) -> None:
-    """A PlatformIO core folder that needs no download: its build tool is the SCons of this Python environment.
+    """A PlatformIO core folder that needs no download: its build tool is this Python environment's SCons.
 
     PlatformIO wants a package tool-scons whose version encodes SCons's; the version it asks for is read from
     PlatformIO itself. The links to platforms are dropped, so that a project that was moved is found again.
@@ -116,7 +122,11 @@ def prepare_core(core: Path) -> None:
     version = wanted.lstrip("~^=<> ")
     package = core / "packages" / "tool-scons"
     package.mkdir(parents=True, exist_ok=True)
-    manifest = {"name": "tool-scons", "version": version, "description": "the SCons of this Python environment"}
+    manifest = {
+        "name": "tool-scons",
+        "version": version,
+        "description": "the SCons of this Python environment",
+    }
     (package / "package.json").write_text(json.dumps(manifest))
     spec = {"owner": "platformio", "id": None, "name": "tool-scons", "requirements": None, "uri": None}
     (package / ".piopm").write_text(
@@ -129,24 +139,33 @@ def prepare_core(core: Path) -> None:
 def _read_image(board: Board, path: Path) -> Image:
     elf = read_elf(path)
     sizes = _bare_sizes(elf) if board.bare else _host_sizes(path.parent / "model")
-    return Image(environment=board.environment, elf=path, binaries=(), **sizes)
+    files = make_flash_files(board.chip, path, board.objcopy) if board.chip else None
+    return Image(
+        environment=board.environment,
+        elf=path,
+        binaries=files.parts if files else (),
+        application=files.application if files else None,
+        code_bytes=sizes["code_bytes"],
+        weights_bytes=sizes["weights_bytes"],
+        flash_bytes=sizes["code_bytes"] + sizes["weights_bytes"] + sizes["data_bytes"],
+        data_bytes=sizes["data_bytes"],
+        bss_bytes=sizes["bss_bytes"],
+        arena_bytes=elf.size(".sec_arena"),
+        stack_reserved_bytes=elf.size(".stack"),
+    )
 
 
 def _bare_sizes(elf: Elf) -> dict[str, int]:
-    code, weights, data = elf.size(".start", ".text", ".rodata"), elf.size(".weights"), elf.size(".data")
     known = {".start", ".text", ".rodata", ".weights", ".data"}
     strays = [s.name for s in elf.sections if s.loaded and s.size_bytes and s.name not in known]
     strays = [name for name in strays if not name.startswith(".harness.")]
     if strays:
         raise AssertionError(f"linker script leaves sections uncounted: {strays}")
     return {
-        "code_bytes": code,
-        "weights_bytes": weights,
-        "flash_bytes": code + weights + data,
-        "data_bytes": data,
+        "code_bytes": elf.size(".start", ".text", ".rodata"),
+        "weights_bytes": elf.size(".weights"),
+        "data_bytes": elf.size(".data"),
         "bss_bytes": elf.size(".bss"),
-        "arena_bytes": elf.size(".sec_arena"),
-        "stack_reserved_bytes": elf.size(".stack"),
     }
 
 
@@ -160,8 +179,6 @@ def _host_sizes(objects: Path) -> dict[str, int]:
             if section.name.startswith((".data", ".bss")) and not section.name.startswith(".data.rel.ro"):
                 key = "data_bytes" if section.loaded else "bss_bytes"
             else:
-                key = "weights_bytes" if "_weights.c" in path.name else "code_bytes"
+                key = "weights_bytes" if path.stem.endswith("_weights") else "code_bytes"
             sizes[key] += section.size_bytes
-    flash = sizes["code_bytes"] + sizes["weights_bytes"] + sizes["data_bytes"]
-    arena = read_elf(objects.parent / "firmware.elf").size(".sec_arena")
-    return {**sizes, "flash_bytes": flash, "arena_bytes": arena, "stack_reserved_bytes": 0}
+    return sizes

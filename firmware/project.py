@@ -42,14 +42,20 @@ def write_project(
     """Replace the project at `root` (build results under `root/.pio` stay).
 
     `samples`: (n, input_bytes) int8, n >= 1, embedded in the test harness.
-    `limits`: "target" links into the target's RAM and flash, in the emulators too; "none" into all memory that
-    the machine has, so that a model that is too big can still be measured.
+    `limits`: "target" links into the target's RAM and flash, in the emulators too; "none" into all memory
+    that the machine has, so that a model that is too big can still be measured.
     `stack_bytes`: RAM reserved for the stack of one inference, a multiple of 16.
     Raises UserError when samples do not have the model's input size.
     """
-    if samples.dtype != np.int8 or samples.ndim != 2 or samples.shape[1] != model.input_bytes or not len(samples):
+    if (
+        samples.dtype != np.int8
+        or samples.ndim != 2
+        or samples.shape[1] != model.input_bytes
+        or not len(samples)
+    ):
         raise UserError(
-            f"samples are {samples.dtype} {samples.shape}; {model.name} takes int8 (n, {model.input_bytes}), n >= 1"
+            f"samples are {samples.dtype} {samples.shape}; "
+            f"{model.name} takes int8 (n, {model.input_bytes}), n >= 1"
         )
     if stack_bytes is None:
         stack_bytes = STACK_BYTES if limits == "target" else UNLIMITED_STACK_BYTES
@@ -75,7 +81,9 @@ def write_project(
             ".gitignore": ".pio/\n",
         },
     )
-    log.debug("wrote project %s: %d files of %s, %d samples", root, len(model.files), model.name, len(samples))
+    log.debug(
+        "wrote project %s: %d files of %s, %d samples", root, len(model.files), model.name, len(samples)
+    )
 
 
 def _write(root: Path, files: Mapping[str, str]) -> None:
@@ -86,7 +94,9 @@ def _write(root: Path, files: Mapping[str, str]) -> None:
 
 
 def _copy(source: Path, to: Path) -> None:
-    shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), copy_function=shutil.copyfile)
+    shutil.copytree(
+        source, to, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), copy_function=shutil.copyfile
+    )
 
 
 def _model_header(model: GeneratedModel, samples: int) -> str:
@@ -129,7 +139,7 @@ def _samples_source(samples: npt.NDArray[np.int8]) -> str:
 
 def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_bytes: int) -> str:
     lines = [
-        f"; A compiled model for {target.name}. `pio run -e ENVIRONMENT` builds one of these; see README.txt.",
+        f"; A compiled model for {target.name}. `pio run -e ENVIRONMENT` builds one; see README.txt.",
         "[platformio]",
         f"default_envs = {target.environment}",
         "",
@@ -165,7 +175,9 @@ def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_byt
 
 
 def _component(model: GeneratedModel) -> str:
-    sources = " ".join(f'"../model/{name}"' for name in sorted(model.files) if name.endswith(".c") and "/" not in name)
+    sources = " ".join(
+        f'"../model/{name}"' for name in sorted(model.files) if name.endswith(".c") and "/" not in name
+    )
     return (
         "# The component that ESP-IDF builds (environments esp32-idf and esp32c3-idf).\n"
         f'idf_component_register(SRCS "main_idf.c" {sources} INCLUDE_DIRS "." "../model")\n'
@@ -175,7 +187,12 @@ def _component(model: GeneratedModel) -> str:
 
 def _read_me(model: GeneratedModel, target: Target) -> str:
     template = (FOLDER / "templates" / "README.txt").read_text(encoding="utf-8")
-    values = {"NAME": model.name, "UPPER": model.name.upper(), "TARGET": target.name, "ENV": target.environment}
+    values = {
+        "NAME": model.name,
+        "UPPER": model.name.upper(),
+        "TARGET": target.name,
+        "ENV": target.environment,
+    }
     for key, value in values.items():
         template = template.replace(f"@{key}@", value)
     return template

@@ -1,4 +1,4 @@
-"""Run images in QEMU. Instruction counts are exact and the same in every run; time and cycles are not modelled."""
+"""Run images in QEMU. Instruction counts are exact and the same in every run; cycles are not modelled."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 from secateur.errors import ToolError, UserError
+from secateur.firmware.esp import merge_flash
 from secateur.firmware.image import Image
 from secateur.runtime_bench.measure import count
 from secateur.runtime_bench.process import output_of
 from secateur.runtime_bench.protocol import parse
 from secateur.runtime_bench.runner import Run
+from secateur.runtime_bench.stream import read_process
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +38,32 @@ class Machine:
 # An RV32IMC core without the extensions that an ESP32-C3 lacks, so that a stray instruction traps here too.
 RV32IMC = "rv32,a=off,f=off,d=off,v=off,h=off,zba=off,zbb=off,zbc=off,zbs=off"
 COMMON = ("-display", "none", "-monitor", "none", "-parallel", "none")
+STDIO = ("-serial", "stdio")
 
 MACHINES = {
     "qemu-riscv32": Machine(
         "qemu-system-riscv32",
         "qemu-system-misc",
-        ("-M", "virt", "-m", "128M", "-cpu", RV32IMC, "-bios", "none", "-serial", "stdio", "-icount", "shift=0"),
+        (
+            "-M",
+            "virt",
+            "-m",
+            "128M",
+            "-cpu",
+            RV32IMC,
+            "-bios",
+            "none",
+            "-serial",
+            "stdio",
+            "-icount",
+            "shift=0",
+        ),
         Fraction(1),  # minstret
     ),
     "qemu-cortex-m4": Machine(
         "qemu-system-arm",
         "qemu-system-arm",
-        ("-M", "mps2-an386", "-serial", "stdio", "-semihosting-config", "enable=on,target=native")
-        + ("-icount", "shift=8"),
+        ("-M", "mps2-an386", *STDIO, "-semihosting", "-icount", "shift=8"),
         Fraction(256 * 25, 1000),  # 25 MHz timer
     ),
     "qemu-xtensa": Machine(
@@ -81,7 +95,8 @@ class EmulatorRunner:
         machine = MACHINES[self.environment]
         if shutil.which(machine.program) is None:
             raise ToolError(
-                f"{self.environment}: {machine.program} is not installed; sudo apt-get install {machine.package}"
+                f"{self.environment}: {machine.program} is not installed; "
+                f"sudo apt-get install {machine.package}"
             )
         command = [machine.program, *COMMON, *machine.options, "-kernel", str(image.elf)]
         text, status = output_of(command, self.environment, timeout_s)
@@ -105,7 +120,7 @@ TRAPPED = 99  # the ports' exception handlers end the run with this status
 
 @functools.cache
 def can_boot(environment: str) -> bool:
-    """True when a QEMU on PATH has this chip's machine (Espressif's or a compatible fork; Debian's has not)."""
+    """True when a QEMU on PATH has this chip's machine (Espressif's, or a fork; not Debian's)."""
     if environment not in CHIPS:
         return False
     program, machine = CHIPS[environment]
@@ -128,22 +143,8 @@ def boot(image: Image, timeout_s: float) -> Run:
             "or run the environment of the same instruction set (qemu-xtensa, qemu-riscv32)"
         )
     program, machine = CHIPS[image.environment]
-    flash = _flash_file(image)
+    flash = merge_flash(image.binaries, image.elf.parent / "flash.bin")
     command = [program, *COMMON, "-M", machine, "-serial", "stdio", "-icount", "shift=4", "-no-reboot"]
     command += ["-drive", f"file={flash},if=mtd,format=raw"]
-    text = _until_end(command, image.environment, timeout_s)
-    result = parse(text, f"{image.environment} in QEMU")
+    result = parse(read_process(command, image.environment, timeout_s), f"{image.environment} in QEMU")
     return Run(image.environment, "emulated", result.outputs, None, None, None, result.stack_bytes)
-
-
-def _flash_file(image: Image) -> Path:
-    if image.flash is None:
-        raise ToolError(f"{image.environment}: the image has no flash file; build it with esp_image")
-    return image.flash
-
-
-def _until_end(command: list[str], source: str, timeout_s: float) -> str:
-    """A chip has no way to end the emulator: stop it once the last record has come."""
-    from secateur.runtime_bench.stream import read_process
-
-    return read_process(command, source, timeout_s)

@@ -26,7 +26,8 @@ def count(log: Log, ticks_per_unit: Fraction = Fraction(1)) -> Counts | None:
     """
     if log.counter_bits == 0:
         return None
-    layers = [log.layer_ticks[i] - log.hook_ticks for i in range(log.layers)]
+    costs = [log.first_ticks] + [log.hook_ticks] * (log.layers - 1)
+    layers = [log.layer_ticks[i] - costs[i] for i in range(log.layers)]
     expected, period = sum(layers), 1 << log.counter_bits
     totals = [ticks - log.empty_ticks for ticks in log.ticks.values()]
     longest = max(t + period * round((expected - t) / period) for t in totals)

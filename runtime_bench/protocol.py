@@ -34,6 +34,7 @@ class Log:
     arena_bytes: int
     counter_bits: int
     empty_ticks: int
+    first_ticks: int
     hook_ticks: int
     ticks: dict[int, int] = field(default_factory=dict)
     hooked_sample: int = 0
@@ -54,7 +55,7 @@ def parse(text: str, source: str) -> Log:
     beginning counts.
 
     Raises:
-        ToolError: the log is cut, damaged or of another version; the model or its stack failed on the machine.
+        ToolError: the log is cut, damaged or of another version; the model or its stack failed.
         MismatchError: one input gave two different outputs.
     """
     records = _records(text, source)
@@ -88,11 +89,11 @@ def _records(text: str, source: str) -> list[tuple[str, list[str]]]:
 
 def _begin(record: tuple[str, list[str]], source: str) -> Log:
     version, name, *numbers = record[1]
-    if int(version, 16) != VERSION or len(numbers) != 7:
+    if int(version, 16) != VERSION or len(numbers) != 8:
         raise ToolError(f"{source}: the harness speaks version {version}, we {VERSION}; build it again")
-    samples, output_bytes, layers, arena, bits, empty, hook = (int(n, 16) for n in numbers)
+    samples, output_bytes, layers, arena, bits, empty, first, hook = (int(n, 16) for n in numbers)
     outputs = np.zeros((samples, output_bytes), dtype=np.int8)
-    return Log(name, outputs, layers, arena, bits, empty, hook)
+    return Log(name, outputs, layers, arena, bits, empty, first, hook)
 
 
 def _take(log: Log, seen: npt.NDArray[np.bool_], kind: str, values: list[str], source: str) -> None:

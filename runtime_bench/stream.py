@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -23,29 +24,31 @@ def read_report(read: Callable[[], bytes], source: str, timeout_s: float) -> str
         data += chunk
         if chunk and finished(data.decode(errors="replace")):
             return data.decode(errors="replace")
-    lines = data.decode(errors="replace").split("\n")
-    raise ToolError(f"{source}: no complete report in {timeout_s:g} s, {len(data)} bytes came, last: {lines[-1][:80]!r}")
+    last = data.decode(errors="replace").split("\n")[-1][:80]
+    raise ToolError(
+        f"{source}: no complete report in {timeout_s:g} s; {len(data)} bytes came, last: {last!r}"
+    )
 
 
 def read_process(command: list[str], source: str, timeout_s: float) -> str:
     """The report on a program's standard output; the program is stopped afterwards."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        pipe = process.stdout
-        assert pipe is not None
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, bufsize=0) as process:
         watchdog = threading.Timer(timeout_s, process.kill)  # a read on a silent pipe would wait for ever
         watchdog.start()
         try:
-            return read_report(lambda: _chunk(process), source, timeout_s)
+            return read_report(lambda: _chunk(process, source, timeout_s), source, timeout_s)
         finally:
             watchdog.cancel()
             process.kill()
 
 
-def _chunk(process: subprocess.Popen[bytes]) -> bytes:
-    pipe, errors = process.stdout, process.stderr
-    assert pipe is not None and errors is not None
-    data: bytes = pipe.read1(65536)  # type: ignore[attr-defined]
-    if not data and process.poll() is not None:
-        said = errors.read().decode(errors="replace").strip().splitlines()
-        raise ToolError(f"emulator ended with {process.returncode}: {said[-1] if said else 'without a report'}")
+def _chunk(process: subprocess.Popen[bytes], source: str, timeout_s: float) -> bytes:
+    assert process.stdout is not None and process.stderr is not None
+    data = os.read(process.stdout.fileno(), 65536)
+    if not data:
+        process.wait()
+        said = process.stderr.read().decode(errors="replace").strip().splitlines()
+        last = said[-1] if said else f"no complete report in {timeout_s:g} s"
+        raise ToolError(f"{source}: the emulator ended with status {process.returncode}: {last}")
     return data

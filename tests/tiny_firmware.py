@@ -1,9 +1,10 @@
-"""A hand-written stand-in for generated code: two layers of integer dot products, with its golden in numpy."""
+"""A hand-written stand-in for generated code: two layers of integer dot products, with its numpy golden."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from secateur.firmware.generated import GeneratedModel
 
 INPUTS, HIDDEN, OUTPUTS = 24, 16, 5
@@ -17,7 +18,11 @@ HEADER = """\
 #define TINY_INPUT_BYTES 24
 #define TINY_OUTPUT_BYTES 5
 #define TINY_LAYERS 2
-typedef struct tiny_state {{ void *arena; void (*after_layer)(void *context, int layer); void *context; }} tiny_state;
+typedef struct tiny_state {{
+    void *arena;
+    void (*after_layer)(void *context, int layer);
+    void *context;
+}} tiny_state;
 int tiny_init(tiny_state *s, void *arena);
 int tiny_invoke(tiny_state *s, const int8_t *input, int8_t *output);
 extern const char *const tiny_labels[];
@@ -77,7 +82,7 @@ def weights(padding: int = 0) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8
 def tiny_model(arena_bytes: int = 64, extra_weights: int = 0, source: str = SOURCE) -> GeneratedModel:
     """`extra_weights`: bytes of a further table that the code reads, to make the firmware too big."""
     first, second = weights()
-    text = '#include <stdint.h>\nextern const int8_t tiny_first[], tiny_second[];\n'
+    text = "#include <stdint.h>\nextern const int8_t tiny_first[], tiny_second[];\n"
     for name, values in (("tiny_first", first), ("tiny_second", second)):
         text += f"const int8_t {name}[{values.size}] = {{{','.join(map(str, values.ravel()))}}};\n"
     if extra_weights:

@@ -29,11 +29,10 @@ env.Replace(
         "-ffp-contract=off",
         "-ffunction-sections",
         "-fdata-sections",
-        *build["code"],
     ],
     CPPPATH=[join(project, "model"), join(project, "harness"), join(project, "ports", "common")],
     CPPDEFINES=[],
-    LINKFLAGS=[*build["machine"], optimize, *build["link"]],
+    LINKFLAGS=[*build["machine"], optimize],
     LIBS=build["libraries"],
     SRC_FILTER=["-<*>"],  # src/ is for the vendor's platform
 )

@@ -1,11 +1,11 @@
 /* Runs the compiled model on the embedded samples and reports in text lines that end in a CRC-32.
 
    The protocol, version 1, one record a line, all numbers in hexadecimal:
-     @sec begin 1 <name> <samples> <output bytes> <layers> <arena bytes> <counter bits> <empty> <hook>
+     @sec begin 1 <name> <samples> <output bytes> <layers> <arena bytes> <counter bits> <empty> <first> <hook>
      @sec out <sample> <offset> <bytes>      every output byte
      @sec ticks <sample> <ticks>             one inference; subtract <empty>, the cost of measuring
      @sec layers <sample> <repeat>           hooked second run of the longest sample; 1 = same outputs
-     @sec layer <index> <ticks>              subtract <hook>
+     @sec layer <index> <ticks>              subtract <first> from layer 0, <hook> from the others
      @sec stack <reserved> <used> <guard>    bytes; guard 1 = intact
      @sec error <sample> <code>              the model returned an error code
      @sec end <records before this one>
@@ -148,7 +148,7 @@ static void paint_stack(void) {
 
 int main(void) {
     struct call empty = {nothing, 0}, hooks = {only_hooks, 0}, model = {SEC_INVOKE, 0};
-    uint32_t empty_ticks, hook_ticks, longest = 0, longest_ticks = 0, same = 1;
+    uint32_t empty_ticks, first_ticks, hook_ticks, longest = 0, longest_ticks = 0, same = 1;
     int code;
 
     port_init();
@@ -160,6 +160,7 @@ int main(void) {
     state.after_layer = after_layer;
     (void)timed(&hooks);
     (void)timed(&hooks);
+    first_ticks = layer_ticks[SEC_LAYERS]; /* entering the model, and the hook */
     hook_ticks = layer_ticks[SEC_LAYERS + 1];
     state.after_layer = 0;
     if (port_counter_bits != 0) paint_stack();
@@ -171,6 +172,7 @@ int main(void) {
     put_number(SEC_ARENA_BYTES);
     put_number(port_counter_bits);
     put_number(empty_ticks);
+    put_number(first_ticks);
     put_number(hook_ticks);
     end_record();
 
