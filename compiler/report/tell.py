@@ -99,13 +99,13 @@ def _layers(judged: Judged, kind: Kind, source: str) -> tuple[record.Layer, ...]
 
 
 def _interval(scores: Scores, samples: str) -> record.Interval:
-    right = (scores.int8_guess == scores.split.y).astype(np.float64)
+    right = scores.int8_guess == scores.split.y
     interval = bootstrap(right, scores.split.groups, level=LEVEL)
     if interval.low is None or interval.high is None:
         return None
     groups = len(np.unique(scores.split.groups))
     source = f"bootstrap over {groups} groups at {LEVEL:.0%}, {samples}"
-    return Measured((100 * interval.low, 100 * interval.high), "measured", source)
+    return Measured((interval.low, interval.high), "measured", source)
 
 
 def _budget(found: Compiled) -> record.Budget:
@@ -220,8 +220,8 @@ def _certificate(found: Compiled) -> record.Certificate | None:
         return None
     if before.test is None or after.test is None or before.test.float_guess is None:
         return None
-    was = (before.test.float_guess == data.test.y).astype(np.float64)
-    now = (after.test.int8_guess == data.test.y).astype(np.float64)
+    was = before.test.float_guess == data.test.y
+    now = after.test.int8_guess == data.test.y
     interval = paired_bootstrap(was, now, data.test.groups, level=LEVEL)
     drop = before.validation.float_percent - after.validation.int8_percent
     source = "float input network less int8 result, test samples"
@@ -234,10 +234,9 @@ def _certificate(found: Compiled) -> record.Certificate | None:
     certified: bool | None = None
     why = "no drop was asked for"
     if asked is not None:
-        verdict = can_certify(was, now, data.test.groups, asked / 100, level=LEVEL)
-        certified, why = verdict.certified and not data.seen, verdict.why
-        if data.seen:
-            why = "the input network was trained on this data"
+        verdict = can_certify(was, now, data.test.groups, asked, seen=data.seen, level=LEVEL)
+        certified = verdict.possible and interval.low is not None and interval.low >= -asked
+        why = verdict.reason
     return record.Certificate(
         Measured(drop, "measured", f"validation set of {data.name}"),
         Measured(before.test.float_percent - after.test.int8_percent, "measured", source), between, LEVEL, certified, why,
