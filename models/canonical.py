@@ -18,7 +18,12 @@ from secateur.models.trace import DataDependent, trace
 
 
 def canonicalize(
-    module: nn.Module, input_shape: tuple[int, ...], *, cut_at: str | None = None, batch: int = 3
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    cut_at: str | None = None,
+    batch: int = 3,
+    own: bool = False,
 ) -> fx.GraphModule:
     """The same network, in eval mode, as a canonical graph with its own copy of the weights.
 
@@ -26,11 +31,12 @@ def canonicalize(
         input_shape: one sample, channels first, without the batch.
         cut_at: name of the node or module whose value becomes the output; what follows is dropped.
         batch: batch size of the trace; another one than 3 only where the network's code fixes it.
+        own: nobody else uses `module`, so its weights need no copy.
 
     Raises:
         UserError: the network cannot be traced on this shape, or it holds unsupported operators (all listed).
     """
-    module = copy.deepcopy(module).float().cpu().eval()
+    module = (module if own else copy.deepcopy(module)).float().cpu().eval()
     sample = torch.randn(batch, *input_shape, generator=torch.Generator().manual_seed(0))
     graph, root = _traced(module, sample.clone())  # a module may work in place on its input
     output = _output(graph, cut_at)
@@ -62,6 +68,7 @@ def to_network(
     *,
     cut_at: str | None = None,
     batch: int = 3,
+    own: bool = False,
 ) -> Network:
     """A verified Network of `module`.
 
@@ -71,17 +78,13 @@ def to_network(
     channels = input_shape[0] if input_shape else 0
     for what, values in (("mean", preprocess.mean), ("std", preprocess.std)):
         if len(values) not in (0, 1, channels):
-            raise UserError(
-                f"{name}: {len(values)} values of {what} for {channels} input channels; give {channels}."
-            )
+            raise UserError(f"{name}: {len(values)} values of {what} for {channels} input channels; give {channels}.")
     if len(preprocess.mean) != len(preprocess.std):
-        raise UserError(
-            f"{name}: {len(preprocess.mean)} means and {len(preprocess.std)} stds; give as many of each."
-        )
+        raise UserError(f"{name}: {len(preprocess.mean)} means and {len(preprocess.std)} stds; give as many of each.")
     if not all(s > 0 and math.isfinite(s) for s in preprocess.std):
         raise UserError(f"{name}: std {preprocess.std} must be positive in every channel.")
     try:
-        canonical = canonicalize(module, input_shape, cut_at=cut_at, batch=batch)
+        canonical = canonicalize(module, input_shape, cut_at=cut_at, batch=batch, own=own)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error.__cause__
     network = Network(name, canonical, tuple(input_shape), preprocess, tuple(labels))
@@ -104,8 +107,7 @@ def _traced(module: nn.Module, sample: Tensor) -> tuple[fx.Graph, nn.Module]:
         return trace(module, sample)
     except DataDependent as error:
         raise UserError(
-            f"cannot be traced: {error}. "
-            "Export it to ONNX (torch.onnx.export) with a fixed input and give the .onnx."
+            f"cannot be traced: {error}. Export it to ONNX (torch.onnx.export) with a fixed input and give the .onnx."
         ) from error
     except UserError:
         raise

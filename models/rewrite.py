@@ -168,9 +168,7 @@ class Rewriter:
             target = str(node.target)
             module = self.root.get_submodule(target)
             if target in self.called and next(module.parameters(), None) is not None:
-                raise Unsupported(
-                    f"called a second time (first as {self.called[target].name}), with shared weights"
-                )
+                raise Unsupported(f"called a second time (first as {self.called[target].name}), with shared weights")
             chain = module_chain(module, shape)
             self.called[target] = node
         else:
@@ -201,6 +199,8 @@ class Rewriter:
 
     def _call(self, target: str, module: nn.Module, source: _Value) -> _Value:
         feeding = self._node_of(source)
+        if isinstance(module, Slice):
+            feeding, module = self._merged(feeding, module)
         shape = self.shapes[feeding]
         module.eval()
         with torch.no_grad():
@@ -208,9 +208,18 @@ class Rewriter:
         self.modules[target] = module
         return self._keep(self.new.call_module(target, (feeding,)), tuple(result.shape))
 
-    def _call_function(
-        self, node: fx.Node, target: Any, args: tuple[Any, ...], shape: tuple[int, ...]
-    ) -> _Value:
+    def _merged(self, feeding: fx.Node, outer: Slice) -> tuple[fx.Node, Slice]:
+        """A slice of a slice is one slice; exporters cut one dimension at a time."""
+        inner = self.modules.get(str(feeding.target)) if feeding.op == "call_module" else None
+        if not isinstance(inner, Slice):
+            return feeding, outer
+        ranges = []
+        for (begin, _, step), (b, e, s) in zip(inner.ranges, outer.ranges, strict=True):
+            first, count = begin + b * step, len(range(b, e, s))
+            ranges.append((first, first + (count - 1) * step * s + 1 if count else first, step * s))
+        return feeding.all_input_nodes[0], Slice(tuple(ranges))
+
+    def _call_function(self, node: fx.Node, target: Any, args: tuple[Any, ...], shape: tuple[int, ...]) -> _Value:
         name = re.sub(r"\W+", "_", place(node)).strip("_")
         return self._keep(self.new.create_node("call_function", target, args, {}, name), shape)
 
@@ -241,6 +250,12 @@ class Rewriter:
         dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis"))
         if dims is None:
             raise Unsupported("reduces over the batch")
+        inner = self.shapes[source.node]
+        listed: Any = dims if isinstance(dims, (tuple, list)) else [dims]
+        over = {int(d) % len(source.shape) for d in listed}
+        if source.shape[:2] == inner[:2] and over == set(range(2, len(source.shape))):
+            # (n, c, ...) reshaped behind the channels only: the order of what is reduced does not matter
+            source, dims = _Value(source.node, inner), list(range(2, len(inner)))
         chain = reduce(source.shape[1:], dims, maximum=name == "amax")
         value = self._call(self._free(place(node)), chain[0], source)
         return _Value(value.node, shape)
@@ -311,9 +326,7 @@ class Rewriter:
 
     def _refuse_ties(self, live: set[fx.Node]) -> None:
         owners: dict[int, str] = {}
-        for target in dict.fromkeys(
-            str(n.target) for n in self.old.nodes if n.op == "call_module" and n in live
-        ):
+        for target in dict.fromkeys(str(n.target) for n in self.old.nodes if n.op == "call_module" and n in live):
             for parameter in self.root.get_submodule(target).parameters():
                 owner = owners.setdefault(id(parameter), target)
                 if owner != target:
@@ -329,14 +342,10 @@ def _per_channel(value: Any, shape: tuple[int, ...]) -> Tensor:
     """`value`, broadcast over a tensor of `shape`, as one number a channel."""
     constant = torch.as_tensor(value, dtype=torch.float32).detach()
     aligned = (
-        constant.reshape((1,) * (len(shape) - constant.ndim) + tuple(constant.shape))
-        if constant.ndim
-        else constant
+        constant.reshape((1,) * (len(shape) - constant.ndim) + tuple(constant.shape)) if constant.ndim else constant
     )
     if aligned.ndim > len(shape) or any(n != 1 for d, n in enumerate(aligned.shape) if d != 1):
-        raise Unsupported(
-            f"with a constant of shape {tuple(constant.shape)}; only one value, or one a channel"
-        )
+        raise Unsupported(f"with a constant of shape {tuple(constant.shape)}; only one value, or one a channel")
     return aligned.reshape(-1).expand(shape[1]).clone()
 
 

@@ -1,0 +1,175 @@
+"""An ONNX file to a trainable Network: parsed, constants folded, run through torch and made canonical."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnxruntime
+import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from secateur.compiler.frontends.onnx_module import ImportedModule, outer_values, where
+from secateur.errors import UserError
+from secateur.models.canonical import to_network
+from secateur.models.network import Network
+from secateur.models.preprocess import Preprocess
+
+log = logging.getLogger(__name__)
+
+OPSETS = range(11, 24)
+_QUANTIZED = re.compile(r"^(Dynamic)?(Quantize|Dequantize)Linear$|^QLinear|^(Conv|MatMul)Integer$|^QGemm$|^QAttention$")
+
+
+def load_onnx(
+    path: Path,
+    name: str = "",
+    input_shape: tuple[int, ...] | None = None,
+    labels: tuple[str, ...] = (),
+    cut_at: str | None = None,
+    preprocess: Preprocess | None = None,
+) -> Network:
+    """Import `path`. Labels, mean and std come from the file where secateur wrote them and none are given.
+
+    Args:
+        input_shape: one sample without the batch, needed where the file leaves a dimension open.
+        cut_at: node or value whose output becomes the network's.
+
+    Raises:
+        UserError: the file is not readable, opset 11 to 23, float, of one input and one output, or holds
+            unsupported operators (all are listed).
+    """
+    path = Path(path)
+    name = name or path.stem
+    model = _read(path)
+    graph = model.graph
+    _refuse_quantized(graph, path)
+    batch, shape = _input(graph, path, input_shape)
+    output = _output(graph, path, cut_at)
+    nodes = _needed(graph, output)
+    module = ImportedModule(model, nodes, output, (batch or 3, *shape), path)
+    properties = {p.key: p.value for p in model.metadata_props}
+    labels = labels or tuple(json.loads(properties.get("secateur.labels", "[]")))
+    if preprocess is None:
+        mean, std = (tuple(json.loads(properties.get(f"secateur.{k}", "[]"))) for k in ("mean", "std"))
+        preprocess = Preprocess(mean, std)
+    network = to_network(module, shape, name, labels, preprocess, batch=batch or 3, own=True)
+    if cut_at is None:
+        _compare(network, path, batch or 3)
+    return network
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Give the path of an .onnx file.")
+    size = path.stat().st_size
+    try:
+        model = onnx.load(str(path))
+        if not model.graph.node:
+            raise UserError(f"{path}: no ONNX network in it ({size} bytes). Is the file complete? Export it again.")
+        onnx.checker.check_model(model)
+        model = onnx.inliner.inline_local_functions(model)
+    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise UserError(
+            f"{path}: not a valid ONNX file ({size} bytes): {reason[:200]}. Is the file complete? Export it again."
+        ) from error
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset not in OPSETS:
+        raise UserError(
+            f"{path}: opset {opset}, supported are {OPSETS.start} to {OPSETS.stop - 1}. "
+            "Export again with opset_version=18, or use onnx.version_converter."
+        )
+    return model
+
+
+def _refuse_quantized(graph: onnx.GraphProto, path: Path) -> None:
+    found = [n for n in graph.node if _QUANTIZED.match(n.op_type)]
+    if found:
+        raise UserError(
+            f"{path}: quantized ONNX ({len(found)} operators such as {found[0].op_type}) is not "
+            "supported yet. Give the float network (it is quantized here), or an int8 .tflite."
+        )
+
+
+def _input(graph: onnx.GraphProto, path: Path, given: tuple[int, ...] | None) -> tuple[int | None, tuple[int, ...]]:
+    """The batch size, None where it is open, and the shape of one sample."""
+    constants = {i.name for i in graph.initializer}
+    inputs = [i for i in graph.input if i.name not in constants]
+    if len(inputs) != 1:
+        names = ", ".join(i.name for i in inputs)
+        raise UserError(f"{path}: {len(inputs)} inputs ({names}), one expected. Export the network with one input.")
+    tensor = inputs[0].type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
+        raise UserError(f"{path}: input {inputs[0].name} is {kind}, FLOAT expected. Export it in float32.")
+    dims = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in tensor.shape.dim]
+    if not tensor.HasField("shape") and given is not None:
+        dims = [None] * (len(given) + 1)
+    if len(dims) < 2:
+        raise UserError(f"{path}: input {inputs[0].name} has {len(dims)} dimensions, batch and sample expected.")
+    declared = dims[1:]
+    if given is not None:
+        fits = len(given) == len(declared) and all(d in (None, g) for d, g in zip(declared, given, strict=True))
+        if not fits:
+            raise UserError(f"{path}: --input-shape {_shown(given)} contradicts the file's {_shown(declared)}.")
+        return dims[0], given
+    shape = tuple(d for d in declared if d is not None)
+    if len(shape) != len(declared):
+        name = inputs[0].name
+        raise UserError(f"{path}: input {name} is {_shown(declared)} per sample. Fix it with --input-shape.")
+    return dims[0], shape
+
+
+def _shown(dims: Sequence[int | None]) -> str:
+    return ",".join("?" if d is None else str(d) for d in dims)
+
+
+def _output(graph: onnx.GraphProto, path: Path, cut_at: str | None) -> str:
+    if cut_at is not None:
+        for node in graph.node:
+            if cut_at in node.output:
+                return cut_at
+            if cut_at == node.name:
+                return str(node.output[0])
+        last = ", ".join(where(n) for n in graph.node[-6:])
+        raise UserError(f"{path}: --cut-at {cut_at}: no such node or value; the last ones are {last}.")
+    if len(graph.output) != 1:
+        names = ", ".join(o.name for o in graph.output)
+        raise UserError(f"{path}: {len(graph.output)} outputs ({names}), one expected. Choose with --cut-at NAME.")
+    return str(graph.output[0].name)
+
+
+def _needed(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:
+    """The nodes that `output` depends on, in the file's (topological) order."""
+    wanted, kept = {output}, []
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted |= set(node.input) | outer_values(node)
+    return kept[::-1]
+
+
+def _compare(network: Network, path: Path, batch: int) -> None:
+    """The import is checked against ONNX Runtime, 1e-4 of the output's range."""
+    x = torch.randn(batch, *network.input_shape, generator=torch.Generator().manual_seed(1))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        theirs = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+    except Exception as error:  # noqa: BLE001 - onnxruntime's own exception classes are not public
+        reason = str(error).strip().split("\n")[0]
+        log.warning("%s: import not compared, ONNX Runtime cannot run the file: %s", path, reason)
+        return
+    with torch.no_grad():
+        ours = network.module(x).numpy()
+    worst, scale = float(np.abs(ours - theirs).max()), float(np.abs(theirs).max()) + 1e-6
+    assert worst <= 1e-4 * scale or not math.isfinite(scale), f"{path}: import is off by {worst} of {scale}"
