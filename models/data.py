@@ -31,7 +31,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """The three sets. `seen`: the input network was trained on these samples, so they certify nothing."""
+    """The three sets. `seen`: the input network was trained on these samples, so they certify nothing.
+
+    `notes`: what a reader of the report must know about how the sets were made, one sentence each.
+    """
 
     name: str
     recovery: Split
@@ -39,18 +42,26 @@ class Data:
     test: Split
     labels: tuple[str, ...]
     seen: bool = False
+    notes: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raise UserError if a group stands on two sides, a set is empty, or a value is not finite."""
+        """Raise UserError if a group stands on two sides, a set is empty or a value is not finite or in range."""
         sets = {"recovery": self.recovery, "validation": self.validation, "test": self.test}
         for name, split in sets.items():
             if not len(split):
                 raise UserError(f"{self.name}: the {name} set is empty; three groups at least are needed")
+            if not len(split.x) == len(split.y) == len(split.groups):
+                raise UserError(
+                    f"{self.name}: {name} has {len(split.x)} samples, {len(split.y)} labels "
+                    f"and {len(split.groups)} groups; one of each a sample is expected"
+                )
+            if split.x.shape[1:] != self.recovery.x.shape[1:]:
+                raise UserError(
+                    f"{self.name}: {name} samples are {split.x.shape[1:]}, recovery samples {self.recovery.x.shape[1:]}"
+                )
             if not np.isfinite(split.x).all():
                 bad = int(np.flatnonzero(~np.isfinite(split.x.reshape(len(split), -1)).all(axis=1))[0])
-                raise UserError(
-                    f"{self.name}: {name} sample {bad} holds NaN or infinity; clean the data first"
-                )
+                raise UserError(f"{self.name}: {name} sample {bad} holds NaN or infinity; clean the data first")
             if split.y.min() < 0 or split.y.max() >= len(self.labels):
                 raise UserError(
                     f"{self.name}: {name} labels run from {split.y.min()} to {split.y.max()}, "
@@ -80,9 +91,7 @@ def split_by_group(
     """
     unique = np.unique(groups)
     if len(unique) < 3:
-        raise UserError(
-            f"{name}: {len(unique)} groups; three at least (recovery, validation, test) are needed"
-        )
+        raise UserError(f"{name}: {len(unique)} groups; three at least (recovery, validation, test) are needed")
     order = np.random.default_rng(seed).permutation(unique)
     n_test = max(1, round(test * len(unique)))
     n_validation = max(1, min(round(validation * len(unique)), len(unique) - n_test - 1))

@@ -8,6 +8,7 @@ on these groups is therefore slightly optimistic, and never a claim about new wr
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,6 +34,9 @@ def digits_data() -> Data:
     x = np.ascontiguousarray(table.images[:, np.newaxis], dtype=np.float32)
     y = np.asarray(table.target, dtype=np.int64)
     groups = np.arange(len(x), dtype=np.int64) // BLOCK
-    data = split_by_group("zoo:digits", x, y, groups, LABELS, seed=SPLIT_SEED)
+    data = replace(
+        split_by_group("zoo:digits", x, y, groups, LABELS, seed=SPLIT_SEED),
+        notes=(f"The set does not name its writers; groups are blocks of {BLOCK} consecutive samples.",),
+    )
     data.check()
     return data

@@ -13,9 +13,7 @@ class DigitsNet(nn.Module):
     def __init__(self, widths: tuple[int, int] = (16, 24), blocks: int = 3) -> None:
         super().__init__()
         first, second = widths
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(1, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU())
         self.stages = nn.Sequential(
             nn.Sequential(*(Block2d(first, first, 1, "B", 8) for _ in range(blocks))),
             nn.Sequential(

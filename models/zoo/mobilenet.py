@@ -16,9 +16,7 @@ class MobileNetV1(nn.Module):
     def __init__(self, multiplier: float = 0.25, classes: int = 2) -> None:
         super().__init__()
         width = _channels(32, multiplier)
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 3, 2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         layers = []
         for outputs, stride in LAYERS:
             layers.append(separable(width, _channels(outputs, multiplier), stride))

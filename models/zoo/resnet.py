@@ -26,9 +26,7 @@ class Block2d(nn.Module):
     `size`: height and width of the input, needed by the shortcut of option "A".
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, option: str, size: int, norm: bool = True
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, option: str, size: int, norm: bool = True) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
@@ -42,9 +40,7 @@ class Block2d(nn.Module):
         if option == "A":
             self.shortcut = PadShortcut(inputs, outputs, size)
         elif norm:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
         else:
             self.shortcut = nn.Conv2d(inputs, outputs, 1, stride)
 

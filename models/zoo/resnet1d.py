@@ -18,9 +18,7 @@ class Block1d(nn.Module):
         self.relu2 = nn.ReLU()
         self.shortcut: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv1d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm1d(outputs)
-            )
+            self.shortcut = nn.Sequential(nn.Conv1d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm1d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))

@@ -88,9 +88,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="default: the file that the package ships")
     arguments = parser.parse_args()
     try:
-        found = train(
-            arguments.name, arguments.output or catalogue.weights_path(arguments.name), arguments.seed
-        )
+        found = train(arguments.name, arguments.output or catalogue.weights_path(arguments.name), arguments.seed)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -140,9 +140,7 @@ def _read(path: Path) -> tuple[Recording, ...]:
         raise UserError(f"zoo:watch: {path}: {error.strerror}; reinstall: {INSTALL}") from None
     found = hashlib.sha256(raw).hexdigest()
     if found != SHA256:
-        raise UserError(
-            f"zoo:watch: {path} has SHA-256 {found[:12]}..., {SHA256[:12]}... expected; {INSTALL}"
-        )
+        raise UserError(f"zoo:watch: {path} has SHA-256 {found[:12]}..., {SHA256[:12]}... expected; {INSTALL}")
     # The file is an object array (a dict of ragged lists), which numpy stores only as a pickle. So: a known
     # hash first, then an unpickler that can build nothing but arrays.
     stream = io.BytesIO(raw)
@@ -151,6 +149,5 @@ def _read(path: Path) -> tuple[Recording, ...]:
     table = _Restricted(stream).load().item()
     rows = zip(table["X"], table["y"], table["subject"], table["side"], strict=True)
     return tuple(
-        Recording(np.asarray(x, dtype=np.float32), int(y), int(person), bool(side))
-        for x, y, person, side in rows
+        Recording(np.asarray(x, dtype=np.float32), int(y), int(person), bool(side)) for x, y, person, side in rows
     )

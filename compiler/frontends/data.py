@@ -1,0 +1,145 @@
+"""`--data`: `zoo:NAME`, `file.npz` or `file.py:loader`; and `--labels`."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secateur.compiler.frontends.arrays import check_classes, data_from_arrays
+from secateur.errors import UserError
+from secateur.models.data import Data
+from secateur.models.zoo import catalogue
+
+log = logging.getLogger(__name__)
+
+
+def load_data(spec: str, input_shape: tuple[int, ...], labels: tuple[str, ...] = (), seed: int = 0) -> Data:
+    """Three disjoint sets for a network of `input_shape` (channels first, without the batch).
+
+    Args:
+        labels: class names; empty where unknown, then the data names or counts them.
+        seed: of the split, where there is one to make. The zoo's sets keep the split of their training.
+
+    Raises UserError, one line, for whatever the user can mend.
+    """
+    if spec.startswith(catalogue.PREFIX):
+        data = catalogue.zoo_data(spec)
+        _check_fit(data, input_shape, labels)
+        return data
+    path, _, function = spec.rpartition(":")
+    if path.endswith(".py"):
+        return _from_loader(Path(path), function, input_shape, labels, seed)
+    if not spec.endswith(".npz"):
+        raise UserError(f"{spec}: data is zoo:NAME, file.npz or file.py:loader")
+    return data_from_arrays(Path(spec).name, _read_npz(Path(spec)), input_shape, labels, seed)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Class names from a text file, one a line, in the order of the network's outputs."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; --labels takes a text file, one class a line") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8; --labels takes a text file") from None
+    names = [line.strip() for line in lines]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise UserError(f"{path}: no labels; one class a line is expected")
+    for number, label in enumerate(names):
+        if not label:
+            raise UserError(f"{path}: line {number + 1} is empty; one class a line is expected")
+        if names.index(label) != number:
+            raise UserError(f"{path}: {label!r} stands on lines {names.index(label) + 1} and {number + 1}")
+    return tuple(names)
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise UserError(f"{path}: a single array, not an archive; write it with numpy.savez")
+            return {key: archive[key] for key in archive.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UserError(f"{path}: broken archive ({_line(error)}); copy or write the file again") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or _line(error)}") from None
+    except ValueError as error:
+        if "pickle" in str(error).lower():
+            raise UserError(
+                f"{path}: holds Python objects or is no npz; pickles are not opened, because they can run any "
+                "code; save plain arrays with numpy.savez"
+            ) from None
+        raise UserError(f"{path}: broken array ({_line(error)}); write the file again") from None
+
+
+def _from_loader(path: Path, function: str, input_shape: tuple[int, ...], labels: tuple[str, ...], seed: int) -> Data:
+    found = _call(path, function)
+    name = f"{path.name}:{function}"
+    if isinstance(found, Data):
+        found.check()
+        _check_fit(found, input_shape, labels)
+        check_classes(found)
+        return found
+    if isinstance(found, Mapping):
+        return data_from_arrays(name, found, input_shape, labels, seed)
+    raise UserError(f"{name} returned a {type(found).__name__}; Data or a dict of arrays is expected")
+
+
+def _call(path: Path, function: str) -> Any:
+    """What the user's function returns. An exception in it is theirs: one line with the place."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    module_name = f"secateur_user_data_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(path.resolve().parent))  # as python itself does for a script
+    try:
+        spec.loader.exec_module(module)
+        loader = getattr(module, function, None)
+        if not callable(loader):
+            raise UserError(f"{path}: no function {function!r}; give file.py:function")
+        return loader()
+    except UserError:
+        raise
+    except Exception as error:
+        log.debug("%s", path, exc_info=True)
+        raise UserError(f"{path}:{function}: {_place(error, path)}{type(error).__name__}: {_line(error)}") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+        del sys.modules[module_name]
+
+
+def _place(error: Exception, path: Path) -> str:
+    trace, line = error.__traceback__, 0
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename) == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"line {line}: " if line else ""
+
+
+def _check_fit(data: Data, input_shape: tuple[int, ...], labels: tuple[str, ...]) -> None:
+    shape = data.recovery.x.shape[1:]
+    if shape != input_shape:
+        raise UserError(f"{data.name}: samples are {shape}, the network takes {input_shape} (channels first)")
+    if labels and len(labels) != len(data.labels):
+        raise UserError(f"{data.name}: {len(data.labels)} classes, the network has {len(labels)}")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
