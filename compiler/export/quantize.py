@@ -99,7 +99,7 @@ def _activations(program: Program, ranges: dict[int, Range]) -> dict[int, Quanti
         old = united.get(r, (low, high))
         united[r] = (min(low, old[0]), max(high, old[1]))
     found = {i: activation_quantization(*united[find(i)]) for i in ranges if find(i) in united}
-    return found | {i: SOFTMAX_OUTPUT for i in fixed}
+    return found | dict.fromkeys(fixed, SOFTMAX_OUTPUT)
 
 
 def _weights(tensors: list[Tensor], op: Op) -> None:

@@ -202,9 +202,9 @@ class _Reader:
                 raise UserError(
                     f"{where}: {len(weights.quantization.scale)} weight scales for {channels} channels"
                 )
-        if op.kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX"):
-            if x.elements != out.elements:
-                raise UserError(f"{where}: {x.elements} elements in, {out.elements} out")
+        equal = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX")
+        if op.kind in equal and x.elements != out.elements:
+            raise UserError(f"{where}: {x.elements} elements in, {out.elements} out")
         for i in (*op.inputs, *op.outputs):
             if (
                 i >= 0

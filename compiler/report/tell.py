@@ -22,9 +22,7 @@ def to_report(found: Compiled) -> record.Report:
     target = found.target
     return record.Report(
         tool=record.Tool(__version__, found.options.seed),
-        target=record.TargetFacts(
-            target.name, target.isa, target.clock_hz, target.ram_bytes, target.flash_bytes
-        ),
+        target=record.TargetFacts(target.name, target.isa, target.clock_hz, target.ram_bytes, target.flash_bytes),
         baseline=_side(found, found.before),
         result=_side(found, found.after),
         budget=_budget(found),
@@ -43,9 +41,7 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
     ran = d.run is not None and d.run.kind != "host"
     counted = "instructions in " + where if ran else where
     limits = reached(d, target)
-    latency_from = (
-        f"{counted} x {target.cycles_per_instruction} cycles / {target.clock_hz} Hz ({target.cycles_source})"
-    )
+    latency_from = f"{counted} x {target.cycles_per_instruction} cycles / {target.clock_hz} Hz ({target.cycles_source})"
     instructions = None if d.instructions is None else Measured(d.instructions, kind, counted)
     cycles = None if d.run is None or d.run.cycles is None else Measured(d.run.cycles, "measured", where)
     samples = "" if scores is None else f"{len(scores.split)} test samples"
@@ -55,31 +51,21 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
     constants = d.cost.constant_bytes
     return record.Side(
         accuracy_float=accuracy_float,
-        accuracy_int8=None
-        if scores is None
-        else Measured(scores.int8_percent, "measured", f"int8, {samples}"),
+        accuracy_int8=None if scores is None else Measured(scores.int8_percent, "measured", f"int8, {samples}"),
         accuracy_interval=None if scores is None else _interval(scores, samples),
         macs=Measured(judged.macs, "exact", "shapes of the int8 program"),
         params=Measured(judged.parameters, "exact", "weights and biases of the int8 program"),
         arena_bytes=Measured(d.cost.arena_bytes, "exact", "memory plan"),
-        arena_lower_bound_bytes=Measured(
-            d.cost.arena_lower_bound_bytes, "exact", "live bytes less safe overlap"
-        ),
-        stack_bytes=Measured(
-            d.stack_bytes, kind if ran else "predicted", f"high water in {where}" if ran else where
-        ),
+        arena_lower_bound_bytes=Measured(d.cost.arena_lower_bound_bytes, "exact", "live bytes less safe overlap"),
+        stack_bytes=Measured(d.stack_bytes, kind if ran else "predicted", f"high water in {where}" if ran else where),
         ram_bytes=Measured(d.ram_bytes, kind if ran else "predicted", f"{size_from}, stack high water"),
         weights_bytes=Measured(constants, "exact", "constant tables of the generated C"),
         flash_bytes=Measured(d.flash_bytes, size_kind, size_from),
         instructions=instructions,
         cycles=cycles,
         latency_ms=None if cycles is None else Measured(limits.latency_ms or 0.0, "measured", where),
-        latency_ms_low=None
-        if limits.latency_low_ms is None
-        else Measured(limits.latency_low_ms, kind, latency_from),
-        latency_ms_high=None
-        if limits.latency_ms is None
-        else Measured(limits.latency_ms, kind, latency_from),
+        latency_ms_low=None if limits.latency_low_ms is None else Measured(limits.latency_low_ms, kind, latency_from),
+        latency_ms_high=None if limits.latency_ms is None else Measured(limits.latency_ms, kind, latency_from),
         layers=_layers(judged, kind, counted),
     )
 
@@ -145,25 +131,20 @@ def _steps(found: Compiled) -> tuple[record.Step, ...]:
     for s in found.state.steps:
         name = "remove_layer" if s.kind == "layer" else "remove_filters"
         unit = s.unit if s.kind == "layer" else f"{s.unit} (-{len(s.classes)})"
-        score = (
-            None
-            if s.similarity is None
-            else Measured(s.similarity, "measured", "debiased CKA, recovery samples")
-        )
+        score = None if s.similarity is None else Measured(s.similarity, "measured", "debiased CKA, recovery samples")
         latency = None if s.reached.latency_ms is None else Measured(s.reached.latency_ms, "predicted", model)
-        told.append(
-            record.Step(
-                name,
-                unit,
-                score,
-                Measured(s.accuracy_cut, "measured", validation),
-                Measured(s.accuracy_recovered, "measured", validation),
-                Measured(s.macs, "exact", "shapes"),
-                Measured(s.reached.ram_bytes, "predicted", model),
-                Measured(s.reached.flash_bytes, "predicted", model),
-                latency,
-            )  # fmt: skip
+        step = record.Step(
+            pass_name=name,
+            unit=unit,
+            score=score,
+            accuracy_cut=Measured(s.accuracy_cut, "measured", validation),
+            accuracy_recovered=Measured(s.accuracy_recovered, "measured", validation),
+            macs=Measured(s.macs, "exact", "shapes"),
+            ram_bytes=Measured(s.reached.ram_bytes, "predicted", model),
+            flash_bytes=Measured(s.reached.flash_bytes, "predicted", model),
+            latency_ms=latency,
         )
+        told.append(step)
     return tuple(told)
 
 
@@ -175,15 +156,9 @@ def _details(found: Compiled) -> record.Details:
         for hz in target.other_clocks_hz:
             low, high = latency_ms(instructions, target, hz)
             source = f"the same instructions at {hz} Hz; this image does not set that clock"
-            clocks.append(
-                record.Clock(hz, Measured(low, "predicted", source), Measured(high, "predicted", source))
-            )
+            clocks.append(record.Clock(hz, Measured(low, "predicted", source), Measured(high, "predicted", source)))
     notes = list(found.notes)
-    if (
-        after.deployed.run is not None
-        and target.environment != after.deployed.ran_on
-        and target.environment != "host"
-    ):
+    if after.deployed.run is not None and target.environment != after.deployed.ran_on and target.environment != "host":
         notes.append(
             f"The {target.environment} image was built and is what a board gets; the same code ran on "
             f"{after.deployed.ran_on}, which is where outputs, stack and instruction counts come from."
@@ -227,9 +202,7 @@ def _certificate(found: Compiled) -> record.Certificate | None:
     source = "float input network less int8 result, test samples"
     between = None
     if interval.low is not None and interval.high is not None:
-        between = Measured(
-            (-100 * interval.high, -100 * interval.low), "measured", f"{source}, bootstrap by group"
-        )
+        between = Measured((-100 * interval.high, -100 * interval.low), "measured", f"{source}, bootstrap by group")
     asked = found.budget.max_drop if found.budget.min_accuracy is None else None
     certified: bool | None = None
     why = "no drop was asked for"
@@ -238,9 +211,13 @@ def _certificate(found: Compiled) -> record.Certificate | None:
         certified = verdict.possible and interval.low is not None and interval.low >= -asked
         why = verdict.reason
     return record.Certificate(
-        Measured(drop, "measured", f"validation set of {data.name}"),
-        Measured(before.test.float_percent - after.test.int8_percent, "measured", source), between, LEVEL, certified, why,
-    )  # fmt: skip
+        validation_drop=Measured(drop, "measured", f"validation set of {data.name}"),
+        test_drop=Measured(before.test.float_percent - after.test.int8_percent, "measured", source),
+        test_drop_interval=between,
+        level=LEVEL,
+        certified=certified,
+        why=why,
+    )
 
 
 def _confusion(scores: Scores | None, classes: int) -> record.Confusion | None:

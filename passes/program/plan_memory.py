@@ -51,7 +51,7 @@ def plan_memory(program: Program, selection: Selection, tries: int = 400) -> Mem
 
 def _buffers(program: Program, selection: Selection) -> tuple[list[Buffer], dict[int, int]]:
     """Buffers with their lifetimes, and the buffer that holds each tensor."""
-    first = {i: -1 for i in program.inputs}
+    first = dict.fromkeys(program.inputs, -1)
     last: dict[int, int] = {}
     for step, op in enumerate(program.ops):
         for i in program.activations(op):

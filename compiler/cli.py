@@ -1,0 +1,321 @@
+"""The command line: a thin face of the driver. Only this file prints: results to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from secateur import __version__
+from secateur.errors import MismatchError, UserError
+
+app = typer.Typer(
+    name="secateur",
+    help="Make a trained network fit a small device: remove layers and filters until its RAM, flash and latency "
+    "budget holds, export int8, generate C, build, run and verify it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+bench = typer.Typer(help="Measurements that are there to be run again.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(bench, name="bench")
+
+BUDGET, SEARCH, BUILD, MODEL = "Budget", "Search", "Build", "Model"
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="net.onnx, net.tflite (int8), file.py:factory, "
+                                              "package.module:factory or zoo:NAME")]  # fmt: skip
+TargetOption = Annotated[str, typer.Option("--target", "-t", help="Device; `secateur targets` lists them")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text")]
+OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]
+WeightsOption = Annotated[Path | None, typer.Option(help="w.safetensors or w.pt of a factory", rich_help_panel=MODEL)]
+ShapeOption = Annotated[str | None, typer.Option(help="Input shape with batch, e.g. 1,6,128", rich_help_panel=MODEL)]
+LabelsOption = Annotated[Path | None, typer.Option(help="Class names, one a line", rich_help_panel=MODEL)]
+
+
+def main() -> None:
+    """Entry point of `secateur`."""
+    _guarded(lambda: app(standalone_mode=False))
+
+
+def compile_main() -> None:
+    """Entry point of `compile`, short for `secateur compile`."""
+    sys.argv[1:1] = ["compile"]
+    main()
+
+
+def _guarded(run: Callable[[], Any]) -> None:
+    """Errors that the user can act on end in one line and their exit code; ours keep their traceback (1)."""
+    logging.basicConfig(level=os.environ.get("SECATEUR_LOG", "WARNING"), stream=sys.stderr, format="%(message)s")
+    try:
+        code = run()
+        sys.exit(code if isinstance(code, int) else 0)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except UserError as error:
+        print(f"secateur: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except MismatchError as error:
+        print(f"secateur: BUG: {error}. Please report it with the model", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("secateur: interrupted; --resume continues at the last step", file=sys.stderr)
+        sys.exit(130)
+    except (typer.Abort, Exception) as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # typer's usage errors
+            print(f"secateur: {error.format_message()} (secateur --help)", file=sys.stderr)
+            sys.exit(2)
+        raise
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, sort_keys=True, allow_nan=False))
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command("compile")
+def compile_command(
+    model: ModelArgument,
+    target: TargetOption,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is written")],
+    data: Annotated[str | None, typer.Option(help="file.npz, file.py:loader or zoo:NAME")] = None,
+    max_ram: Annotated[str | None, typer.Option(help="e.g. 64K", rich_help_panel=BUDGET)] = None,
+    max_flash: Annotated[str | None, typer.Option(help="e.g. 1M", rich_help_panel=BUDGET)] = None,
+    max_latency: Annotated[str | None, typer.Option(help="e.g. 20ms", rich_help_panel=BUDGET)] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0, help="Points of accuracy int8 may lose", rich_help_panel=BUDGET)
+    ] = 1.0,
+    min_accuracy: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, help="Percent; replaces --max-drop", rich_help_panel=BUDGET),
+    ] = None,
+    require: Annotated[str, typer.Option(help="predicted, emulated or measured", rich_help_panel=BUDGET)] = "predicted",
+    policy: Annotated[str, typer.Option(help="everything, layers or filters", rich_help_panel=SEARCH)] = "everything",
+    layer_score: Annotated[str, typer.Option(help="cka", rich_help_panel=SEARCH)] = "cka",
+    filter_score: Annotated[str, typer.Option(help="plsvip", rich_help_panel=SEARCH)] = "plsvip",
+    method: Annotated[
+        str, typer.Option(help="similarity, or a control: random, first, l1, uniform", rich_help_panel=SEARCH)
+    ] = "similarity",
+    recovery: Annotated[
+        str,
+        typer.Option(
+            help="short (after each removal and at the end), full (at the end), scratch or none",
+            rich_help_panel=SEARCH,
+        ),
+    ] = "short",
+    steps: Annotated[int, typer.Option(min=0, help="Optimizer steps of all recovery", rich_help_panel=SEARCH)] = 1500,
+    floor: Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)] = 2,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=SEARCH)] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue at the last saved step", rich_help_panel=SEARCH)
+    ] = False,
+    optimize: Annotated[str, typer.Option(help="balanced, size or speed", rich_help_panel=BUILD)] = "balanced",
+    run: Annotated[str, typer.Option(help="auto, host, emulator, board or none", rich_help_panel=BUILD)] = "auto",
+    port: Annotated[str | None, typer.Option(help="Serial port of a board", rich_help_panel=BUILD)] = None,
+    weights: WeightsOption = None,
+    input_shape: ShapeOption = None,
+    labels: LabelsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove until the budget holds, then export, build, run and verify."""
+    from secateur.compiler import session
+
+    _choose("--require", require, ("predicted", "emulated", "measured"))
+    _choose("--policy", policy, ("everything", "layers", "filters"))
+    _choose("--layer-score", layer_score, ("cka",))
+    _choose("--filter-score", filter_score, ("plsvip",))
+    _choose("--method", method, ("similarity", "random", "first", "l1", "uniform"))
+    _choose("--recovery", recovery, ("short", "full", "scratch", "none"))
+    _choose("--optimize", optimize, ("balanced", "size", "speed"))
+    _choose("--run", run, ("auto", "host", "emulator", "board", "none"))
+    request = session.Request(
+        model=model, target=target, data=data, max_ram=max_ram, max_flash=max_flash, max_latency=max_latency,
+        max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
+        recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
+        port=port, weights=weights, input_shape=input_shape, labels=labels,
+    )  # fmt: skip
+    started = time.time()
+    result = session.compile_to(request, out, _tell)
+    session.write_run_record(out, started, sys.argv, platform.platform())
+    if as_json:
+        print((out / "report.json").read_text(), end="")
+    else:
+        from secateur.compiler.report.terminal import summary
+
+        command = f"secateur flash {out} --port /dev/ttyUSB0" if result.flashable else None
+        Console(soft_wrap=False).print(summary(result.report, str(out / "report.html"), command))
+    raise typer.Exit(result.exit_code)
+
+
+def _choose(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UserError(f"{option} {value}: unknown; one of {', '.join(known)}")
+
+
+@app.command()
+def check(
+    model: ModelArgument,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Device")] = None,
+    all_targets: Annotated[bool, typer.Option("--all-targets", help="Every device")] = False,
+    max_ram: Annotated[str | None, typer.Option()] = None,
+    max_flash: Annotated[str | None, typer.Option()] = None,
+    max_latency: Annotated[str | None, typer.Option()] = None,
+    weights: WeightsOption = None,
+    input_shape: ShapeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Does it fit, and why not? Predicted; changes nothing. Exit 3 where it fits no device asked for."""
+    from secateur.compiler import look
+
+    rows = look.check(model, target, all_targets, (max_ram, max_flash, max_latency), weights, input_shape)
+    if as_json:
+        _print_json([row.document() for row in rows])
+    else:
+        Console().print(look.check_table(rows))
+        for row in rows:
+            if row.why:
+                print(row.why)
+    raise typer.Exit(0 if any(row.fits for row in rows) else 3)
+
+
+@app.command()
+def inspect(
+    model: ModelArgument,
+    target: Annotated[str, typer.Option("--target", "-t", help="Device whose costs are shown")] = "esp32",
+    weights: WeightsOption = None,
+    input_shape: ShapeOption = None,
+    floor: Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Layers, MACs, bytes, activations over time, what is removable and why the rest is not."""
+    from secateur.compiler import look
+
+    found = look.inspect(model, target, weights, input_shape, floor)
+    if as_json:
+        _print_json(found.document())
+    else:
+        Console().print(found.renderable())
+
+
+@app.command()
+def targets(
+    name: Annotated[str | None, typer.Argument(help="One device, in full")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Devices and what we know of each."""
+    from secateur.compiler import look
+
+    if as_json:
+        _print_json(look.targets_document(name))
+    else:
+        Console().print(look.targets_table(name))
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """What is installed, what is missing, and the command that installs it."""
+    from dataclasses import asdict
+
+    from secateur.compiler import look
+    from secateur.compiler.doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json([asdict(f) for f in findings])
+    else:
+        Console().print(look.doctor_table(findings))
+
+
+@app.command("build")
+def build_command(
+    out: OutArgument,
+    env: Annotated[str | None, typer.Option(help="Environment; the target's by default")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the firmware that compile wrote."""
+    from secateur.compiler import steps
+
+    image = steps.build_out(out, env)
+    _show(steps.image_document(image), as_json)
+
+
+@app.command("run")
+def run_command(
+    out: OutArgument,
+    env: Annotated[str | None, typer.Option(help="Environment; the target's emulator by default")] = None,
+    port: Annotated[str | None, typer.Option(help="Serial port of a board")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the firmware that compile wrote and compare every output with the golden runtime."""
+    from secateur.compiler import steps
+
+    _show(steps.run_out(out, env, port), as_json)
+
+
+@app.command()
+def flash(
+    out: OutArgument,
+    port: Annotated[str, typer.Option(help="Serial port or socket:// of the board")],
+    env: Annotated[str | None, typer.Option(help="Environment; the target's by default")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build where needed, write the chip, verify and read back."""
+    from secateur.compiler import steps
+
+    _show(steps.flash_out(out, env, port), as_json)
+
+
+@bench.command("device")
+def bench_device(
+    out: OutArgument,
+    port: Annotated[str | None, typer.Option(help="Serial port of a board")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Instructions (or a board's cycles), in total and by layer, stack, RAM and flash of every environment."""
+    from secateur.compiler import steps
+
+    rows = steps.bench_device(out, port, _tell)
+    if as_json:
+        _print_json(rows)
+    else:
+        Console().print(steps.bench_table(rows))
+
+
+@bench.command("calibrate")
+def bench_calibrate(
+    to: Annotated[Path | None, typer.Option(help="Where to write; the package's own costs.toml by default")] = None,
+) -> None:
+    """Measure the instruction and code-size model of every instruction set in the emulators."""
+    from secateur.compiler.bench.calibrate import calibrate
+    from secateur.firmware.codegen import KERNEL_FOLDER
+
+    print(calibrate(to or KERNEL_FOLDER / "costs.toml"), end="")
+
+
+def _show(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(document)
+        return
+    for key, value in document.items():
+        print(f"{key:22s} {value:,}" if isinstance(value, int) else f"{key:22s} {value}")

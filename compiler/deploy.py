@@ -1,0 +1,127 @@
+"""An int8 `.tflite` made into firmware and proven: plan, generate, build, run, compare with the golden runtime."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from secateur.errors import ToolError
+from secateur.firmware.codegen import generate
+from secateur.firmware.image import Image, build
+from secateur.firmware.project import Limits, Optimize, write_project
+from secateur.models.program import Program
+from secateur.passes.program.cost import Cost, Planned, cost, plan
+from secateur.runtime_bench.emulator import boot, can_boot
+from secateur.runtime_bench.golden import Comparison, compare, golden_outputs
+from secateur.runtime_bench.runner import Run, runner_for
+from secateur.targets.target import Target
+
+log = logging.getLogger(__name__)
+
+RUN_TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """One Program on one target. `image`: what would be flashed; None, like `run`, with --run none.
+
+    `ran_on`: environment of the run. `booted`: samples that the device's own image computed in an emulator of
+    the chip, None where no such emulator is installed.
+    """
+
+    planned: Planned
+    cost: Cost
+    image: Image | None
+    run: Run | None
+    comparison: Comparison | None
+    ran_on: str | None
+    booted: Comparison | None = None
+
+    @property
+    def kind(self) -> str:
+        """How the numbers were got: predicted, emulated or measured; a host run proves values, no cost."""
+        if self.run is None or self.run.kind == "host":
+            return "predicted"
+        return self.run.kind
+
+    @property
+    def stack_bytes(self) -> int:
+        seen = self.run.stack_bytes if self.run is not None else None
+        return self.cost.stack_bytes if seen is None else seen
+
+    @property
+    def ram_bytes(self) -> int:
+        if self.image is None:
+            return self.cost.ram_bytes
+        i = self.image
+        weights = self.cost.constant_bytes if self.cost.weights_in_ram else 0
+        return i.arena_bytes + i.data_bytes + i.bss_bytes + self.stack_bytes + weights
+
+    @property
+    def flash_bytes(self) -> int:
+        return self.cost.flash_bytes if self.image is None else self.image.flash_bytes
+
+    @property
+    def instructions(self) -> int | None:
+        if self.run is not None and self.run.instructions is not None:
+            return self.run.instructions
+        return self.cost.instructions
+
+
+def deploy(
+    content: bytes,
+    program: Program,
+    name: str,
+    target: Target,
+    samples: npt.NDArray[np.int8],
+    project: Path,
+    *,
+    run: str = "auto",
+    port: str | None = None,
+    limits: Limits = "target",
+    optimize: Optimize = "balanced",
+    tell: Callable[[str], None] = log.info,
+) -> Deployed:
+    """Build `program`, which is the `.tflite` bytes `content`, and run `samples` (n, input bytes) through it.
+
+    `run`: auto (the board at `port`, else the target's emulator), host, emulator, board, none.
+    Raises MismatchError when any output value differs from the golden runtime, ToolError when a tool is
+    missing or fails, DoesNotFitLink when the linker runs out of the device's memory.
+    """
+    planned = plan(program, target)
+    p, memory = planned.program, planned.memory
+    model = generate(p, planned.selection, memory.tensor_offsets, memory.arena_bytes, name)
+    write_project(project, model, target, samples, limits=limits, optimize=optimize)
+    predicted = cost(planned, target)
+    if run == "none":
+        return Deployed(planned, predicted, None, None, None, None)
+    golden = golden_outputs(content, program, samples)
+    image = build(project, target.environment)
+    where = _where(run, target, port)
+    built = image if where == target.environment else build(project, where)
+    found = runner_for(where, port if where == target.environment else None).run(built, RUN_TIMEOUT_S)
+    comparison = compare(golden, found.outputs, where)
+    tell(
+        f"{where}: outputs equal {golden.runtime}: {comparison.samples} samples, {comparison.values} values, "
+        f"{comparison.mismatches} mismatches"
+    )
+    booted = None
+    if target.environment != where and can_boot(target.environment):
+        booted = compare(golden, boot(image, RUN_TIMEOUT_S).outputs, f"{target.environment} machine")
+        tell(f"{target.environment}: the image boots in an emulated {target.environment}; its outputs are equal too")
+    # On the host only the values mean something: sizes of a device stay predicted.
+    real = None if target.environment != "host" and where == "host" else image
+    return Deployed(planned, predicted, real, found, comparison, where, booted)
+
+
+def _where(run: str, target: Target, port: str | None) -> str:
+    if run == "board" and port is None:
+        raise ToolError(f"{target.name}: --run board needs --port; secateur doctor lists what is connected")
+    if run == "board" or (run == "auto" and port is not None):
+        return target.environment
+    return "host" if run == "host" else target.emulator

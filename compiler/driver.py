@@ -1,0 +1,281 @@
+"""The pipeline on one screen: baseline, search, export, deploy, judge, report."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from secateur.compiler.budget import Budget, Margins, violated
+from secateur.compiler.deploy import Deployed, deploy
+from secateur.compiler.export.calibrate import calibrate, rank_errors
+from secateur.compiler.export.onnx import check_onnx, export_onnx
+from secateur.compiler.export.quantize import quantize, quantize_samples
+from secateur.compiler.export.tflite import tflite_bytes
+from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, judge
+from secateur.compiler.judge import reached as reached_by
+from secateur.compiler.search import Exhausted, Search, SearchOptions, SearchState
+from secateur.errors import UserError
+from secateur.firmware.project import Optimize
+from secateur.models.data import Data, Split
+from secateur.models.network import Network
+from secateur.models.program import Program
+from secateur.models.training import Recipe
+from secateur.passes.program.lower import lower, to_channels_last
+from secateur.targets.target import Target
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_SAMPLES = 512
+VERIFIED_SAMPLES = 32
+ROUNDS = 5  # searches, each after an image that turned out larger than predicted
+
+
+@dataclass(frozen=True)
+class Build:
+    """How the image is made and run: the build options of the command line."""
+
+    run: str = "auto"
+    port: str | None = None
+    optimize: Optimize = "balanced"
+    samples: int = VERIFIED_SAMPLES
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A Network as files: its float and int8 Programs and the `.tflite` bytes."""
+
+    network: Network
+    floats: Program
+    program: Program
+    content: bytes
+
+    def inputs(self, split: Split) -> npt.NDArray[np.int8]:
+        """The samples of a split as the int8 Program takes them, (n, input bytes)."""
+        x = to_channels_last(self.network.preprocess(split.x))
+        return quantize_samples(self.program, x).reshape(len(split), -1)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """All that a run found; `report/` and the command line only tell it."""
+
+    target: Target
+    budget: Budget
+    options: SearchOptions
+    data: Data | None
+    before: Judged
+    after: Judged
+    state: SearchState | None
+    outcome: Outcome
+    attempts: tuple[Attempt, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def export(network: Network, data: Data, folder: Path | None = None) -> Exported:
+    """ONNX (checked with onnxruntime) and int8 TFLite (read back) of a network.
+
+    Calibration takes recovery samples only. With `folder`, `model.onnx` and `model.tflite` are written there.
+    """
+    x = to_channels_last(network.preprocess(data.recovery.x[:: max(1, len(data.recovery) // CALIBRATION_SAMPLES)]))
+    floats = lower(network)
+    quantized = quantize(floats, calibrate(floats, x))
+    content = tflite_bytes(quantized)
+    program = replace(parse_tflite(content, network.name, "model.tflite"), labels=network.labels)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        export_onnx(network, folder / "model.onnx")
+        check_onnx(network, folder / "model.onnx", network.preprocess(data.recovery.x[:16]))
+        part = folder / "model.tflite.part"
+        part.write_bytes(content)
+        part.replace(folder / "model.tflite")
+    return Exported(network, floats, program, content)
+
+
+def compile_network(
+    network: Network,
+    data: Data,
+    target: Target,
+    budget: Budget,
+    options: SearchOptions,
+    recipe: Recipe,
+    build: Build,
+    out: Path,
+    resume: bool = False,
+    tell: Callable[[str], None] = log.info,
+) -> Compiled:
+    """Remove until the budget holds, prove the image, and judge it on data that chose nothing."""
+    data.check()
+    _check_shapes(network, data)
+    budget = budget.on(target)
+    tell(f"baseline: {network.name} on {data.name}, {len(data.validation)} validation samples")
+    scratch = out / "baseline"
+    original = export(network, data)
+    before = _deployed(original, data, target, build, scratch / "firmware", baseline=True)
+    _refuse_chance(before.validation, data, network.name)
+    floor = budget.floor(before.validation.float_percent)
+    search = Search(network, data, target, budget, options, recipe, out / "checkpoints", tell)
+    state = search.start(resume)
+    exhausted: str | None = None
+    for _ in range(ROUNDS):
+        try:
+            state = search.run(state)
+        except Exhausted as error:
+            exhausted = str(error)
+        exported = export(state.network, data, out)
+        after = _deployed(exported, data, target, build, out / "firmware", tell=tell, tight=exhausted is None)
+        found = reached_by(after.deployed, target)
+        if exhausted or not violated(found, budget):
+            break
+        state.margins = _learned(after.deployed, state.margins)
+        tell("the image is larger or slower than predicted: removing more")
+    after = replace(after, errors=_worst_layers(exported, after, data))
+    attempts: tuple[Attempt, ...] = ()
+    outcome = judge(before, after, budget, target, floor, exhausted)
+    if outcome.exit_code == 4:
+        attempts = _keep_attempts(search, state, after, data, target, build, out, tell)
+    before, after = _tested(before, original, data), _tested(after, exported, data)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return Compiled(target, budget, options, data, before, after, state, outcome, attempts, _notes(data))
+
+
+def compile_program(
+    program: Program,
+    content: bytes,
+    data: Data | None,
+    target: Target,
+    budget: Budget,
+    build: Build,
+    out: Path,
+    seed: int = 0,
+    tell: Callable[[str], None] = log.info,
+) -> Compiled:
+    """An int8 `.tflite` as it is: nothing is removed, its outputs are proven and its cost is judged."""
+    budget = budget.on(target)
+    entry = program.tensors[program.inputs[0]]
+    notes: tuple[str, ...] = ()
+    if data is None:
+        samples = np.random.default_rng(seed).integers(-128, 128, (build.samples, entry.elements)).astype(np.int8)
+        notes = (f"No data was given: outputs were compared on {build.samples} random inputs (seed {seed}).",)
+        scores = test = None
+    else:
+        data.check()
+        expected = (len(data.validation), *entry.shape[1:])
+        x = to_channels_last(data.validation.x)
+        if x.shape != expected:
+            raise UserError(f"{data.name}: samples {x.shape[1:]}, {program.name} takes {entry.shape[1:]}")
+        samples = quantize_samples(program, x).reshape(len(x), -1)
+        scores = evaluate(None, program, content, data.validation, samples)
+        inputs = quantize_samples(program, to_channels_last(data.test.x)).reshape(len(data.test), -1)
+        test = evaluate(None, program, content, data.test, inputs)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "model.tflite").write_bytes(content)
+    deployed = deploy(
+        content, program, program.name, target, samples[: build.samples], out / "firmware",
+        run=build.run, port=build.port, optimize=build.optimize, tell=tell, limits="target",
+    )  # fmt: skip
+    judged = Judged(deployed, scores, test, program.macs, program.parameters)
+    outcome = judge(judged, judged, budget, target, budget.min_accuracy, None)
+    return Compiled(target, budget, SearchOptions(seed=seed), data, judged, judged, None, outcome, (), notes)
+
+
+def _deployed(
+    exported: Exported,
+    data: Data,
+    target: Target,
+    build: Build,
+    project: Path,
+    tell: Callable[[str], None] = log.debug,
+    baseline: bool = False,
+    tight: bool = True,
+) -> Judged:
+    """Build and run one network; accuracies on validation."""
+    inputs = exported.inputs(data.validation)
+    count = 2 if baseline else min(build.samples, len(inputs))
+    spread = np.linspace(0, len(inputs) - 1, count).astype(int)
+    # A baseline never goes on a board: it may be far too large for one.
+    run = "auto" if baseline and build.run == "board" else build.run
+    deployed = deploy(
+        exported.content, exported.program, exported.network.name, target, inputs[spread], project,
+        run=run, port=None if baseline else build.port, optimize=build.optimize, tell=tell,
+        limits="target" if tight and not baseline else "none",
+    )  # fmt: skip
+    validation = evaluate(exported.network, exported.program, exported.content, data.validation, inputs)
+    return Judged(deployed, validation, None, exported.program.macs, exported.program.parameters)
+
+
+def _tested(judged: Judged, exported: Exported, data: Data) -> Judged:
+    """With the accuracies on the test set: called once a network, after every choice is made."""
+    inputs = exported.inputs(data.test)
+    return replace(judged, test=evaluate(exported.network, exported.program, exported.content, data.test, inputs))
+
+
+def _learned(deployed: Deployed, old: Margins) -> Margins:
+    """What the image taught: measured less predicted, applied to the predictions that follow."""
+    predicted, factor = deployed.cost, old.instructions
+    if deployed.instructions is not None and predicted.instructions:
+        factor = max(factor, deployed.instructions / predicted.instructions)
+    return Margins(
+        ram_bytes=max(old.ram_bytes, deployed.ram_bytes - predicted.ram_bytes),
+        flash_bytes=max(old.flash_bytes, deployed.flash_bytes - predicted.flash_bytes),
+        instructions=factor,
+    )
+
+
+def _check_shapes(network: Network, data: Data) -> None:
+    if data.recovery.x.shape[1:] != network.input_shape:
+        raise UserError(
+            f"{data.name}: samples are {data.recovery.x.shape[1:]}, {network.name} takes {network.input_shape} "
+            "(channels first); give the data in that shape"
+        )
+    if len(data.labels) != network.classes:
+        raise UserError(f"{data.name}: {len(data.labels)} classes, {network.name} has {network.classes} outputs")
+
+
+def _refuse_chance(scores: Scores | None, data: Data, name: str) -> None:
+    """An input network that guesses is almost always fed wrongly; nothing after it would mean anything."""
+    assert scores is not None
+    commonest = 100 * float(np.bincount(data.validation.y).max()) / len(data.validation)
+    if scores.float_percent <= commonest:
+        raise UserError(
+            f"{name}: {scores.float_percent:.1f} % of the validation samples right, always saying the commonest "
+            f"class gives {commonest:.1f} %. Is the preprocessing right (scale, mean, channel order)?"
+        )
+
+
+def _worst_layers(exported: Exported, after: Judged, data: Data) -> tuple[tuple[str, float], ...]:
+    """Layers ranked by quantization error where int8 loses more than half a point, else nothing."""
+    scores = after.validation
+    if scores is None or scores.float_percent - scores.int8_percent <= 0.5:
+        return ()
+    x = to_channels_last(exported.network.preprocess(data.recovery.x[:64]))
+    ranked = rank_errors(exported.floats, exported.program, x)
+    return tuple((e.name, e.sqnr_db) for e in ranked)
+
+
+def _keep_attempts(
+    search: Search, state: SearchState, after: Judged, data: Data, target: Target, build: Build, out: Path,
+    tell: Callable[[str], None],
+) -> tuple[Attempt, ...]:  # fmt: skip
+    """Below the floor: the attempt that fits and the most accurate one on the way, both as files."""
+    export(state.network, data, out / "attempts" / "best-fitting")
+    kept = [Attempt("best fitting", "attempts/best-fitting", after)]
+    best = search.network_after(state, state.best[0]) if state.best else None
+    if best is not None:
+        exported = export(best, data, out / "attempts" / "most-accurate")
+        judged = _deployed(exported, data, target, build, out / "baseline" / "attempt", baseline=True)
+        kept.append(Attempt("most accurate", "attempts/most-accurate", judged))
+    tell("accuracy is below the floor: the best fitting and the most accurate attempt are in attempts/")
+    return tuple(kept)
+
+
+def _notes(data: Data) -> tuple[str, ...]:
+    if data.seen:
+        return ("The input network was trained on this data, so these accuracies certify nothing.",)
+    return ()

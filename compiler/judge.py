@@ -1,0 +1,109 @@
+"""Does it fit, is it accurate enough, and on what evidence? The verdict and the exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from secateur.compiler.budget import Budget, Reached, violated
+from secateur.compiler.deploy import Deployed
+from secateur.models.data import Split
+from secateur.models.metrics import accuracy, predicted
+from secateur.models.network import Network
+from secateur.models.program import Program
+from secateur.models.training import predict
+from secateur.passes.program.cost import latency_ms
+from secateur.runtime_bench.golden import golden_outputs
+from secateur.targets.target import Target
+
+STRENGTH = {"predicted": 0, "emulated": 1, "measured": 2}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracy of one network on one set, percent; `float_guess` and `int8_guess` are its classes, (n,)."""
+
+    split: Split
+    int8_percent: float
+    int8_guess: npt.NDArray[np.int64]
+    float_percent: float = float("nan")
+    float_guess: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One network on the device, with its accuracies; None where no data was given."""
+
+    deployed: Deployed
+    validation: Scores | None
+    test: Scores | None
+    macs: int
+    parameters: int
+    errors: tuple[tuple[str, float], ...] = ()  # layers by quantization SQNR in dB, worst first
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A network kept beside the result; `path` is relative to OUT."""
+
+    name: str
+    path: str
+    judged: Judged
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`met`: how the budget was met, or no. `broken`: limit -> (reached, allowed, why)."""
+
+    met: Literal["measured", "emulated", "predicted", "no"]
+    exit_code: int
+    broken: tuple[tuple[str, float, float, str], ...] = ()
+
+
+def evaluate(
+    network: Network | None, program: Program, content: bytes, split: Split, inputs: npt.NDArray[np.int8]
+) -> Scores:
+    """Accuracy in int8, by the golden runtime, and in float where there is a float network."""
+    shape = program.tensors[program.inputs[0]].shape
+    outputs = golden_outputs(content, program, inputs.reshape(-1, *shape[1:])).outputs
+    guess = predicted(outputs)
+    percent = 100 * accuracy(split.y, guess)
+    if network is None:
+        return Scores(split, percent, guess)
+    float_guess = predicted(predict(network.module, split.x, network.preprocess))
+    return Scores(split, percent, guess, 100 * accuracy(split.y, float_guess), float_guess)
+
+
+def reached(deployed: Deployed, target: Target) -> Reached:
+    """Values of the limits, from the image and its run where they exist."""
+    low = high = None
+    if deployed.instructions is not None:
+        low, high = latency_ms(deployed.instructions, target)
+    if deployed.run is not None and deployed.run.cycles is not None:
+        low = high = deployed.run.cycles * 1000 / target.clock_hz
+    return Reached(deployed.ram_bytes, deployed.flash_bytes, high, low)
+
+
+def judge(
+    before: Judged, after: Judged, budget: Budget, target: Target, floor: float | None, exhausted: str | None
+) -> Outcome:
+    """Exit code 0 met, 3 does not fit or not enough evidence, 4 accuracy below `floor` (percent)."""
+    broken: list[tuple[str, float, float, str]] = []
+    for name, (value, limit) in violated(reached(after.deployed, target), budget).items():
+        broken.append((name, value, limit, exhausted or "the image is above the limit"))
+    kind = after.deployed.kind
+    if STRENGTH[kind] < STRENGTH[budget.require]:
+        why = f"the numbers are {kind}, --require {budget.require} asks for more"
+        broken.append(("evidence", float(STRENGTH[kind]), float(STRENGTH[budget.require]), why))
+    code = 3 if broken else 0
+    if after.validation is not None and floor is not None and after.validation.int8_percent < floor - 1e-9:
+        why = f"int8 accuracy on validation is {after.validation.int8_percent:.2f} %, the floor {floor:.2f} %"
+        broken.append(("accuracy", after.validation.int8_percent, floor, why))
+        code = code or 4
+    met: Literal["measured", "emulated", "predicted", "no"] = "no"
+    if not broken:
+        met = "measured" if kind == "measured" else "emulated" if kind == "emulated" else "predicted"
+    return Outcome(met, code, tuple(broken))

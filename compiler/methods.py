@@ -1,0 +1,144 @@
+"""How the next removal is chosen: ours by similarity, and the controls that always run beside it.
+
+Every method sees the same candidates' savings and gets the same recovery; only scoring and choosing differ.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from secateur.models.data import Data, Split
+from secateur.models.network import Network
+from secateur.passes.network.candidates import candidates
+from secateur.passes.network.channels import find_filters, trace_channels
+from secateur.passes.network.cut_similarity import CutSimilarity
+from secateur.passes.network.filter_vip import FilterVip
+from secateur.passes.network.removal import Removal, mask
+from secateur.passes.network.scores import FilterScores
+
+if TYPE_CHECKING:
+    from secateur.compiler.search import SearchOptions
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`saving`: share of the remaining excess that goes. `loss`: 1 - CKA, or the method's own score."""
+
+    removal: Removal
+    saving: float
+    loss: float | None
+
+
+class Method(ABC):
+    def __init__(self, options: SearchOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
+        """The removals worth costing next."""
+
+    @abstractmethod
+    def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
+        """One of `useful`, which is never empty."""
+
+    def _candidates(self, network: Network, scores: FilterScores) -> list[Removal]:
+        return candidates(network, scores, granularity=self.options.granularity, floor=self.options.floor)
+
+
+class Similarity(Method):
+    """Ours: filters by PLS+VIP, everything compared by CKA lost per share of the violated limit saved."""
+
+    def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
+        return self._candidates(network, FilterVip(sample)(network))
+
+    def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
+        losses = CutSimilarity(sample, self.options.floor)(network, [c.removal for c in useful])
+        scored = [replace(c, loss=losses[c.removal]) for c in useful]
+        # a loss of exactly 0 is as good as any other: then the larger saving decides
+        return min(scored, key=lambda c: (max(c.loss or 0.0, 1e-6) / c.saving, -c.saving))
+
+
+class RandomChoice(Method):
+    """Control: a random candidate, filters at random within it."""
+
+    def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
+        rng = np.random.default_rng([self.options.seed, sum(g.size for g in find_filters(network))])
+        groups = {g.name: rng.random(g.size) for g in find_filters(network)}
+        return self._candidates(network, FilterScores(network.hash(), 0, groups))
+
+    def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
+        return useful[int(np.random.default_rng([self.options.seed, 1, step]).integers(len(useful)))]
+
+
+class FirstInOrder(Method):
+    """Control: the first removable layer in network order; when none helps, the first filters of the first group."""
+
+    def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
+        groups = {g.name: np.arange(g.size, dtype=np.float64) for g in find_filters(network)}
+        return self._candidates(network, FilterScores(network.hash(), 0, groups))
+
+    def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
+        return useful[0]
+
+
+def filter_l1(network: Network) -> FilterScores:
+    """Mean absolute weight of each channel class over the rows that produce it (Li et al. 2017)."""
+    whole = {k: v.abs().sum().item() for k, v in network.module.state_dict().items() if k.endswith("weight")}
+    members = trace_channels(network).members
+    found = {}
+    for group in find_filters(network):
+        scores = [
+            _removed_mass(network, mask(network, Removal("filters", group.name, (i,))), whole)
+            for i in range(len(members[group.name]))
+        ]
+        found[group.name] = np.array(scores)
+    return FilterScores(network.hash(), 0, found)
+
+
+def _removed_mass(network: Network, masked: Network, whole: dict[str, float]) -> float:
+    state = masked.module.state_dict()
+    return sum(total - state[k].abs().sum().item() for k, total in whole.items() if k in state)
+
+
+class L1(Method):
+    """Control: the least weight mass removed per saving, filters by their L1 norm."""
+
+    def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
+        return self._candidates(network, filter_l1(network))
+
+    def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
+        from secateur.passes.network.removal import apply
+
+        def mass(n: Network) -> float:
+            return sum(float(p.detach().abs().sum()) for k, p in n.module.named_parameters() if p.dim() > 1)
+
+        total = mass(network)
+        with torch.no_grad():
+            scored = [replace(c, loss=1 - mass(apply(network, c.removal, self.options.floor)) / total) for c in useful]
+        return min(scored, key=lambda c: (c.loss or 0.0) / c.saving)
+
+
+class UniformWidth(Method):
+    """Control: every group thinned alike, by L1; no layer goes."""
+
+    def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
+        self.sizes = {g.name: g.size for g in find_filters(original)}
+        return [r for r in self._candidates(network, filter_l1(network)) if r.kind == "filters"]
+
+    def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
+        now = {g.name: g.size for g in find_filters(network)}
+        return max(useful, key=lambda c: now[c.removal.unit] / self.sizes[c.removal.unit])
+
+
+METHODS: dict[str, type[Method]] = {
+    "similarity": Similarity,
+    "random": RandomChoice,
+    "first": FirstInOrder,
+    "l1": L1,
+    "uniform": UniformWidth,
+}

@@ -1,0 +1,325 @@
+"""The budget loop: score, choose, cut, recover, cost; again until every limit holds or nothing is left to remove.
+
+Its state is explicit and saved after every step. Killed anywhere, it loses at most the step it was in, and ends
+with the same bytes: a step depends on the saved weights, the seed and its number, on nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file, save_file
+
+from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, saving, violated
+from secateur.compiler.methods import METHODS, Candidate, Method
+from secateur.models.data import Data
+from secateur.models.metrics import accuracy, predicted
+from secateur.models.network import Network
+from secateur.models.training import Recipe, predict
+from secateur.passes.network.recover import Recover
+from secateur.passes.network.removal import Removal, apply
+from secateur.passes.program.cost import Cost, cost, plan
+from secateur.passes.program.lower import lower
+from secateur.targets.target import Target
+
+log = logging.getLogger(__name__)
+
+QUICK_PLAN = 12  # placements tried for a candidate; the final image gets the full search
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """`policy`: everything, layers or filters. `method`: similarity (ours) or a control (`methods.METHODS`).
+
+    `short_steps`: optimizer steps after each removal; `total_steps`: of the whole run, the rest of them after
+    the last removal, so that methods with few and with many removals train equally long.
+    """
+
+    policy: str = "everything"
+    method: str = "similarity"
+    recovery: str = "short"
+    short_steps: int = 40
+    total_steps: int = 1500
+    seed: int = 0
+    samples: int = 512
+    granularity: float = 0.125
+    floor: int = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """One removal and what it did. Accuracies are validation's, percent; costs are predicted."""
+
+    kind: str
+    unit: str
+    classes: tuple[int, ...]
+    similarity: float | None
+    accuracy_cut: float
+    accuracy_recovered: float
+    trained_steps: int
+    macs: int
+    reached: Reached
+
+
+@dataclass
+class SearchState:
+    """Where the search stands: the network now, the removals that led to it, what images have taught."""
+
+    network: Network
+    steps: list[Step] = field(default_factory=list)
+    margins: Margins = field(default_factory=Margins)
+    finished: bool = False  # the last recovery is done
+    best: tuple[int, float] | None = None  # (steps made, accuracy) of the most accurate recovered state
+
+    @property
+    def trained_steps(self) -> int:
+        return sum(s.trained_steps for s in self.steps)
+
+
+class Exhausted(Exception):
+    """Nothing that can still be removed lowers a violated limit."""
+
+
+class Search:
+    """One run of the loop over one network, data set, target and budget."""
+
+    def __init__(
+        self,
+        original: Network,
+        data: Data,
+        target: Target,
+        budget: Budget,
+        options: SearchOptions,
+        recipe: Recipe,
+        checkpoints: Path | None = None,
+        tell: Callable[[str], None] = log.info,
+    ) -> None:
+        self.original, self.data, self.target, self.budget = original, data, target, budget
+        self.options, self.recipe, self.checkpoints, self.tell = options, recipe, checkpoints, tell
+        self.method: Method = METHODS[options.method](options)
+        rng = np.random.default_rng(options.seed)
+        take = min(options.samples, len(data.recovery))
+        self.sample = data.recovery.subset(_balanced(data.recovery.y, take, rng))
+
+    # -- the loop
+
+    def start(self, resume: bool) -> SearchState:
+        """The saved state where there is one and `resume` is asked for, else the beginning."""
+        saved = self._load() if resume else None
+        return saved or SearchState(self.original)
+
+    def run(self, state: SearchState) -> SearchState:
+        """Remove until the predicted cost is within the budget, then recover. Raises Exhausted."""
+        while True:
+            now = self.cost(state.network)
+            if not violated(reached(now, self.target, state.margins), self.budget):
+                break
+            if state.finished:  # an image taught that more must go: the last recovery is undone by training on
+                state.finished = False
+            self._step(state, now)
+            self._save(state)
+        if not state.finished:
+            self._finish(state)
+            self._save(state)
+        return state
+
+    def cost(self, network: Network) -> Cost:
+        """Predicted cost, by shape-only lowering."""
+        return cost(plan(lower(network), self.target, QUICK_PLAN), self.target)
+
+    def _step(self, state: SearchState, now: Cost) -> None:
+        chosen, smaller = self._choose(state, now)
+        similarity = chosen.loss
+        cut = self.accuracy(smaller)
+        steps = self._short_steps(state)
+        recovered, after = smaller, cut
+        if steps:
+            recovered = self._recover(smaller, steps, len(state.steps) + 1, schedule="constant")
+            after = self.accuracy(recovered)
+        found = reached(self.cost(recovered), self.target, state.margins)
+        removal = chosen.removal
+        step = Step(
+            removal.kind, removal.unit, removal.classes, None if similarity is None else 1 - similarity, cut, after,
+            steps, self.cost(recovered).macs, found,
+        )  # fmt: skip
+        state.network = recovered
+        state.steps.append(step)
+        if state.best is None or after >= state.best[1]:
+            state.best = (len(state.steps), after)
+        what = f"{removal.kind} {removal.unit}" + (f" -{len(removal.classes)}" if removal.classes else "")
+        latency = "" if found.latency_ms is None else f"  latency <= {found.latency_ms:.1f} ms"
+        self.tell(
+            f"{len(state.steps):3d}  remove {what:42s} accuracy {cut:5.1f} -> {after:5.1f} %  "
+            f"RAM {found.ram_bytes:,} B  flash {found.flash_bytes:,} B{latency}"
+        )
+
+    def _choose(self, state: SearchState, now: Cost) -> tuple[Candidate, Network]:
+        """The candidate that the method prefers among those that lower a violated limit."""
+        before = excess(now, self.target, self.budget, state.margins)
+        useful: list[Candidate] = []
+        networks: dict[Removal, Network] = {}
+        removals = self.method.candidates(state.network, self.original, self.data, self.sample)
+        for removal in removals:
+            if self.options.policy == "layers" and removal.kind != "layer":
+                continue
+            if self.options.policy == "filters" and removal.kind == "layer":
+                continue
+            smaller = apply(state.network, removal, self.options.floor)
+            after = excess(self.cost(smaller), self.target, self.budget, state.margins)
+            gain = saving(before, after)
+            if gain > 0:
+                networks[removal] = smaller
+                useful.append(Candidate(removal, gain, None))
+        if not useful:
+            raise Exhausted(self._why(now, state))
+        chosen = self.method.choose(state.network, useful, self.sample, len(state.steps))
+        return chosen, networks[chosen.removal]
+
+    def _why(self, now: Cost, state: SearchState) -> str:
+        broken = violated(reached(now, self.target, state.margins), self.budget)
+        units = {"ram_bytes": "bytes of RAM", "flash_bytes": "bytes of flash", "latency_ms": "ms"}
+        parts = [
+            f"{value:,.0f} {units[name]} are the least reached, {limit:,.0f} allowed"
+            for name, (value, limit) in broken.items()
+        ]
+        return (
+            f"{'; '.join(parts)}; after {len(state.steps)} removals nothing that --policy {self.options.policy} may "
+            "remove lowers it further (every stage keeps its blocks, every group its channels: secateur inspect)"
+        )
+
+    # -- training
+
+    def _short_steps(self, state: SearchState) -> int:
+        """Steps after this removal; at least half of all training is kept for after the last one."""
+        if self.options.recovery in ("none", "scratch", "full"):
+            return 0
+        left = self.options.total_steps // 2 - state.trained_steps
+        return max(0, min(self.options.short_steps, left))
+
+    def _finish(self, state: SearchState) -> None:
+        left = self.options.total_steps - state.trained_steps
+        state.finished = True
+        if self.options.recovery == "none" or left <= 0 or not state.steps:
+            return
+        network = self._recover(state.network, left, 0, schedule="cosine", scratch=self.options.recovery == "scratch")
+        after = self.accuracy(network)
+        last = state.steps[-1]
+        state.steps[-1] = replace(last, accuracy_recovered=after, trained_steps=last.trained_steps + left)
+        state.network = network
+        if state.best is None or after >= state.best[1]:
+            state.best = (len(state.steps), after)
+        self.tell(f"     recovered with {left} steps: validation accuracy {after:.1f} % (float)")
+
+    def _recover(self, network: Network, steps: int, number: int, schedule: str, scratch: bool = False) -> Network:
+        rate = self.recipe.lr if schedule == "cosine" else self.recipe.lr / 5
+        recipe = replace(self.recipe, steps=steps, schedule=schedule, lr=rate)
+        return Recover(
+            self.data.recovery,
+            recipe,
+            seed=self.options.seed * 10_007 + number,
+            validation=self.data.validation if schedule == "cosine" else None,
+            teacher=self.original if recipe.distillation else None,
+            scratch=scratch,
+        )(network)
+
+    def accuracy(self, network: Network) -> float:
+        """Validation accuracy of the float network, percent."""
+        outputs = predict(network.module, self.data.validation.x, network.preprocess)
+        return 100 * accuracy(self.data.validation.y, predicted(outputs))
+
+    # -- checkpoints
+
+    def key(self) -> str:
+        """What a saved state must agree on to be taken up again."""
+        facts = {
+            "network": self.original.hash(), "target": self.target.name, "budget": asdict(self.budget),
+            "options": asdict(self.options), "recipe": asdict(self.recipe), "data": _fingerprint(self.data),
+        }  # fmt: skip
+        return json.dumps(facts, sort_keys=True, default=str)
+
+    def _save(self, state: SearchState) -> None:
+        if self.checkpoints is None:
+            return
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        name = f"{len(state.steps):03d}{'-final' if state.finished else ''}.safetensors"
+        weights = {k: v.detach().contiguous().clone() for k, v in state.network.module.state_dict().items()}
+        _replace(self.checkpoints / name, lambda to: save_file(weights, to))
+        record = {
+            "key": self.key(), "weights": name, "finished": state.finished, "margins": asdict(state.margins),
+            "best": state.best, "steps": [asdict(s) for s in state.steps],
+        }  # fmt: skip
+        text = json.dumps(record, indent=1, sort_keys=True)
+        _replace(self.checkpoints / "state.json", lambda to: to.write_text(text))
+
+    def _load(self) -> SearchState | None:
+        path = (self.checkpoints or Path()) / "state.json"
+        if self.checkpoints is None or not path.is_file():
+            return None
+        record = json.loads(path.read_text())
+        if record["key"] != self.key():
+            self.tell("the saved state is of another network, data set, budget or option: starting over")
+            return None
+        steps = [_step_from(s) for s in record["steps"]]
+        network = self.replay(steps)
+        network.module.load_state_dict(load_file(self.checkpoints / record["weights"]))
+        self.tell(f"resumed after {len(steps)} removals")
+        best = tuple(record["best"]) if record["best"] else None
+        return SearchState(network, steps, Margins(**record["margins"]), record["finished"], best)
+
+    def replay(self, steps: list[Step]) -> Network:
+        """The architecture that these removals lead to, with the weights of the original that survive."""
+        network = self.original
+        for step in steps:
+            network = apply(network, Removal(step.kind, step.unit, step.classes), self.options.floor)
+        return network
+
+    def network_after(self, state: SearchState, count: int) -> Network | None:
+        """The saved network after `count` removals, None where no checkpoints are kept."""
+        if self.checkpoints is None:
+            return None
+        name = f"{count:03d}.safetensors"
+        if count == len(state.steps) and state.finished:
+            name = f"{count:03d}-final.safetensors"
+        path = self.checkpoints / name
+        if not path.is_file():
+            return None
+        network = self.replay(state.steps[:count])
+        network.module.load_state_dict(load_file(path))
+        return network
+
+
+def _balanced(y: np.ndarray[Any, Any], take: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """`take` indices, classes as equally as they allow, in ascending order."""
+    order = rng.permutation(len(y))
+    rank = np.zeros(len(y), np.int64)
+    for label in np.unique(y):
+        members = order[y[order] == label]
+        rank[members] = np.arange(len(members))
+    return np.sort(order[np.argsort(rank[order], kind="stable")][:take])
+
+
+def _fingerprint(data: Data) -> str:
+    import hashlib
+
+    digest = hashlib.sha256(data.name.encode())
+    for split in (data.recovery, data.validation, data.test):
+        for array in (split.x, split.y, split.groups):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside and rename: a killed process leaves the old file or the new one, never half of one."""
+    temporary = path.with_name(path.name + ".part")
+    write(temporary)
+    temporary.replace(path)
+
+
+def _step_from(record: dict[str, Any]) -> Step:
+    return Step(**{**record, "classes": tuple(record["classes"]), "reached": Reached(**record["reached"])})

@@ -1,0 +1,91 @@
+"""Compile generated C for this computer and call it: shared by the kernel and code generator tests."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from secateur.firmware.codegen import generate
+from secateur.firmware.generated import GeneratedModel
+from secateur.models.program import Program
+from secateur.passes.program.cost import Planned, plan
+from secateur.targets.target import find
+
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+
+
+def planned(program: Program) -> Planned:
+    return plan(program, find("host"))
+
+
+def generated(made: Planned, name: str = "net") -> GeneratedModel:
+    return generate(made.program, made.selection, made.memory.tensor_offsets, made.memory.arena_bytes, name)
+
+
+def write(model: GeneratedModel, folder: Path) -> list[Path]:
+    """The model's files below `folder`; returns the C sources."""
+    for path, text in model.files.items():
+        to = folder / path
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text)
+    return [folder / f"{model.name}.c", folder / f"{model.name}_weights.c"]
+
+
+def run_library(
+    model: GeneratedModel, samples: npt.NDArray[np.int8], folder: Path, flags: Sequence[str] = ("-O2",)
+) -> npt.NDArray[np.int8]:
+    """Outputs (n, output bytes) by a shared library in this process."""
+    sources = write(model, folder)
+    n = model.name
+    glue = folder / "glue.c"
+    glue.write_text(
+        f'#include "{n}.h"\n'
+        f"static int32_t arena[({n.upper()}_ARENA_BYTES + 3) / 4 + 8];\n"
+        "int run(const int8_t *input, int8_t *output);\n"
+        "int run(const int8_t *input, int8_t *output) {\n"
+        f"    {n}_state s;\n"
+        f"    char *a = (char *)arena + (16 - (uintptr_t)arena % 16) % 16;\n"
+        f"    return {n}_init(&s, a) ? 100 : {n}_invoke(&s, input, output);\n"
+        "}\n"
+    )
+    library = folder / "model.so"
+    command = ["gcc", *WARNINGS, *flags, "-shared", "-fPIC", "-o", str(library), str(glue), *map(str, sources)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    function = ctypes.CDLL(str(library)).run
+    outputs = np.zeros((len(samples), model.output_bytes), np.int8)
+    for sample, output in zip(np.ascontiguousarray(samples), outputs, strict=True):
+        code = function(sample.ctypes.data_as(ctypes.c_void_p), output.ctypes.data_as(ctypes.c_void_p))
+        assert code == 0, f"invoke returned {code}"
+    return outputs
+
+
+def run_sanitized(model: GeneratedModel, samples: npt.NDArray[np.int8], folder: Path) -> npt.NDArray[np.int8]:
+    """The same under AddressSanitizer and UBSan, as a program of its own, the arena exactly as large as stated."""
+    sources = write(model, folder)
+    n = model.name
+    (folder / "input.bin").write_bytes(np.ascontiguousarray(samples).tobytes())
+    (folder / "main.c").write_text(
+        f'#include "{n}.h"\n#include <stdio.h>\n#include <stdlib.h>\n'
+        "int main(int argc, char **argv) {\n"
+        '    FILE *f = argc > 1 ? fopen(argv[1], "rb") : 0;\n'
+        f"    int8_t *in = malloc({n.upper()}_INPUT_BYTES), *out = malloc({n.upper()}_OUTPUT_BYTES);\n"
+        f"    void *arena = malloc({n.upper()}_ARENA_BYTES);\n"
+        f"    {n}_state s;\n"
+        f"    if (!f || {n}_init(&s, arena)) return 9;\n"
+        f"    while (fread(in, 1, {n.upper()}_INPUT_BYTES, f) == {n.upper()}_INPUT_BYTES) {{\n"
+        f"        if ({n}_invoke(&s, in, out)) return 8;\n"
+        f"        fwrite(out, 1, {n.upper()}_OUTPUT_BYTES, stdout);\n"
+        "    }\n    free(in); free(out); free(arena); fclose(f);\n    return 0;\n}\n"
+    )
+    program = folder / "sanitized"
+    command = ["gcc", *WARNINGS, *SANITIZERS, "-O1", "-o", str(program), str(folder / "main.c"), *map(str, sources)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run([str(program), str(folder / "input.bin")], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    return np.frombuffer(done.stdout, np.int8).reshape(len(samples), -1)
