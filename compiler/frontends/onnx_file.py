@@ -56,7 +56,8 @@ def load_onnx(
     nodes = _needed(graph, output)
     module = ImportedModule(model, nodes, output, (batch or 3, *shape), path)
     properties = {p.key: p.value for p in model.metadata_props}
-    labels = labels or tuple(json.loads(properties.get("secateur.labels", "[]")))
+    if not labels and cut_at is None:  # behind a cut the outputs are other ones
+        labels = tuple(json.loads(properties.get("secateur.labels", "[]")))
     if preprocess is None:
         mean, std = (tuple(json.loads(properties.get(f"secateur.{k}", "[]"))) for k in ("mean", "std"))
         preprocess = Preprocess(mean, std)
