@@ -56,8 +56,6 @@ def _bounds(network: Network, node: fx.Node, inputs: list[Bounds]) -> Bounds:
         return min(low, module.value), max(high, module.value)
     if isinstance(module, (nn.AvgPool1d, nn.AvgPool2d)):
         return min(low, 0.0), max(high, 0.0)  # padding counts as zeros
-    if isinstance(
-        module, (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, Slice)
-    ):
+    if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, Slice)):
         return low, high
     return ANY

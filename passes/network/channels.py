@@ -115,9 +115,7 @@ def _group(
         reason = "constant channels"
     if not reason and size < 2:
         reason = "one channel"
-    return FilterGroup(
-        name, size, max(widths), tuple(producers), tuple(consumers), residual, not reason, reason
-    )
+    return FilterGroup(name, size, max(widths), tuple(producers), tuple(consumers), residual, not reason, reason)
 
 
 class _Tracer:
@@ -138,9 +136,7 @@ class _Tracer:
             elif node.name in self.shapes:
                 ids = self.function(node) if node.op == "call_function" else self.module(node)
                 width = self.shapes[node.name][0]
-                assert len(ids) == width, (
-                    f"{network.name}: {node.name}: {len(ids)} channels, {width} expected"
-                )
+                assert len(ids) == width, f"{network.name}: {node.name}: {len(ids)} channels, {width} expected"
                 self.values[node.name] = ids
 
     def fresh(self, count: int) -> Ids:

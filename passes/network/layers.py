@@ -104,6 +104,14 @@ def find_layers(network: Network, floor: int = 2) -> tuple[LayerUnit, ...]:
     return tuple(units)
 
 
+def layer_named(network: Network, name: str, floor: int = 2) -> LayerUnit:
+    """Raises AssertionError if no layer has this name, with those that can be removed."""
+    units = {u.name: u for u in find_layers(network, floor)}
+    removable = ", ".join(n for n, u in units.items() if u.removable) or "none"
+    assert name in units, f"no layer {name}; removable: {removable}"
+    return units[name]
+
+
 def feature_node(network: Network) -> str:
     """Name of the node whose value enters the last weighted operation: the pre-classifier representation."""
     last = [n for n in network.graph.nodes if _is(network, n, WEIGHTED)][-1:]

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from secateur.models.network import Network
 from secateur.passes.network.macs import network_parameters
-from secateur.passes.network.scores import FilterScores, Scores
 
 
-def measured_on(scores: Scores | FilterScores | None) -> Callable[[Network], None]:
+class Measured(Protocol):
+    """Scores of any kind: they know the network that they were measured on."""
+
+    @property
+    def network_hash(self) -> str: ...
+
+
+def measured_on(scores: Measured | None) -> Callable[[Network], None]:
     """A check that the scores, if any, belong to the very network that is cut."""
 
     def check(network: Network) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from secateur.models.network import Network
 from secateur.passes.network.channels import trace_channels
-from secateur.passes.network.layers import LayerUnit, find_layers
-from secateur.passes.network.slicing import zeroed_modules
+from secateur.passes.network.layers import layer_named
+from secateur.passes.network.remove_filters import RemoveFilters
+from secateur.passes.network.remove_layer import RemoveLayer
+from secateur.passes.network.slicing import put_modules, zeroed_modules
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,6 @@ class Removal:
 
 def apply(network: Network, removal: Removal, floor: int = 2) -> Network:
     """The network after the removal, checked on both sides by the pass that does it. Raises PassError."""
-    from secateur.passes.network.remove_filters import RemoveFilters
-    from secateur.passes.network.remove_layer import RemoveLayer
-
     if removal.kind == "layer":
         return RemoveLayer(removal.unit, floor=floor)(network)
     return RemoveFilters(removal.unit, removal.classes)(network)
@@ -50,18 +47,3 @@ def mask(network: Network, removal: Removal, floor: int = 2) -> Network:
     members = channels.members[removal.unit]
     put_modules(masked, zeroed_modules(network, channels, [members[i] for i in removal.classes]))
     return masked
-
-
-def put_modules(network: Network, modules: dict[str, nn.Module]) -> None:
-    """Replace modules in place, by target."""
-    for target, module in modules.items():
-        parent, _, name = target.rpartition(".")
-        setattr(network.module.get_submodule(parent), name, module)
-
-
-def layer_named(network: Network, name: str, floor: int = 2) -> LayerUnit:
-    """Raises AssertionError if no layer has this name, with those that can be removed."""
-    units = {u.name: u for u in find_layers(network, floor)}
-    removable = ", ".join(n for n, u in units.items() if u.removable) or "none"
-    assert name in units, f"no layer {name}; removable: {removable}"
-    return units[name]

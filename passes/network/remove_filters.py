@@ -5,10 +5,8 @@ from __future__ import annotations
 from secateur.models.network import Network
 from secateur.passes.contract import Pass, same_interface
 from secateur.passes.network.channels import trace_channels
-from secateur.passes.network.promises import fewer_parameters, measured_on
-from secateur.passes.network.removal import put_modules
-from secateur.passes.network.scores import FilterScores
-from secateur.passes.network.slicing import cut_modules
+from secateur.passes.network.promises import Measured, fewer_parameters, measured_on
+from secateur.passes.network.slicing import cut_modules, put_modules
 
 
 class RemoveFilters(Pass[Network]):
@@ -19,7 +17,7 @@ class RemoveFilters(Pass[Network]):
 
     ensures = (same_interface, fewer_parameters)
 
-    def __init__(self, unit: str, classes: tuple[int, ...], scores: FilterScores | None = None) -> None:
+    def __init__(self, unit: str, classes: tuple[int, ...], scores: Measured | None = None) -> None:
         self.unit = unit
         self.classes = classes
         self.requires = (measured_on(scores), self._removable)

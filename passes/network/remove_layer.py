@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from secateur.models.network import Network
 from secateur.passes.contract import Pass, same_interface
-from secateur.passes.network.promises import fewer_parameters, measured_on
-from secateur.passes.network.removal import layer_named
-from secateur.passes.network.scores import Scores
+from secateur.passes.network.layers import layer_named
+from secateur.passes.network.promises import Measured, fewer_parameters, measured_on
 
 
 class RemoveLayer(Pass[Network]):
@@ -18,7 +17,7 @@ class RemoveLayer(Pass[Network]):
 
     ensures = (same_interface, fewer_parameters)
 
-    def __init__(self, unit: str, scores: Scores | None = None, floor: int = 2) -> None:
+    def __init__(self, unit: str, scores: Measured | None = None, floor: int = 2) -> None:
         self.unit = unit
         self.floor = floor
         self.requires = (measured_on(scores), self._removable)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from secateur.passes.network.removal import Removal
+
+K = TypeVar("K")
+
 
 @dataclass(frozen=True)
-class Scores:
-    """Loss of similarity, 1 - CKA, by unit in network order; lower is safer to remove.
+class Losses(Generic[K]):
+    """Loss of similarity, 1 - CKA, in the order of the candidates; lower is safer to remove.
 
     `margin`: loss of the second best less that of the best, None with fewer than two units; `margin_error`
     its standard error. `tie`: the margin is within the noise of the samples (below 1.96 standard errors), so
@@ -19,14 +24,25 @@ class Scores:
 
     network_hash: str
     samples: int
-    values: dict[str, float]
+    values: dict[K, float]
     margin: float | None = None
     margin_error: float | None = None
     tie: bool = False
 
-    def ranked(self) -> tuple[str, ...]:
-        """Units from the safest to the most harmful; equal ones in network order."""
+    def __getitem__(self, candidate: K) -> float:
+        return self.values[candidate]
+
+    def ranked(self) -> tuple[K, ...]:
+        """Candidates from the safest to the most harmful; equal ones in their order."""
         return tuple(sorted(self.values, key=self.values.__getitem__))
+
+
+class Scores(Losses[str]):
+    """Losses of layers by name, in network order."""
+
+
+class CutScores(Losses[Removal]):
+    """Losses of any removals, layers and filters on one scale."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,13 @@ def zeroed_modules(network: Network, channels: Channels, classes: Collection[int
     return changed
 
 
+def put_modules(network: Network, modules: dict[str, nn.Module]) -> None:
+    """Replace modules in place, by target."""
+    for target, module in modules.items():
+        parent, _, name = target.rpartition(".")
+        setattr(network.module.get_submodule(parent), name, module)
+
+
 def _cut(module: nn.Module, keep_in: Keep, keep_out: Keep) -> nn.Module | None:
     """The module with the kept channels, or None if it holds nothing per channel."""
     new = copy.deepcopy(module)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
-from torch import nn
 
-from secateur.passes.contract import PassError
-from secateur.passes.network.channels import find_filters, trace_channels
+from secateur.passes.network.channels import find_filters
 from secateur.passes.network.layers import find_layers
-from secateur.passes.network.macs import network_macs, network_parameters
+from secateur.passes.network.macs import network_macs
 from secateur.passes.network.removal import Removal, apply, mask
 
 

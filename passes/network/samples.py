@@ -1,0 +1,18 @@
+"""Which samples an analysis looks at."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def balanced(y: npt.NDArray[np.int64], count: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Indices of at most `count` samples, as equal in number by class as there are, in seeded random order."""
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(len(y))
+    rank = np.empty(len(y), dtype=np.int64)  # of a sample within its class
+    for label in np.unique(y):
+        mine = shuffled[y[shuffled] == label]
+        rank[mine] = np.arange(len(mine))
+    first = shuffled[np.argsort(rank[shuffled], kind="stable")][:count]
+    return np.asarray(random.permutation(first), dtype=np.int64)
