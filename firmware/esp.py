@@ -46,9 +46,7 @@ def make_flash_files(environment: str, elf: Path, objcopy: str) -> FlashFiles:
         _run([objcopy, "-O", "binary", *sections, str(elf), str(constants)], environment)
         offset = read_elf(elf).symbols["sec_blob_page"] << 16
         if BOOT_OFFSET + boot.stat().st_size > offset:
-            raise AssertionError(
-                f"boot image of {boot.stat().st_size} bytes reaches into the constants at {offset:#x}"
-            )
+            raise AssertionError(f"boot image of {boot.stat().st_size} bytes reaches into the constants at {offset:#x}")
         files = FlashFiles(((BOOT_OFFSET, boot), (offset, constants)), boot)
     elif environment == "esp32c3":
         direct, wrapped, application = (
@@ -90,21 +88,19 @@ def flash_board(project: Path, environment: str, port: str, workspace: Path | No
     parts = _checked_parts(folder, environment)
     chip = ["--chip", environment, "--port", port]
     addresses = [text for offset, path in parts for text in (hex(offset), str(path))]
-    _esptool([*chip, "--after", "no-reset", "write-flash", *addresses], environment)
+    _esptool([*chip, "write-flash", *addresses], environment)
     for offset, path in parts:
-        _esptool([*chip, "--after", "no-reset", "verify-flash", hex(offset), str(path)], environment)
-    for index, (offset, path) in enumerate(parts):
+        _esptool([*chip, "verify-flash", hex(offset), str(path)], environment)
+    # A program behind a socket cannot run esptool's flash stub; a chip can, and reads far faster with it.
+    reader = [*chip, "--no-stub"] if port.startswith("socket://") else chip
+    for offset, path in parts:
         back = folder / "read-back.bin"
-        last = index == len(parts) - 1
-        after = "hard-reset" if last else "no-reset"
         size = str(path.stat().st_size)
-        _esptool([*chip, "--after", after, "read-flash", hex(offset), size, str(back)], environment)
+        _esptool([*reader, "read-flash", hex(offset), size, str(back)], environment)
         same = back.read_bytes() == path.read_bytes()
         back.unlink()
         if not same:
-            raise ToolError(
-                f"{environment}: flash at {offset:#x} reads back other bytes than {path.name}; flash again"
-            )
+            raise ToolError(f"{environment}: flash at {offset:#x} reads back other bytes than {path.name}; flash again")
     log.info("flashed %s at %s: %d files, verified and read back", environment, port, len(parts))
 
 
@@ -143,7 +139,8 @@ def _elf2image(chip: str, elf: Path, to: Path, frequency: str) -> None:
 
 
 def _esptool(arguments: list[str], environment: str) -> None:
-    _run([sys.executable, "-m", "esptool", *arguments], environment)
+    action = next(a for a in arguments if a in ("elf2image", "write-flash", "verify-flash", "read-flash"))
+    _run([sys.executable, "-m", "esptool", *arguments], environment, f"esptool {action}")
 
 
 def _only(*sections: str) -> list[str]:
@@ -154,22 +151,17 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _run(command: list[str], environment: str) -> None:
+def _run(command: list[str], environment: str, name: str = "") -> None:
+    name = name or command[0]
     if shutil.which(command[0]) is None:
-        raise ToolError(f"{environment}: {command[0]} is not installed; `secateur doctor` names the package")
+        raise ToolError(f"{environment}: {name} is not installed; `secateur doctor` names the package")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise ToolError(
-            f"{environment}: {' '.join(command[:3])} took longer than {TIMEOUT_S:.0f} s"
-        ) from error
+        raise ToolError(f"{environment}: {name} took longer than {TIMEOUT_S:.0f} s") from error
     log.debug("%s\n%s%s", " ".join(command), done.stdout, done.stderr)
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        errors = (
-            [line for line in said if "error" in line.lower() or "fail" in line.lower()]
-            or said
-            or ["no output"]
-        )
-        what = " ".join(argument for argument in command[:3] if argument != sys.executable)
-        raise ToolError(f"{environment}: {what} failed: {errors[-1].strip()}")
+        errors = [line for line in said if "error" in line.lower() or "fail" in line.lower()]
+        last = (errors or said or ["no output"])[-1].strip()
+        raise ToolError(f"{environment}: {name} failed: {last}")

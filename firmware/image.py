@@ -69,9 +69,7 @@ def build(project: Path, environment: str, workspace: Path | None = None) -> Ima
     """
     board = load_board(environment)
     if shutil.which(board.compiler) is None:
-        raise ToolError(
-            f"{environment}: {board.compiler} is not installed; sudo apt-get install {board.package}"
-        )
+        raise ToolError(f"{environment}: {board.compiler} is not installed; sudo apt-get install {board.package}")
     if not (project / "platformio.ini").is_file():
         raise ToolError(f"{project} holds no platformio.ini; run `secateur compile` first")
     workspace = (workspace or project / ".pio").resolve()
@@ -105,7 +103,7 @@ def _run_platformio(project: Path, environment: str, workspace: Path) -> None:
     overflow = {region: int(size) for region, size in OVERFLOW.findall(output)}
     if overflow:
         raise DoesNotFitLink(environment, overflow)
-    lines = [line for line in output.splitlines() if FAILURE.search(line)]
+    lines = [line for line in output.splitlines() if FAILURE.search(line) and "collect2" not in line]
     what = (lines or output.strip().splitlines() or ["no output"])[0].strip()
     raise ToolError(f"{environment}: the build failed: {what} (cd {project} && pio run -e {environment})")
 

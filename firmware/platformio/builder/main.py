@@ -49,10 +49,10 @@ if bare:
             "-nostartfiles",
             "-Wl,--gc-sections",
             "-Wl,--no-warn-rwx-segments",
-            "-Wl,-Map," + join("$BUILD_DIR", "firmware.map"),
-            "-L" + join(project, "ports", "common"),
+            # relative to the project, where the linker runs: its folder may have spaces in its name
+            "-L" + join("ports", "common"),
             "-T",
-            join(project, "ports", build["linker"]),
+            join("ports", build["linker"]),
         ]
     )
 
