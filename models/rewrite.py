@@ -168,10 +168,14 @@ class Rewriter:
             target = str(node.target)
             module = self.root.get_submodule(target)
             if target in self.called and next(module.parameters(), None) is not None:
-                raise Unsupported(f"called a second time (first as {self.called[target].name}), with shared weights")
+                raise Unsupported("called a second time, with shared weights")
             chain = module_chain(module, shape)
             self.called[target] = node
         else:
+            for weight in (n for n in node.all_input_nodes if n.op == "get_attr"):
+                if str(weight.target) in self.called:
+                    raise Unsupported(f"shares its weights with {place(self.called[str(weight.target)])}")
+                self.called[str(weight.target)] = node
             args = _constants(node.args[1:] if node.args else ())
             kwargs = {k: v for k, v in _constants(node.kwargs).items() if k not in ("input", "x")}
             try:
@@ -328,8 +332,8 @@ class Rewriter:
         owners: dict[int, str] = {}
         for target in dict.fromkeys(str(n.target) for n in self.old.nodes if n.op == "call_module" and n in live):
             for parameter in self.root.get_submodule(target).parameters():
-                owner = owners.setdefault(id(parameter), target)
-                if owner != target:
+                owner = owners.setdefault(id(parameter), target.removeprefix("whole."))
+                if owner != target.removeprefix("whole."):
                     self.problems.append(f"{target.removeprefix('whole.')} (shares its weights with {owner})")
                     break
 

@@ -25,6 +25,7 @@ from secateur.models.preprocess import Preprocess
 log = logging.getLogger(__name__)
 
 OPSETS = range(11, 24)
+PROPERTIES = ("secateur.input", "secateur.mean", "secateur.std", "secateur.labels")
 _QUANTIZED = re.compile(r"^(Dynamic)?(Quantize|Dequantize)Linear$|^QLinear|^(Conv|MatMul)Integer$|^QGemm$|^QAttention$")
 
 
@@ -56,6 +57,8 @@ def load_onnx(
     nodes = _needed(graph, output)
     module = ImportedModule(model, nodes, output, (batch or 3, *shape), path)
     properties = {p.key: p.value for p in model.metadata_props}
+    if model.producer_name == "secateur" and not set(PROPERTIES) <= set(properties):  # they are last in the file
+        raise UserError(f"{path}: cut off behind the network ({path.stat().st_size} bytes). Export it again.")
     if not labels and cut_at is None:  # behind a cut the outputs are other ones
         labels = tuple(json.loads(properties.get("secateur.labels", "[]")))
     if preprocess is None:
