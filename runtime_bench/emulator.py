@@ -95,13 +95,14 @@ class EmulatorRunner:
         machine = MACHINES[self.environment]
         if shutil.which(machine.program) is None:
             raise ToolError(
-                f"{self.environment}: {machine.program} is not installed; "
-                f"sudo apt-get install {machine.package}"
+                f"{self.environment}: {machine.program} is not installed; sudo apt-get install {machine.package}"
             )
         command = [machine.program, *COMMON, *machine.options, "-kernel", str(image.elf)]
         text, status = output_of(command, self.environment, timeout_s)
         if status == TRAPPED:
-            raise ToolError(f"{self.environment}: the firmware trapped (illegal instruction or access)")
+            raise ToolError(
+                f"{self.environment}: the firmware trapped (illegal instruction or access, or stack overflow)"
+            )
         result = parse(text, self.environment)
         counts = count(result, machine.ticks_per_instruction)
         return Run(

@@ -30,7 +30,7 @@ def project(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("environment", ("host", *BARE))
+@pytest.mark.parametrize("environment", ["host", *BARE])
 def test_weights_arena_and_data_are_counted_to_the_byte(project, environment):
     """The tables are known; code is more than nothing and, without the harness, less than 4 KiB."""
     image = build(project, environment)
@@ -41,7 +41,7 @@ def test_weights_arena_and_data_are_counted_to_the_byte(project, environment):
     assert image.flash_bytes == image.code_bytes + image.weights_bytes + image.data_bytes
 
 
-@pytest.mark.parametrize("environment", ("qemu-cortex-m4", "esp32", "esp32c3"))
+@pytest.mark.parametrize("environment", ["qemu-cortex-m4", "esp32", "esp32c3"])
 def test_the_number_of_samples_changes_no_size(tmp_path, project, environment):
     """Sample buffers belong to the harness, which is outside of what is counted."""
     write_project(tmp_path, tiny_model(), find("esp32"), tiny_samples(200))
@@ -115,7 +115,7 @@ def test_a_warning_in_the_generated_code_fails_the_build_with_its_line(tmp_path)
 def test_a_missing_compiler_is_named_with_its_package(project, monkeypatch):
     """The next step is in the message."""
     monkeypatch.setattr(image_module.shutil, "which", lambda name: None)
-    with pytest.raises(ToolError, match="xtensa-lx106-elf-gcc is not installed; .*gcc-xtensa-lx106"):
+    with pytest.raises(ToolError, match=r"xtensa-lx106-elf-gcc is not installed; .*gcc-xtensa-lx106"):
         build(project, "esp32")
 
 
@@ -197,5 +197,5 @@ def test_a_corrupted_file_is_refused_before_it_reaches_the_chip(tmp_path, mock_c
 def test_flashing_without_a_chip_says_so(project):
     """A tool's failure, with esptool's own words."""
     build(project, "esp32c3")
-    with pytest.raises(ToolError, match="esp32c3: esptool.* failed"):
+    with pytest.raises(ToolError, match=r"esp32c3: esptool.* failed"):
         flash_board(project, "esp32c3", "socket://127.0.0.1:1")

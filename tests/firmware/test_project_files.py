@@ -93,5 +93,5 @@ def test_unusable_samples_are_refused_with_both_shapes(tmp_path, samples):
 
 def test_an_unknown_environment_is_refused_with_the_known_ones():
     """The message is the list to choose from."""
-    with pytest.raises(UserError, match="unknown environment 'avr'.*qemu-riscv32"):
+    with pytest.raises(UserError, match=r"unknown environment 'avr'.*qemu-riscv32"):
         load_board("avr")
