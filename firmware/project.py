@@ -47,15 +47,9 @@ def write_project(
     `stack_bytes`: RAM reserved for the stack of one inference, a multiple of 16.
     Raises UserError when samples do not have the model's input size.
     """
-    if (
-        samples.dtype != np.int8
-        or samples.ndim != 2
-        or samples.shape[1] != model.input_bytes
-        or not len(samples)
-    ):
+    if samples.dtype != np.int8 or samples.ndim != 2 or samples.shape[1] != model.input_bytes or not len(samples):
         raise UserError(
-            f"samples are {samples.dtype} {samples.shape}; "
-            f"{model.name} takes int8 (n, {model.input_bytes}), n >= 1"
+            f"samples are {samples.dtype} {samples.shape}; {model.name} takes int8 (n, {model.input_bytes}), n >= 1"
         )
     if stack_bytes is None:
         stack_bytes = STACK_BYTES if limits == "target" else UNLIMITED_STACK_BYTES
@@ -81,9 +75,7 @@ def write_project(
             ".gitignore": ".pio/\n",
         },
     )
-    log.debug(
-        "wrote project %s: %d files of %s, %d samples", root, len(model.files), model.name, len(samples)
-    )
+    log.debug("wrote project %s: %d files of %s, %d samples", root, len(model.files), model.name, len(samples))
 
 
 def _write(root: Path, files: Mapping[str, str]) -> None:
@@ -94,9 +86,7 @@ def _write(root: Path, files: Mapping[str, str]) -> None:
 
 
 def _copy(source: Path, to: Path) -> None:
-    shutil.copytree(
-        source, to, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), copy_function=shutil.copyfile
-    )
+    shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), copy_function=shutil.copyfile)
 
 
 def _model_header(model: GeneratedModel, samples: int) -> str:
@@ -175,9 +165,7 @@ def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_byt
 
 
 def _component(model: GeneratedModel) -> str:
-    sources = " ".join(
-        f'"../model/{name}"' for name in sorted(model.files) if name.endswith(".c") and "/" not in name
-    )
+    sources = " ".join(f'"../model/{name}"' for name in sorted(model.files) if name.endswith(".c") and "/" not in name)
     return (
         "# The component that ESP-IDF builds (environments esp32-idf and esp32c3-idf).\n"
         f'idf_component_register(SRCS "main_idf.c" {sources} INCLUDE_DIRS "." "../model")\n'

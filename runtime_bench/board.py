@@ -25,9 +25,7 @@ class BoardRunner:
     def __init__(self, environment: str, port: str) -> None:
         """Raises UserError when the environment is no chip that can be flashed."""
         if load_board(environment).chip is None:
-            raise UserError(
-                f"environment '{environment}' runs on no board; drop --port, or take --target esp32"
-            )
+            raise UserError(f"environment '{environment}' runs on no board; drop --port, or take --target esp32")
         self.environment = environment
         self.port = port
 

@@ -20,13 +20,10 @@ def output_of(command: list[str], source: str, timeout_s: float) -> tuple[str, i
         lines = (error.stdout or b"").decode(errors="replace").splitlines()
         last = repr(lines[-1][:80]) if lines else "none"
         raise ToolError(
-            f"{source}: no end after {timeout_s:g} s, {len(lines)} lines of output, last: {last}; "
-            "raise the time limit"
+            f"{source}: no end after {timeout_s:g} s, {len(lines)} lines of output, last: {last}; raise the time limit"
         ) from error
     text = done.stdout.decode(errors="replace")
     if done.returncode != 0 and "@sec" not in text:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ToolError(
-            f"{source}: {command[0]} ended with {done.returncode}: {said[-1] if said else 'no output'}"
-        )
+        raise ToolError(f"{source}: {command[0]} ended with {done.returncode}: {said[-1] if said else 'no output'}")
     return text, done.returncode

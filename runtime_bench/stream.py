@@ -25,9 +25,7 @@ def read_report(read: Callable[[], bytes], source: str, timeout_s: float) -> str
         if chunk and finished(data.decode(errors="replace")):
             return data.decode(errors="replace")
     last = data.decode(errors="replace").split("\n")[-1][:80]
-    raise ToolError(
-        f"{source}: no complete report in {timeout_s:g} s; {len(data)} bytes came, last: {last!r}"
-    )
+    raise ToolError(f"{source}: no complete report in {timeout_s:g} s; {len(data)} bytes came, last: {last!r}")
 
 
 def read_process(command: list[str], source: str, timeout_s: float) -> str:
