@@ -69,9 +69,7 @@ def examine() -> list[Finding]:
 
 def _python() -> Iterator[Finding]:
     version = platform.python_version()
-    yield Finding(
-        "python", sys.version_info >= (3, 11), version, "everything", "install Python 3.11 or newer"
-    )
+    yield Finding("python", sys.version_info >= (3, 11), version, "everything", "install Python 3.11 or newer")
 
 
 def _packages() -> Iterator[Finding]:
@@ -176,9 +174,7 @@ def _said(command: list[str]) -> str:
 def _esp_machines() -> Iterator[Finding]:
     """Debian's QEMU has no ESP machines; Espressif's has, under the same names of programs."""
     for command, machine in ESP_MACHINES:
-        listed = [
-            line.split()[0] for line in _said([command, "-machine", "help"]).splitlines() if line.split()
-        ]
+        listed = [line.split()[0] for line in _said([command, "-machine", "help"]).splitlines() if line.split()]
         present = machine in listed
         yield Finding(
             name=f"{command} -machine {machine}",
