@@ -165,7 +165,7 @@ class ImportedModule(nn.Module):
         taken = {path for path, _ in self.named_modules()}
         stem = str(node.input[1]).removesuffix(".weight")
         for path in (stem, re.sub(r"\W+", "_", node.name).strip("_"), f"{node.op_type}_{len(self.steps)}"):
-            free = re.fullmatch(r"[A-Za-z]\w*(\.\w+)*", path) and path not in taken and not hasattr(self, path)
+            free = re.fullmatch(r"\w+(\.\w+)*", path) and path not in taken and not hasattr(self, path)
             if free and not any(self._holds(path.rsplit(".", i)[0]) for i in range(1, path.count(".") + 1)):
                 break
         parent: nn.Module = self

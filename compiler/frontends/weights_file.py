@@ -87,7 +87,7 @@ def _state(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _without_prefix(state: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     own = module.state_dict()
-    for prefix in _PREFIXES:
+    for prefix in _PREFIXES * 2:  # one may stand before the other, in either order
         if all(k.startswith(prefix) for k in state) and not any(k.startswith(prefix) for k in own):
             state = {k.removeprefix(prefix): v for k, v in state.items()}
     return state
