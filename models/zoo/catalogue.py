@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import fx, nn
 
 from secateur.errors import UserError
@@ -28,6 +29,8 @@ from secateur.models.zoo.resnet1d import watch_resnet
 
 PREFIX = "zoo:"
 WEIGHTS = Path(__file__).parents[1] / "weights"
+ABOUT = "secateur"
+"""The one metadata entry of a weights file."""
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 KEYWORDS = (
@@ -151,20 +154,31 @@ def _entry(name: str) -> tuple[str, Entry]:
     return key, ENTRIES[key]
 
 
+def write_weights(module: nn.Module, path: Path, about: dict[str, Any]) -> None:
+    """The module's state, float32 (counters int64), and what there is to know of it.
+
+    `about` goes in as one JSON text: safetensors writes several entries in any order, and the same training
+    must give the same bytes.
+    """
+    tensors = {name: value.detach().contiguous() for name, value in module.state_dict().items()}
+    save_file(tensors, path, metadata={ABOUT: json.dumps(about, sort_keys=True)})
+    path.chmod(0o644)  # safetensors writes for the owner only
+
+
+def about_weights(name: str) -> dict[str, Any]:
+    """How the shipped weights came about: command, groups of each set, accuracy, preprocessing."""
+    with safe_open(str(weights_path(name)), framework="pt") as file:
+        found: dict[str, Any] = json.loads(file.metadata()[ABOUT])
+    return found
+
+
 def _read_weights(module: nn.Module, path: Path) -> Preprocess:
     try:
         with safe_open(str(path), framework="pt") as file:
-            about = file.metadata() or {}
+            scale = json.loads((file.metadata() or {})[ABOUT])["preprocess"]
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        scale = json.loads(about["preprocess"])
-        own = module.state_dict()
-        module.load_state_dict({k: v.to(own[k].dtype) if k in own else v for k, v in state.items()})
+        module.load_state_dict(state)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         line = " ".join(str(error).split())
         raise UserError(f"{path}: not the weights of this network ({line}); reinstall secateur") from None
     return Preprocess(tuple(scale["mean"]), tuple(scale["std"]))
-
-
-def tensors(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The module's state as it is stored: contiguous float32, counters left out of no file."""
-    return {name: value.detach().contiguous() for name, value in module.state_dict().items()}

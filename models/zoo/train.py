@@ -8,14 +8,12 @@ at the end. One thread, so that a run on the same library versions and processor
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from secateur.errors import UserError
 from secateur.models.data import Split
@@ -65,15 +63,14 @@ def train(name: str, output: Path, seed: int = 0) -> dict[str, float]:
     sets = {"recovery": data.recovery, "validation": data.validation, "test": data.test}
     accuracy = {key: _accuracy(module, split, preprocess) for key, split in sets.items()}
     about = {
-        "preprocess": json.dumps({"mean": preprocess.mean, "std": preprocess.std}),
+        "preprocess": {"mean": preprocess.mean, "std": preprocess.std},
         "command": f"python -m secateur.models.zoo.train {name} --seed {seed}",
-        "groups": json.dumps({key: np.unique(split.groups).tolist() for key, split in sets.items()}),
-        "accuracy_percent": json.dumps({key: round(value, 2) for key, value in accuracy.items()}),
-        "chosen_step": str(log.best_step),
+        "groups": {key: np.unique(split.groups).tolist() for key, split in sets.items()},
+        "accuracy_percent": {key: round(value, 2) for key, value in accuracy.items()},
+        "chosen_step": log.best_step,
         "torch": torch.__version__,
     }
-    save_file(catalogue.tensors(module), output, metadata=about)
-    output.chmod(0o644)  # safetensors writes for the owner only
+    catalogue.write_weights(module, output, about)
     return accuracy
 
 
