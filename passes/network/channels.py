@@ -79,33 +79,33 @@ def trace_channels(network: Network) -> Channels:
     for c in sorted(places):
         alike.setdefault((fixed.get(c, ""), *places[c].items()), []).append(c)
 
+    weighted = [  # target, value read, value written
+        (str(n.target), n.all_input_nodes[0].name, n.name)
+        for n in network.graph.nodes
+        if isinstance(tracer.modules.get(str(n.target)), _WEIGHTED)
+    ]
+    sums = {n.name for n in network.graph.nodes if n.target is operator.add}
     groups: list[FilterGroup] = []
     members: dict[str, tuple[int, ...]] = {}
     for classes_of_group in alike.values():
         first = classes_of_group[0]
-        group = _group(network, values, len(classes_of_group), places[first], fixed.get(first, ""), members)
+        group = _group(weighted, sums, len(classes_of_group), places[first], fixed.get(first, ""), members)
         groups.append(group)
         members[group.name] = tuple(classes_of_group)
     return Channels(values, tuple(groups), members)
 
 
 def _group(
-    network: Network,
-    values: dict[str, Ids],
+    weighted: list[tuple[str, str, str]],
+    sums: set[str],
     size: int,
     places: dict[str, int],
     reason: str,
     taken: dict[str, tuple[int, ...]],
 ) -> FilterGroup:
-    producers, consumers, widths, residual = [], [], [1], False
-    for node in network.graph.nodes:
-        if node.op == "call_module" and isinstance(network.module.get_submodule(str(node.target)), _WEIGHTED):
-            if node.name in places:
-                producers.append(str(node.target))
-                widths.append(places[node.name])
-            if node.all_input_nodes[0].name in places:
-                consumers.append(str(node.target))
-        residual |= node.target is operator.add and node.name in places
+    producers = [target for target, _, value in weighted if value in places]
+    consumers = [target for target, value, _ in weighted if value in places]
+    width = max((places[value] for _, _, value in weighted if value in places), default=1)
     name = base = producers[0] if producers else next(iter(places))
     number = 0
     while name in taken:
@@ -115,15 +115,16 @@ def _group(
         reason = "constant channels"
     if not reason and size < 2:
         reason = "one channel"
-    return FilterGroup(name, size, max(widths), tuple(producers), tuple(consumers), residual, not reason, reason)
+    residual = not sums.isdisjoint(places)
+    return FilterGroup(name, size, width, tuple(producers), tuple(consumers), residual, not reason, reason)
 
 
 class _Tracer:
     """Gives every channel of every value an id; joined ids have one root."""
 
     def __init__(self, network: Network) -> None:
-        self.network = network
         self.shapes = network.shapes()
+        self.modules = dict(network.module.named_modules())
         self.parent: list[int] = []
         self.fixed: dict[int, str] = {}  # id -> why its class must stay
         self.values: dict[str, Ids] = {}
@@ -181,7 +182,7 @@ class _Tracer:
         return widest
 
     def module(self, node: fx.Node) -> Ids:
-        module = self.network.module.get_submodule(str(node.target))
+        module = self.modules[str(node.target)]
         ids = self.values[node.all_input_nodes[0].name]
         if isinstance(module, nn.Linear):
             assert len(ids) == module.in_features, f"{node.name}: {len(ids)} inputs for {module.in_features}"
@@ -201,7 +202,7 @@ class _Tracer:
         if isinstance(module, Slice):
             begin, end, step = module.ranges[0]
             if step != 1:
-                self.fix(ids, f"{node.name} takes every {step}th channel")
+                self.fix(ids, f"{node.name} takes channels in steps of {step}")
             return ids[begin:end:step]
         if isinstance(module, nn.Softmax):
             self.fix(ids, "softmax over channels")

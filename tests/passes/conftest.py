@@ -20,7 +20,7 @@ class _Tracer(fx.Tracer):
         return isinstance(m, (Pad, Slice)) or super().is_leaf_module(m, module_qualified_name)
 
 
-def network_of(module: nn.Module, input_shape: tuple[int, ...], name: str = "net", seed: int = 0) -> Network:
+def seeded(module: nn.Module, input_shape: tuple[int, ...], name: str = "net", seed: int = 0) -> Network:
     """A Network with seeded weights, and norms that shift, scale and flip signs as trained ones do."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -167,7 +167,13 @@ BUILDERS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
 def network(request: pytest.FixtureRequest) -> Network:
     """The network of BUILDERS named by an indirect parameter."""
     module, shape = BUILDERS[request.param]()
-    return network_of(module, shape, request.param)
+    return seeded(module, shape, request.param)
+
+
+@pytest.fixture
+def network_of() -> Callable[..., Network]:
+    """A function from a module and its input shape to a seeded Network."""
+    return seeded
 
 
 @pytest.fixture
@@ -177,9 +183,9 @@ def make() -> Callable[[str], Network]:
     def build(name: str) -> Network:
         if name.startswith("cifar"):
             _, depth, option = name.split("-")
-            return network_of(cifar_resnet(int(depth), option), (3, 32, 32), name)
+            return seeded(cifar_resnet(int(depth), option), (3, 32, 32), name)
         module, shape = BUILDERS[name]()
-        return network_of(module, shape, name)
+        return seeded(module, shape, name)
 
     return build
 
