@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-OTHERS = {".venv", ".git", "build", "dist"}
+OTHERS = {".venv", ".git", "build", "dist", "__pycache__", ".mypy_cache", ".ruff_cache", ".hypothesis"}
 
 
-def files(pattern: str) -> list[Path]:
-    """Files of the repository whose names match, without what was built or installed."""
-    return [p for p in sorted(ROOT.rglob(pattern)) if p.is_file() and not OTHERS & set(p.relative_to(ROOT).parts)]
+@cache
+def everything() -> tuple[Path, ...]:
+    """Files of the repository, without what was built or installed."""
+    found = []
+    for folder, inside, names in os.walk(ROOT):
+        inside[:] = sorted(set(inside) - OTHERS)
+        found += [Path(folder) / name for name in sorted(names)]
+    return tuple(found)
+
+
+def files(*patterns: str) -> list[Path]:
+    """Files of the repository whose names match one of the patterns."""
+    return [p for p in everything() if any(p.match(pattern) for pattern in patterns)]
 
 
 def test_every_test_says_in_a_docstring_what_it_shows() -> None:
@@ -40,9 +52,8 @@ def test_no_file_names_a_package_index_or_a_folder_of_one_machine() -> None:
     """Where packages come from, and where a checkout lies, is each machine's own affair."""
     telltale = re.compile(r"(index-url|find-links)[ =]+\S*://|(?<![\w.~])/(work|root)/\w")
     named = []
-    for pattern in ("*.py", "*.sh", "*.md", "*.toml", "*.txt", "*.json", "*.c", "*.h", "*.j2", "Makefile", "run"):
-        for path in files(pattern):
-            for number, line in enumerate(path.read_text().splitlines(), 1):
-                if telltale.search(line):
-                    named.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    for path in files("*.py", "*.sh", "*.md", "*.toml", "*.txt", "*.json", "*.c", "*.h", "*.j2", "Makefile", "run"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if telltale.search(line):
+                named.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert named == []
