@@ -147,6 +147,10 @@ NETWORKS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         ),
         (3, 5, 5),
     ),
+    "flat scaled input": (
+        Code(lambda m, x: m.a((x / 4 - 0.5) * 3) + m.b(x), a=nn.Linear(6, 3, bias=False), b=nn.Linear(6, 3)),
+        (6,),
+    ),
     "functional": (Code(_functional, conv=nn.Conv2d(2, 4, 3), bn=nn.BatchNorm2d(4), fc=nn.Linear(36, 3)), (2, 6, 6)),
     "shape code": (Code(_shape_code, conv=nn.Conv2d(3, 4, 3)), (3, 8, 8)),
     "in place": (
@@ -313,6 +317,7 @@ def test_what_follows_a_recurrent_layer_is_listed_too() -> None:
         (nn.Conv1d(2, 2, 3, padding=1, padding_mode="circular"), (2, 7), "circular"),
         (nn.BatchNorm1d(3, track_running_stats=False), (3, 4), "no running statistics"),
         (Code(lambda m, x: (m.a(x) - m.b(x)).flatten(1), a=nn.Conv1d(2, 2, 1), b=nn.Conv1d(2, 2, 1)), (2, 4), "sum"),
+        (Code(lambda m, x: F.relu(x * 2)), (3,), "mul .scales a flat vector that no Linear takes or gives"),
         (nn.LogSoftmax(1), (3,), "LogSoftmax"),
         (Code(lambda m, x: torch.ones(1, 2)), (3,), "does not depend|returns"),
     ],
