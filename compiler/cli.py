@@ -124,7 +124,7 @@ def compile_command(
             rich_help_panel=SEARCH,
         ),
     ] = "short",
-    steps: Annotated[int, typer.Option(min=0, help="Optimizer steps of all recovery", rich_help_panel=SEARCH)] = 1500,
+    steps: Annotated[int, typer.Option(min=0, help="Optimizer steps of all recovery", rich_help_panel=SEARCH)] = 800,
     floor: Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)] = 2,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=SEARCH)] = 0,
     resume: Annotated[

@@ -18,7 +18,7 @@ from secateur.passes.network.candidates import candidates
 from secateur.passes.network.channels import find_filters, trace_channels
 from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.filter_vip import FilterVip
-from secateur.passes.network.removal import Removal, mask
+from secateur.passes.network.removal import Removal, apply, mask
 from secateur.passes.network.scores import FilterScores
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Similarity(Method):
         return self._candidates(network, FilterVip(sample)(network))
 
     def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
-        losses = CutSimilarity(sample, self.options.floor)(network, [c.removal for c in useful])
+        measure = CutSimilarity(sample, samples=len(sample), floor=self.options.floor, seed=self.options.seed)
+        losses = measure(network, [c.removal for c in useful]).values
         scored = [replace(c, loss=losses[c.removal]) for c in useful]
         # a loss of exactly 0 is as good as any other: then the larger saving decides
         return min(scored, key=lambda c: (max(c.loss or 0.0, 1e-6) / c.saving, -c.saving))
@@ -112,8 +113,6 @@ class L1(Method):
         return self._candidates(network, filter_l1(network))
 
     def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
-        from secateur.passes.network.removal import apply
-
         def mass(n: Network) -> float:
             return sum(float(p.detach().abs().sum()) for k, p in n.module.named_parameters() if p.dim() > 1)
 

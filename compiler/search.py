@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import load_file, save_file
 
 from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, saving, violated
@@ -30,6 +31,7 @@ from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
 
+TOLERATED_POINTS = 2.0  # of validation accuracy below the input network's before a removal is followed by training
 QUICK_PLAN = 12  # placements tried for a candidate; the final image gets the full search
 
 
@@ -45,10 +47,10 @@ class SearchOptions:
     method: str = "similarity"
     recovery: str = "short"
     short_steps: int = 40
-    total_steps: int = 1500
+    total_steps: int = 800
     seed: int = 0
-    samples: int = 512
-    granularity: float = 0.125
+    samples: int = 256
+    granularity: float = 0.2
     floor: int = 2
 
 
@@ -103,6 +105,7 @@ class Search:
         self.original, self.data, self.target, self.budget = original, data, target, budget
         self.options, self.recipe, self.checkpoints, self.tell = options, recipe, checkpoints, tell
         self.method: Method = METHODS[options.method](options)
+        self._baseline: float | None = None
         rng = np.random.default_rng(options.seed)
         take = min(options.samples, len(data.recovery))
         self.sample = data.recovery.subset(_balanced(data.recovery.y, take, rng))
@@ -115,7 +118,18 @@ class Search:
         return saved or SearchState(self.original)
 
     def run(self, state: SearchState) -> SearchState:
-        """Remove until the predicted cost is within the budget, then recover. Raises Exhausted."""
+        """Remove until the predicted cost is within the budget, then recover. Raises Exhausted.
+
+        One thread: the same bytes on machines with other core counts, and no slower for networks of this size.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self._run(state)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _run(self, state: SearchState) -> SearchState:
         while True:
             now = self.cost(state.network)
             if not violated(reached(now, self.target, state.margins), self.budget):
@@ -137,7 +151,9 @@ class Search:
         chosen, smaller = self._choose(state, now)
         similarity = chosen.loss
         cut = self.accuracy(smaller)
-        steps = self._short_steps(state)
+        # A cut that cost next to nothing is trained after a later one: the steps saved go to the last recovery.
+        harmed = cut < self._reference(state) - TOLERATED_POINTS
+        steps = self._short_steps(state) if harmed else 0
         recovered, after = smaller, cut
         if steps:
             recovered = self._recover(smaller, steps, len(state.steps) + 1, schedule="constant")
@@ -194,6 +210,12 @@ class Search:
         )
 
     # -- training
+
+    def _reference(self, state: SearchState) -> float:
+        """The accuracy that a cut is compared with: the input network's."""
+        if self._baseline is None:
+            self._baseline = self.accuracy(self.original)
+        return self._baseline
 
     def _short_steps(self, state: SearchState) -> int:
         """Steps after this removal; at least half of all training is kept for after the last one."""

@@ -46,7 +46,7 @@ class Request:
     policy: str = "everything"
     method: str = "similarity"
     recovery: str = "short"
-    steps: int = 1500
+    steps: int = 800
     floor: int = 2
     seed: int = 0
     resume: bool = False

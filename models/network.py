@@ -104,8 +104,15 @@ class Network:
         return digest.hexdigest()
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every node's value without the batch, by node name."""
-        return _Shapes(self.module).of(torch.zeros(2, *self.input_shape))
+        """Shape of every node's value without the batch, by node name.
+
+        Kept after the first call: a Network is not edited once it has been handed on (`verify_network` looks anew).
+        """
+        found = self.__dict__.get("_shapes")
+        if found is None:
+            found = _Shapes(self.module).of(torch.zeros(1, *self.input_shape))
+            object.__setattr__(self, "_shapes", found)
+        return dict(found)
 
     @property
     def classes(self) -> int:
@@ -152,4 +159,5 @@ def verify_network(network: Network) -> None:
             assert node.target in FUNCTIONS, f"{network.name}: {node.name} calls {node.target}"
         else:
             assert node.op in ("placeholder", "output"), f"{network.name}: {node.name} is a {node.op}"
+    network.__dict__.pop("_shapes", None)
     network.shapes()
