@@ -69,9 +69,7 @@ class Augmentation:
 NONE = Augmentation()
 
 
-def _rotate(
-    x: Tensor, degrees: float, triads: tuple[tuple[int, int, int], ...], generator: torch.Generator
-) -> Tensor:
+def _rotate(x: Tensor, degrees: float, triads: tuple[tuple[int, int, int], ...], generator: torch.Generator) -> Tensor:
     """Rodrigues' formula: angle uniform in +-degrees, axis uniform on the sphere, one of each a sample."""
     axis = nn.functional.normalize(torch.randn(len(x), 3, generator=generator), dim=1)
     angle = (2 * torch.rand(len(x), generator=generator) - 1) * math.radians(degrees)
@@ -86,9 +84,7 @@ def _rotate(
     return out
 
 
-def _resample(
-    x: Tensor, warp: float, shift: int, rates: tuple[int, ...], generator: torch.Generator
-) -> Tensor:
+def _resample(x: Tensor, warp: float, shift: int, rates: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Linear interpolation at middle + start + speed * t, moved as little as needed to stay in the window.
 
     A window is never reflected at its ends: time reversed, one exercise can be another (internal and external

@@ -120,9 +120,7 @@ def _adaptive(module: Any, shape: Shape) -> list[nn.Module]:
     if len(shape) != rank + 1:
         raise Unsupported(f"input {shape} has {len(shape)} dimensions without the batch, {rank + 1} expected")
     average = isinstance(module, (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d))
-    given = (
-        module.output_size if isinstance(module.output_size, (tuple, list)) else (module.output_size,) * rank
-    )
+    given = module.output_size if isinstance(module.output_size, (tuple, list)) else (module.output_size,) * rank
     size = tuple(n if o is None else int(o) for n, o in zip(shape[1:], given, strict=True))
     if size == shape[1:]:
         return []
@@ -285,9 +283,7 @@ def _filled(module: nn.Module, **values: Any) -> nn.Module:
 
 
 def _clamp(min: Any = None, max: Any = None) -> nn.Module:
-    return nn.Hardtanh(
-        float("-inf") if min is None else float(min), float("inf") if max is None else float(max)
-    )
+    return nn.Hardtanh(float("-inf") if min is None else float(min), float("inf") if max is None else float(max))
 
 
 def _max_pool_function(kind: Any) -> Callable[..., nn.Module]:

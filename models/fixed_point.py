@@ -54,9 +54,7 @@ def rounding_shift_right(x: npt.NDArray[Any], exponent: npt.NDArray[Any] | int) 
     return (x >> exponent) + ((x & mask) > threshold)
 
 
-def requantize(
-    x: npt.NDArray[Any], multiplier: npt.NDArray[Any] | int, shift: npt.NDArray[Any] | int
-) -> Int32:
+def requantize(x: npt.NDArray[Any], multiplier: npt.NDArray[Any] | int, shift: npt.NDArray[Any] | int) -> Int32:
     """MultiplyByQuantizedMultiplier, the double-rounding one."""
     left = np.maximum(shift, 0)
     right = np.maximum(-np.asarray(shift), 0)

@@ -153,17 +153,13 @@ def op_macs(program: Program, op: Op) -> int:
 def with_ops(program: Program, ops: list[Op], tensors: list[Tensor] | None = None) -> Program:
     """`program` with other operators, tensors that nobody uses dropped and indices closed up."""
     table = list(program.tensors) if tensors is None else tensors
-    used = sorted(
-        {i for op in ops for i in (*op.inputs, *op.outputs) if i >= 0} | {*program.inputs, *program.outputs}
-    )
+    used = sorted({i for op in ops for i in (*op.inputs, *op.outputs) if i >= 0} | {*program.inputs, *program.outputs})
     index = {old: new for new, old in enumerate(used)} | {-1: -1}
     return replace(
         program,
         tensors=tuple(table[i] for i in used),
         ops=tuple(
-            replace(
-                op, inputs=tuple(index[i] for i in op.inputs), outputs=tuple(index[i] for i in op.outputs)
-            )
+            replace(op, inputs=tuple(index[i] for i in op.inputs), outputs=tuple(index[i] for i in op.outputs))
             for op in ops
         ),
         inputs=tuple(index[i] for i in program.inputs),
@@ -193,9 +189,5 @@ def verify_program(program: Program) -> None:
     for t in program.tensors:
         assert t.dtype in DTYPES, f"{program.name}: tensor {t.name} has type {t.dtype}"
         if t.data is not None:
-            assert t.data.shape == t.shape, (
-                f"{program.name}: {t.name} holds {t.data.shape}, declares {t.shape}"
-            )
-            assert t.data.dtype == DTYPES[t.dtype], (
-                f"{program.name}: {t.name} holds {t.data.dtype}, declares {t.dtype}"
-            )
+            assert t.data.shape == t.shape, f"{program.name}: {t.name} holds {t.data.shape}, declares {t.shape}"
+            assert t.data.dtype == DTYPES[t.dtype], f"{program.name}: {t.name} holds {t.data.dtype}, declares {t.dtype}"

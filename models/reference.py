@@ -35,9 +35,7 @@ def run_values(program: Program, sample: npt.NDArray[np.int8]) -> dict[int, npt.
     """Every activation of one inference, by tensor index."""
     values: dict[int, Any] = {program.inputs[0]: sample.astype(np.int8)}
     for op in program.ops:
-        operands = [
-            values[i] if i in values else program.tensors[i].data if i >= 0 else None for i in op.inputs
-        ]
+        operands = [values[i] if i in values else program.tensors[i].data if i >= 0 else None for i in op.inputs]
         out = program.tensors[op.outputs[0]]
         values[op.outputs[0]] = _compute(program, op, operands).reshape(out.shape).astype(np.int8)
     return values
@@ -71,9 +69,7 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
         return np.asarray(x[0][tuple(slice(b, b + (n - 1) * s + 1, s) for b, n, s in ranges)], np.int64)
     if op.kind in ("QUANTIZE", "RELU", "RELU6"):
         real = (
-            source.scale / out.scale
-            if op.kind != "RELU"
-            else float(np.float32(source.scale) / np.float32(out.scale))
+            source.scale / out.scale if op.kind != "RELU" else float(np.float32(source.scale) / np.float32(out.scale))
         )
         moved = requantize(x[0].astype(np.int64) - source.zero_point, *quantize_multiplier(real))
         return _finish(moved, "NONE" if op.kind == "QUANTIZE" else op.kind, out)
@@ -101,9 +97,7 @@ def _weighted(program: Program, op: Op, x: list[Any], source: Tensor, out: Tenso
         rows = x[0].astype(np.int64).reshape(-1, weights.shape[1]) - source.zero_point
         acc = wrap32(rows @ x[1].astype(np.int64).T + bias)
     else:
-        acc = wrap32(
-            _accumulate(op, x[0].astype(np.int64) - source.zero_point, x[1].astype(np.int64), out) + bias
-        )
+        acc = wrap32(_accumulate(op, x[0].astype(np.int64) - source.zero_point, x[1].astype(np.int64), out) + bias)
     return _finish(requantize(acc, pairs[:, 0], pairs[:, 1]), op.options.activation, out)
 
 

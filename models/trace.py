@@ -104,9 +104,7 @@ class _Tracer(fx.Tracer):
         )
         node.meta["where"] = origin.get() or self._where(node)
         if isinstance(value, (tuple, list)):
-            return tuple(
-                self.create_proxy("call_function", _getitem, (proxy, i), {}) for i in range(len(value))
-            )
+            return tuple(self.create_proxy("call_function", _getitem, (proxy, i), {}) for i in range(len(value)))
         return proxy
 
     def create_arg(self, a: Any) -> Any:

@@ -153,9 +153,7 @@ class _Trainer:
         if best_state is not None:
             self.module.load_state_dict(best_state)
         self.module.eval()
-        return TrainingLog(
-            recipe.steps, recipe.steps * self._batch_size, tuple(losses), tuple(seen), best_step
-        )
+        return TrainingLog(recipe.steps, recipe.steps * self._batch_size, tuple(losses), tuple(seen), best_step)
 
     @property
     def _batch_size(self) -> int:

@@ -55,9 +55,7 @@ class Pass(ABC, Generic[M]):
         try:
             check()
         except (AssertionError, RuntimeError) as error:
-            before = (
-                " after " + ", ".join(model.history) if isinstance(model, Network) and model.history else ""
-            )
+            before = " after " + ", ".join(model.history) if isinstance(model, Network) and model.history else ""
             raise PassError(f"{self.name}{before}: {side}: {error}") from error
 
 
@@ -71,9 +69,7 @@ def _verify(model: Network | Program) -> None:
 def same_interface(before: M, after: M) -> None:
     """Inputs and outputs keep their shapes."""
     if isinstance(before, Network) and isinstance(after, Network):
-        assert before.input_shape == after.input_shape, (
-            f"input {before.input_shape} became {after.input_shape}"
-        )
+        assert before.input_shape == after.input_shape, f"input {before.input_shape} became {after.input_shape}"
         assert before.classes == after.classes, f"{before.classes} outputs became {after.classes}"
     elif isinstance(before, Program) and isinstance(after, Program):
         for side in ("inputs", "outputs"):

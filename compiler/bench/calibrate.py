@@ -88,11 +88,7 @@ def observe(environment: str) -> Observations:
             write_project(Path(folder), model, target, inputs[:1], limits="none")
             image = build(Path(folder), environment)
             run = runner_for(environment).run(image, timeout_s=300)
-        assert (
-            run.layer_instructions is not None
-            and run.instructions is not None
-            and run.stack_bytes is not None
-        )
+        assert run.layer_instructions is not None and run.instructions is not None and run.stack_bytes is not None
         for kernel, op, count in zip(planned.selection, p.ops, run.layer_instructions, strict=True):
             found.layers.setdefault(kernel.name, []).append((kernel.work(p, op), count))
         found.code.append((code_features(planned), image.code_bytes))
@@ -114,9 +110,7 @@ def fit(isa: str, observed: Observations) -> str:
     names = sorted({name for features, _ in observed.code for name in features})
     matrix = np.array([[features.get(n, 0) for n in names] for features, _ in observed.code], float)
     sizes, _ = nnls(matrix, np.array([size for _, size in observed.code], float))
-    margin = max(
-        max(0.0, size / float(row @ sizes) - 1) for row, (_, size) in zip(matrix, observed.code, strict=True)
-    )
+    margin = max(max(0.0, size / float(row @ sizes) - 1) for row, (_, size) in zip(matrix, observed.code, strict=True))
     lines = [
         f"[{isa}]", f"invoke = {INVOKE}", f"stack_bytes = {observed.stack_bytes}",
         f"code_margin = {margin:.3f}", f"error = {max(errors):.3f}", "",

@@ -39,13 +39,10 @@ def calibrate(program: Program, samples: npt.NDArray[np.float32], batch: int = 6
     return ranges
 
 
-def float_outputs(
-    program: Program, samples: npt.NDArray[np.float32], batch: int = 64
-) -> npt.NDArray[np.float32]:
+def float_outputs(program: Program, samples: npt.NDArray[np.float32], batch: int = 64) -> npt.NDArray[np.float32]:
     """The output of the float Program, (n, ...)."""
     parts = [
-        run_float(program, samples[i : i + batch])[program.outputs[0]].numpy()
-        for i in range(0, len(samples), batch)
+        run_float(program, samples[i : i + batch])[program.outputs[0]].numpy() for i in range(0, len(samples), batch)
     ]
     return np.concatenate(parts)
 
@@ -59,9 +56,7 @@ class LayerError:
     sqnr_db: float
 
 
-def rank_errors(
-    program: Program, quantized: Program, samples: npt.NDArray[np.float32]
-) -> tuple[LayerError, ...]:
+def rank_errors(program: Program, quantized: Program, samples: npt.NDArray[np.float32]) -> tuple[LayerError, ...]:
     """Layers by their own quantization error, worst first.
 
     Each layer runs in float on exact inputs, once with its own weights and once with the weights and output
@@ -73,10 +68,7 @@ def rank_errors(
     for op in program.ops:
         out = program.tensors[op.outputs[0]]
         twin = by_name.get(out.name)
-        if (
-            op.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN")
-            or twin is None
-        ):
+        if op.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN") or twin is None:
             continue
         exact = values[op.outputs[0]]
         rough = _activate(_compute(program, op, values, by_name), op.options.activation)
@@ -105,9 +97,7 @@ def _constant(program: Program, index: int, quantized: dict[str, Any] | None) ->
     return torch.from_numpy(np.ascontiguousarray(data))
 
 
-def _compute(
-    program: Program, op: Op, values: dict[int, Value], quantized: dict[str, Any] | None = None
-) -> Value:
+def _compute(program: Program, op: Op, values: dict[int, Value], quantized: dict[str, Any] | None = None) -> Value:
     def read(position: int) -> Value:
         index = op.inputs[position]
         return values[index] if index in values else _constant(program, index, quantized)

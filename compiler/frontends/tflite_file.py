@@ -42,9 +42,7 @@ def load_tflite(path: Path) -> Program:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.stat().st_size > MAX_BYTES:
-        raise UserError(
-            f"{path}: {path.stat().st_size} bytes; no microcontroller network is above {MAX_BYTES}"
-        )
+        raise UserError(f"{path}: {path.stat().st_size} bytes; no microcontroller network is above {MAX_BYTES}")
     return parse_tflite(path.read_bytes(), path.stem, str(path))
 
 
@@ -71,9 +69,7 @@ class _Reader:
         if not model.subgraphs:
             raise UserError(f"{where}: the file holds no network")
         if len(model.subgraphs) > 1:
-            raise UserError(
-                f"{where}: {len(model.subgraphs)} subgraphs (control flow or variables); one is supported"
-            )
+            raise UserError(f"{where}: {len(model.subgraphs)} subgraphs (control flow or variables); one is supported")
         self.graph = model.subgraphs[0]
 
     def program(self) -> Program:
@@ -107,9 +103,7 @@ class _Reader:
         shape = tuple(int(n) for n in record.shape) if record.shape is not None else ()
         if any(n < 0 for n in shape) or int(np.prod(shape, dtype=np.float64)) > MAX_BYTES:
             raise UserError(f"{self.where}: tensor {name} has shape {shape}")
-        return Tensor(
-            name, shape, kind, self.quantization(record.quantization), self.data(record, kind, shape)
-        )
+        return Tensor(name, shape, kind, self.quantization(record.quantization), self.data(record, kind, shape))
 
     def quantization(self, record: Any) -> Quantization | None:
         if record is None or record.scale is None or len(record.scale) == 0:
@@ -150,9 +144,7 @@ class _Reader:
         self.check_shapes(op, tensors, position)
         return op
 
-    def check_operands(
-        self, kind: str, inputs: tuple[int, ...], tensors: list[Tensor], position: int
-    ) -> None:
+    def check_operands(self, kind: str, inputs: tuple[int, ...], tensors: list[Tensor], position: int) -> None:
         least = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "ADD": 2, "MUL": 2, "PAD": 2,
                  "PADV2": 3, "MEAN": 2, "STRIDED_SLICE": 4}.get(kind, 1)  # fmt: skip
         if len(inputs) < least or any(not -1 <= i < len(tensors) for i in inputs) or -1 in inputs[:least]:
@@ -175,13 +167,7 @@ class _Reader:
                     raise UserError(f"{where}: output {out.shape} does not follow from input {x.shape}")
         if op.kind == "CONV_2D":
             w = tensors[op.inputs[1]].shape
-            if (
-                len(w) != 4
-                or w[0] != out.shape[3]
-                or w[3] == 0
-                or x.shape[3] % w[3]
-                or w[0] % (x.shape[3] // w[3])
-            ):
+            if len(w) != 4 or w[0] != out.shape[3] or w[3] == 0 or x.shape[3] % w[3] or w[0] % (x.shape[3] // w[3]):
                 raise UserError(f"{where}: weights {w} do not fit input {x.shape} and output {out.shape}")
         if op.kind == "DEPTHWISE_CONV_2D":
             w = tensors[op.inputs[1]].shape
@@ -199,19 +185,12 @@ class _Reader:
             if len(op.inputs) > 2 and op.inputs[2] >= 0 and tensors[op.inputs[2]].elements != channels:
                 raise UserError(f"{where}: {tensors[op.inputs[2]].elements} biases for {channels} channels")
             if weights.quantization is not None and len(weights.quantization.scale) not in (1, channels):
-                raise UserError(
-                    f"{where}: {len(weights.quantization.scale)} weight scales for {channels} channels"
-                )
+                raise UserError(f"{where}: {len(weights.quantization.scale)} weight scales for {channels} channels")
         equal = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX")
         if op.kind in equal and x.elements != out.elements:
             raise UserError(f"{where}: {x.elements} elements in, {out.elements} out")
         for i in (*op.inputs, *op.outputs):
-            if (
-                i >= 0
-                and tensors[i].dtype == "int8"
-                and tensors[i].quantization is None
-                and tensors[i].data is None
-            ):
+            if i >= 0 and tensors[i].dtype == "int8" and tensors[i].quantization is None and tensors[i].data is None:
                 raise UserError(f"{where}: int8 tensor {tensors[i].name} has no scale")
 
     def options(
@@ -226,11 +205,7 @@ class _Reader:
         found = Options()
         values: dict[str, Any] = {}
         if o is None:
-            return (
-                self.slice_options(inputs, outputs, tensors, position, 0, 0)
-                if kind == "STRIDED_SLICE"
-                else found
-            )
+            return self.slice_options(inputs, outputs, tensors, position, 0, 0) if kind == "STRIDED_SLICE" else found
         if hasattr(o, "fusedActivationFunction"):
             values["activation"] = ACTIVATIONS[o.fusedActivationFunction]
         if kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D"):
@@ -244,8 +219,7 @@ class _Reader:
             if o.padding == schema.Padding.SAME:
                 sizes = tensors[inputs[0]].shape[1:3]
                 sides = [
-                    same_padding(n, int(k), s, d)
-                    for n, k, s, d in zip(sizes, kernel, stride, dilation, strict=True)
+                    same_padding(n, int(k), s, d) for n, k, s, d in zip(sizes, kernel, stride, dilation, strict=True)
                 ]
                 values["padding"] = Padding(*sides[0], *sides[1])
             if kind == "DEPTHWISE_CONV_2D":
@@ -258,9 +232,7 @@ class _Reader:
             values["keep_dims"] = bool(o.keepDims)
         if kind == "STRIDED_SLICE":
             if o.ellipsisMask or o.newAxisMask or getattr(o, "offset", False):
-                raise UserError(
-                    f"{self.where}: operator {position} STRIDED_SLICE with an ellipsis or new axis"
-                )
+                raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with an ellipsis or new axis")
             return self.slice_options(inputs, outputs, tensors, position, o.beginMask, o.shrinkAxisMask)
         return Options(**values)
 
@@ -278,9 +250,7 @@ class _Reader:
         if begin is None or strides is None or tensors[inputs[2]].data is None:
             raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with computed bounds")
         if (strides < 1).any() or len(begin) != len(shape) or len(shape) > 4:
-            raise UserError(
-                f"{self.where}: operator {position} STRIDED_SLICE with strides {strides.tolist()}"
-            )
+            raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with strides {strides.tolist()}")
         starts = [
             0 if begin_mask >> i & 1 else int(b) + (n if b < 0 else 0)
             for i, (b, n) in enumerate(zip(begin, shape, strict=True))
@@ -291,12 +261,9 @@ class _Reader:
                 out.insert(axis, 1)
         steps = tuple(int(s) for s in strides)
         if len(out) != len(shape) or any(
-            not 0 <= b or b + (n - 1) * s >= size
-            for b, n, s, size in zip(starts, out, steps, shape, strict=False)
+            not 0 <= b or b + (n - 1) * s >= size for b, n, s, size in zip(starts, out, steps, shape, strict=False)
         ):
-            raise UserError(
-                f"{self.where}: operator {position} STRIDED_SLICE reads outside its input {shape}"
-            )
+            raise UserError(f"{self.where}: operator {position} STRIDED_SLICE reads outside its input {shape}")
         if shrink and tuple(out) != tensors[outputs[0]].shape:
             raise UserError(f"{self.where}: operator {position} STRIDED_SLICE that drops an axis")
         return Options(begin=tuple(starts), strides=steps)

@@ -103,9 +103,7 @@ def arena_map(name: str, memory: MemoryMap, style: str, text: Callable[[float], 
         x, width = t.first_step / steps * 100, (t.last_step - t.first_step + 1) / steps * 100
         height = y(t.offset_bytes) - y(t.offset_bytes + t.size_bytes)
         label = (
-            Markup('<text x="4" y="13">{}</text>').format(t.tensor)
-            if _fits(t.tensor, width, height)
-            else Markup("")
+            Markup('<text x="4" y="13">{}</text>').format(t.tensor) if _fits(t.tensor, width, height) else Markup("")
         )
         marks.append(
             # an inner svg clips its label, so that a long name never runs over its neighbour
@@ -131,9 +129,7 @@ def _fits(label: str, width: float, height: float) -> bool:
     return height >= 16 and len(label) * 6.5 + 8 <= width * 3
 
 
-def _plot(
-    said: str, height: int, marks: Sequence[Markup], labels: Sequence[tuple[float, str]], last: int
-) -> Markup:
+def _plot(said: str, height: int, marks: Sequence[Markup], labels: Sequence[tuple[float, str]], last: int) -> Markup:
     """Axis labels as HTML on the left and below (steps 0 to `last`), the drawing on the right."""
     left = Markup("").join(Markup('<span style="top:{}px">{}</span>').format(_n(at), t) for at, t in labels)
     return Markup(
@@ -145,9 +141,7 @@ def _plot(
 
 def _rule(y: float, style: str, title: str = "") -> Markup:
     said = Markup("<title>{}</title>").format(title) if title else Markup("")
-    return Markup('<line class="{}" x1="0" x2="100%" y1="{}" y2="{}">{}</line>').format(
-        style, _n(y), _n(y), said
-    )
+    return Markup('<line class="{}" x1="0" x2="100%" y1="{}" y2="{}">{}</line>').format(style, _n(y), _n(y), said)
 
 
 def _scale(bottom: float, top: float, height: int) -> Callable[[float], float]:

@@ -47,9 +47,7 @@ def from_json(text: str) -> Report:
         document = json.loads(text)
         validate(document)
     except (ValueError, ReportError) as error:
-        raise UserError(
-            f"report.json is not a report of schema 1: {error}. Run secateur compile again"
-        ) from error
+        raise UserError(f"report.json is not a report of schema 1: {error}. Run secateur compile again") from error
     report = _read(Report, document, "", document["provenance"])
     assert isinstance(report, Report)
     return report
@@ -101,9 +99,7 @@ def _write(value: Any, pointer: str, provenance: dict[str, dict[str, str]]) -> A
             provenance[leaf] = {"kind": value.kind, "source": value.source}
         return plain
     if is_dataclass(value):
-        return {
-            _key(f): _write(getattr(value, f.name), f"{pointer}/{_key(f)}", provenance) for f in fields(value)
-        }
+        return {_key(f): _write(getattr(value, f.name), f"{pointer}/{_key(f)}", provenance) for f in fields(value)}
     if isinstance(value, tuple):
         return [_write(item, f"{pointer}/{i}", provenance) for i, item in enumerate(value)]
     if value is None or isinstance(value, (str, bool)):

@@ -99,9 +99,7 @@ def limits(report: Report) -> tuple[Limit, ...]:
     def one(name: LimitName, label: str, b: Any, a: Any, limit: float | None, text: Any) -> Limit:
         result, was = shown(a, str), shown(b, str)
         violated = budget.violated(name)
-        return Limit(
-            name, label, _range(b), _range(a), limit, violated, result.kind, result.source, was, text
-        )
+        return Limit(name, label, _range(b), _range(a), limit, violated, result.kind, result.source, was, text)
 
     def size(_: float, high: float) -> str:
         return bytes_text(high)

@@ -180,9 +180,7 @@ def _bars(known: list[tuple[int, Layer]], baseline: Side, unit: str) -> list[Bar
     total = sum(c for c, _ in known) or 1
     was = {layer.name: words.value_of(getattr(layer, unit)) for layer in baseline.layers}
     shown, rest = known[:SHOWN_LAYERS], known[SHOWN_LAYERS:]
-    widest = (
-        max([c for c, _ in shown] + [was.get(x.name) or 0 for _, x in shown] + [sum(c for c, _ in rest)]) or 1
-    )
+    widest = max([c for c, _ in shown] + [was.get(x.name) or 0 for _, x in shown] + [sum(c for c, _ in rest)]) or 1
     bars = [
         Bar(
             layer.name,
@@ -198,9 +196,7 @@ def _bars(known: list[tuple[int, Layer]], baseline: Side, unit: str) -> list[Bar
     if rest:
         c = sum(c for c, _ in rest)
         name = f"{len(rest)} smaller {'layer' if len(rest) == 1 else 'layers'}"
-        bars.append(
-            Bar(name, "", words.count_text(c), f"{c / total * 100:.1f} %", c / widest * 100, None, "")
-        )
+        bars.append(Bar(name, "", words.count_text(c), f"{c / total * 100:.1f} %", c / widest * 100, None, ""))
     return bars
 
 

@@ -173,9 +173,7 @@ class DepthwiseConv2d(Kernel):
         params = g | {"depth_multiplier": g["out_c"] // g["in_c"]}
         params |= {"input_offset": -program.tensors[op.inputs[0]].zero_point} | output_stage(program, op)
         arguments = (Ref(op.inputs[0]), *constants(program, op, axis=3, float_product=False))
-        call = Call(
-            "sec_depthwise_conv2d_s8", "sec_depthwise_conv2d_s8_params", params, arguments, Ref(op.outputs[0])
-        )
+        call = Call("sec_depthwise_conv2d_s8", "sec_depthwise_conv2d_s8_params", params, arguments, Ref(op.outputs[0]))
         return (call,)
 
 
@@ -215,7 +213,5 @@ class FullyConnected(Kernel):
         } | output_stage(program, op)  # fmt: skip
         per_tensor = not weights.quantization.per_channel
         arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=per_tensor))
-        call = Call(
-            "sec_fully_connected_s8", "sec_fully_connected_s8_params", params, arguments, Ref(op.outputs[0])
-        )
+        call = Call("sec_fully_connected_s8", "sec_fully_connected_s8_params", params, arguments, Ref(op.outputs[0]))
         return (call,)

@@ -170,6 +170,4 @@ class Softmax(Kernel):
             "rows": out.elements // out.shape[-1], "depth": out.shape[-1], "multiplier": multiplier,
             "left_shift": left_shift, "diff_min": -math.floor(radius),
         }  # fmt: skip
-        return (
-            Call("sec_softmax_s8", "sec_softmax_s8_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),
-        )
+        return (Call("sec_softmax_s8", "sec_softmax_s8_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)

@@ -25,9 +25,7 @@ class Pool(Kernel):
         _, in_h, in_w, c = nhwc(program.tensors[op.inputs[0]])
         _, out_h, out_w, _ = nhwc(program.tensors[op.outputs[0]])
         o = op.options
-        first = window_starts(
-            out_h, out_w, in_h, in_w, c, o.kernel, o.stride, (1, 1), (o.padding.top, o.padding.left)
-        )
+        first = window_starts(out_h, out_w, in_h, in_w, c, o.kernel, o.stride, (1, 1), (o.padding.top, o.padding.left))
         channel = np.arange(c)
         written = np.arange(len(first))[:, None] * c + channel
         lowest = np.where(first[:, None] == NEVER, NEVER, first[:, None] + channel)

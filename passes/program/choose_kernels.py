@@ -13,9 +13,7 @@ Selection = tuple[Kernel, ...]
 """The kernel of each operator, in order."""
 
 
-def choose_kernels(
-    program: Program, features: tuple[str, ...], kernels: Sequence[Kernel] = KERNELS
-) -> Selection:
+def choose_kernels(program: Program, features: tuple[str, ...], kernels: Sequence[Kernel] = KERNELS) -> Selection:
     """The first kernel of `kernels` that applies to each operator on a core with `features`.
 
     Raises UserError listing every operator that no kernel computes, with the reason.
@@ -28,11 +26,7 @@ def choose_kernels(
             chosen.append(kernel)
             continue
         reasons = {r for k in kernels if op.kind in k.kinds and (r := k.refuses(program, op))}
-        refused.append(
-            f"{op.kind} (operator {position}{': ' + ', '.join(sorted(reasons)) if reasons else ''})"
-        )
+        refused.append(f"{op.kind} (operator {position}{': ' + ', '.join(sorted(reasons)) if reasons else ''})")
     if refused:
-        raise UserError(
-            f"{program.name}: no kernel for {'; '.join(refused)}. Replace these operators, or cut them off"
-        )
+        raise UserError(f"{program.name}: no kernel for {'; '.join(refused)}. Replace these operators, or cut them off")
     return tuple(chosen)

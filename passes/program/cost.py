@@ -97,8 +97,7 @@ def cost(planned: Planned, target: Target) -> Cost:
 def constant_bytes(planned: Planned) -> int:
     """Flash of all constant tables, exact."""
     return sum(
-        k.constant_bytes(planned.program, op)
-        for k, op in zip(planned.selection, planned.program.ops, strict=True)
+        k.constant_bytes(planned.program, op) for k, op in zip(planned.selection, planned.program.ops, strict=True)
     )
 
 

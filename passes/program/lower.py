@@ -84,9 +84,7 @@ class _Lowering:
             else:
                 self.module(node, network.module.get_submodule(str(node.target)))
         if output in self.unflattened:
-            raise self.error(
-                "output", "the network ends in a flattened feature map; end it in a Linear layer"
-            )
+            raise self.error("output", "the network ends in a flattened feature map; end it in a Linear layer")
         program = Program(
             name=network.name, tensors=tuple(self.tensors), ops=tuple(self.ops), inputs=(entry,), outputs=(output,),
             labels=network.labels,
@@ -98,9 +96,7 @@ class _Lowering:
     def error(self, node: str, problem: str) -> UserError:
         return UserError(f"{self.network.name}: {node}: {problem}")
 
-    def tensor(
-        self, name: str, shape: tuple[int, ...], data: npt.NDArray[Any] | None = None, dtype: str = ""
-    ) -> int:
+    def tensor(self, name: str, shape: tuple[int, ...], data: npt.NDArray[Any] | None = None, dtype: str = "") -> int:
         self.tensors.append(Tensor(name, shape, dtype or "float32", data=data))
         return len(self.tensors) - 1
 
@@ -140,9 +136,7 @@ class _Lowering:
             items = [self.value[n] for n in node.args[0]]  # type: ignore[union-attr, index]
             self.refuse_unflattened(node, items)
             shape = self.out_shape(node)
-            self.value[node] = self.emit(
-                "CONCATENATION", items, shape, node.name, Options(axis=len(shape) - 1)
-            )
+            self.value[node] = self.emit("CONCATENATION", items, shape, node.name, Options(axis=len(shape) - 1))
             return
         kind = {operator.add: "ADD", operator.mul: "MUL"}[node.target]  # type: ignore[index]
         pair = [self.source(node, 0), self.source(node, 1)]
@@ -174,9 +168,7 @@ class _Lowering:
         elif isinstance(module, (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)):
             axes = self.constant(f"{node.name}_axes", np.array([1, 2], np.int32), "int32")
             options = Options(keep_dims=True)
-            self.value[node] = self.emit(
-                "MEAN", [self.source(node), axes], self.out_shape(node), node.name, options
-            )
+            self.value[node] = self.emit("MEAN", [self.source(node), axes], self.out_shape(node), node.name, options)
         elif isinstance(module, nn.Flatten):
             self.value[node] = self.flatten(node)
         elif isinstance(module, nn.Softmax):
@@ -321,9 +313,7 @@ class _Lowering:
                 before = source
                 source, amounts = self.padded(node, source, kernel, stride, (1, 1), amounts, 0.0)
                 if source != before:
-                    raise self.error(
-                        node.name, "average pool with padding that is not counted and is not SAME"
-                    )
+                    raise self.error(node.name, "average pool with padding that is not counted and is not SAME")
         options = Options(kernel=kernel, stride=stride, padding=amounts)
         return self.emit(kind, [source], self.out_shape(node), node.name, options)
 

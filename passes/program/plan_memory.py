@@ -155,9 +155,7 @@ def _search(buffers: list[Buffer], distance: dict[tuple[int, int], int], bound: 
     return best
 
 
-def _conflicts(
-    buffers: list[Buffer], distance: dict[tuple[int, int], int]
-) -> list[list[tuple[int, int, int]]]:
+def _conflicts(buffers: list[Buffer], distance: dict[tuple[int, int], int]) -> list[list[tuple[int, int, int]]]:
     """For buffer i, (j, below, above): with j at o, i must end up at <= o - below or >= o + above."""
     found: list[list[tuple[int, int, int]]] = [[] for _ in buffers]
     for i, a in enumerate(buffers):

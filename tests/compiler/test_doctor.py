@@ -131,9 +131,7 @@ def test_the_version_is_the_programs_own_not_the_distributions(
     assert (gcc.present, gcc.version) == (True, version)
 
 
-def test_a_program_that_hangs_is_present_without_a_version(
-    path_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_that_hangs_is_present_without_a_version(path_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken compiler must not hang the command that is asked why things do not work."""
     (path_folder / "gcc").write_text("#!/bin/sh\nwhile :; do :; done\n")
     (path_folder / "gcc").chmod(0o755)
@@ -145,9 +143,7 @@ def test_a_program_that_hangs_is_present_without_a_version(
 def test_espressifs_qemu_is_told_from_debians(path_folder: Path) -> None:
     """Both have the same program names; only the list of machines tells whether a real image can boot."""
     program(path_folder, "qemu-system-xtensa", "Supported machines are:\nsim    sim machine (default)")
-    program(
-        path_folder, "qemu-system-riscv32", "Supported machines are:\nesp32c3   Espressif ESP32-C3 machine"
-    )
+    program(path_folder, "qemu-system-riscv32", "Supported machines are:\nesp32c3   Espressif ESP32-C3 machine")
     found = by_name(doctor.examine())
     assert not found["qemu-system-xtensa -machine esp32"].present
     assert found["qemu-system-riscv32 -machine esp32c3"].present

@@ -127,9 +127,7 @@ def test_the_schema_refuses(fault, example):
         validate(wrong)
 
 
-@pytest.mark.parametrize(
-    "key", ["schema", "tool", "result", "budget", "verification", "provenance", "details"]
-)
+@pytest.mark.parametrize("key", ["schema", "tool", "result", "budget", "verification", "provenance", "details"])
 def test_the_schema_misses(key, example):
     """No top-level key may be absent."""
     wrong = to_document(example)

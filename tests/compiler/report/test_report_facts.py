@@ -40,21 +40,15 @@ def test_half_a_range_is_unknown():
 
 def test_rounding_never_hides_the_side_of_the_limit(example):
     """8,193 bytes against 8 KiB are written in bytes."""
-    budget = replace(
-        example.budget, met="no", violations=(Violation("ram_bytes", 8193, 8192, "one byte too much"),)
-    )
-    over = replace(
-        example, budget=budget, result=replace(example.result, ram_bytes=Measured(8193, "exact", "elf"))
-    )
+    budget = replace(example.budget, met="no", violations=(Violation("ram_bytes", 8193, 8192, "one byte too much"),))
+    over = replace(example, budget=budget, result=replace(example.result, ram_bytes=Measured(8193, "exact", "elf")))
     lines = facts.verdict(over).lines
     assert lines[0] == "RAM 8,193 of 8,192 bytes (exact)"
 
 
 def test_all_violations_are_named_once(example):
     """Several limits and the evidence asked for, in one headline."""
-    bad = tuple(
-        Violation(n, None, None, f"because {n}") for n in ("ram_bytes", "accuracy", "evidence", "accuracy")
-    )
+    bad = tuple(Violation(n, None, None, f"because {n}") for n in ("ram_bytes", "accuracy", "evidence", "accuracy"))
     verdict = facts.verdict(replace(example, budget=replace(example.budget, met="no", violations=bad)))
     assert verdict.headline == "The budget is not met: RAM, accuracy and evidence weaker than asked for"
     assert not verdict.met and "because ram_bytes. because accuracy." in verdict.how

@@ -23,9 +23,7 @@ class Checker(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
         assert len(attrs) == len(dict(attrs)), f"{tag} has an attribute twice"
-        self.loads += [
-            (tag, k, v) for k, v in attrs if k in EXTERNAL or (k == "href" and not v.startswith("#"))
-        ]
+        self.loads += [(tag, k, v) for k, v in attrs if k in EXTERNAL or (k == "href" and not v.startswith("#"))]
         if tag in ("script", "link", "iframe", "object", "embed", "img"):
             self.loads.append((tag, "", ""))
         if tag not in VOID:
@@ -73,11 +71,7 @@ def test_met_says_how_and_what_never_ran(example):
     text = words(parsed(render(example)))
     assert "The budget is met." in text and "Nothing has run on silicon." in text
     assert "32 samples, 224 values, 0 mismatches" in text
-    assert (
-        text.index("The budget is met.")
-        < text.index("RAM 7.8 KiB of 8 KiB (emulated)")
-        < text.index("Path of")
-    )
+    assert text.index("The budget is met.") < text.index("RAM 7.8 KiB of 8 KiB (emulated)") < text.index("Path of")
 
 
 def test_a_measured_verdict_does_not_deny_the_board(example):
@@ -181,9 +175,7 @@ def test_source_table_covers_all_provenance(example):
 
 def test_layer_bars_fall_back_to_macs_and_say_so(example):
     """Without a run there are no instructions, and the bars are MACs."""
-    static = replace(
-        example.result, layers=tuple(replace(x, instructions=None) for x in example.result.layers)
-    )
+    static = replace(example.result, layers=tuple(replace(x, instructions=None) for x in example.result.layers))
     bars, unit = layer_bars(replace(example, result=static))
     assert unit == "MACs" and bars[0].width <= 100
     assert "Layers by MACs" in render(replace(example, result=static))
@@ -206,9 +198,7 @@ def test_many_classes_show_the_worst_confusions(example):
     counts[7][3] = 5
     confusion = Confusion("test", "int8", tuple(map(tuple, counts)))
     labels = tuple(f"class {i}" for i in range(100))
-    page = parsed(
-        render(replace(example, details=replace(example.details, labels=labels, confusion_result=confusion)))
-    )
+    page = parsed(render(replace(example, details=replace(example.details, labels=labels, confusion_result=confusion))))
     assert "class 7 class 3 5" in words(page)
 
 

@@ -46,9 +46,7 @@ def test_it_says_what_the_demo_must_show(example):
 
 def test_large_networks_fit_too(example):
     """Nine-digit counts and long unit names fold; they lose no character."""
-    steps = tuple(
-        replace(s, unit="module.features.stage4.block12.conv_and_everything") for s in example.steps
-    )
+    steps = tuple(replace(s, unit="module.features.stage4.block12.conv_and_everything") for s in example.steps)
     text = printed(replace(example, steps=steps))
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     lines = text.splitlines()
