@@ -140,6 +140,21 @@ def test_a_layer_that_does_nothing_loses_nothing(make):
     assert scores.tie and scores.margin == pytest.approx(0, abs=1e-12)
 
 
+def test_margin_error_is_that_of_the_difference(make):
+    """Two filters that do the same: each loss is uncertain, their difference is not."""
+    network = make("residual_1d").clone()
+    with torch.no_grad():
+        for name, tensor in network.module.state_dict().items():
+            if name.startswith(("blocks.2.conv1", "blocks.2.bn1")) and tensor.dim():
+                tensor[5] = tensor[2]
+            if name == "blocks.2.conv2.weight":
+                tensor[:, 5] = tensor[:, 2]
+    alone, twin = (Removal("filters", "blocks.2.conv1", (i,)) for i in (2, 5))
+    found = CutSimilarity(split(network), blocks=10)(network, [alone, twin])
+    assert found[alone] == pytest.approx(found[twin], abs=1e-7) and found[alone] > 1e-3
+    assert found.margin_error < 1e-7
+
+
 def test_margin_error_says_how_far_other_samples_would_move_it(make):
     """Over 30 fresh draws the margin scatters as its jackknife error says, within a factor of two."""
     network = make("residual_1d")

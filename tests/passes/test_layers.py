@@ -86,6 +86,8 @@ def test_names_of_what_stays_do_not_change(make):
 
 def test_activation_after_a_block_goes_only_if_idle(make):
     """ReLU6 after a stream that may be negative stays; after a clipped one it goes with its block."""
+    stream = [u for u in find_layers(make("resnet_a")) if u.removable]
+    assert all(len(u.idle) == 1 and u.idle[0].endswith("relu2") for u in stream)
     network = make("residual_1d")
     idle = {u.name: u.idle for u in find_layers(network, floor=1)}
     assert idle["blocks.2.conv1..conv2"] == ()
