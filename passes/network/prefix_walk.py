@@ -60,7 +60,8 @@ class PrefixWalk:
             else:
                 members = channels.members[removal.unit]
                 modules = cut_modules(network, channels, [members[i] for i in removal.classes])
-                start = min(place_of[t] for t in modules if t in place_of)
+                # a branch past the features, which they do not see, changes nothing: it starts at the end
+                start = min((place_of[t] for t in modules if t in place_of), default=len(self.nodes))
                 branches.append(_Branch(start, {t: m.eval() for t, m in modules.items()}))
         return branches
 

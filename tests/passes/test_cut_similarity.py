@@ -87,6 +87,25 @@ def test_resnet_56_takes_327_block_evaluations(make):
     assert reference.shape == (1, 64) and len(others) == 24
 
 
+def test_a_branch_that_joins_after_the_features_loses_nothing(network_of):
+    """The representation before the last weighted layer does not see it; the walk says 0 and does not stumble."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.side, self.relu, self.flatten = nn.Linear(6, 8), nn.ReLU(), nn.Flatten(1)
+            self.out, self.main, self.head = nn.Linear(8, 3), nn.Linear(6, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            x = self.flatten(x)
+            return self.out(self.relu(self.side(x))) + self.head(self.main(x))
+
+    network = network_of(Net(), (6,))
+    side, main = (Removal("filters", name, (1, 2)) for name in ("side", "main"))
+    found = CutSimilarity(split(network), blocks=10)(network, [side, main])
+    assert found[side] == pytest.approx(0, abs=1e-12) and found[main] > 1e-3
+
+
 def test_the_walk_keeps_training_mode_and_weights(make):
     """Measuring leaves the network as it found it."""
     network = make("residual_1d")
