@@ -124,7 +124,7 @@ def compile_command(
             rich_help_panel=SEARCH,
         ),
     ] = "short",
-    steps: Annotated[int, typer.Option(min=0, help="Optimizer steps of all recovery", rich_help_panel=SEARCH)] = 800,
+    steps: Annotated[int, typer.Option(min=0, help="Optimizer steps of all recovery", rich_help_panel=SEARCH)] = 1000,
     floor: Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)] = 2,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=SEARCH)] = 0,
     resume: Annotated[
@@ -300,6 +300,32 @@ def bench_device(
         _print_json(rows)
     else:
         Console().print(steps.bench_table(rows))
+
+
+@bench.command("pruning")
+def bench_pruning(
+    model: ModelArgument,
+    target: TargetOption,
+    data: Annotated[str, typer.Option(help="file.npz, file.py:loader or zoo:NAME")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the table")],
+    max_ram: Annotated[str | None, typer.Option(help="e.g. 64K")] = None,
+    max_flash: Annotated[str | None, typer.Option(help="e.g. 1M")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="e.g. 20ms")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every method")] = 1000,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds")] = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Our method beside its controls at equal training: random, first in order, L1, uniform, from scratch."""
+    from secateur.compiler.bench import pruning
+    from secateur.compiler.session import Request
+
+    request = Request(model, target, data, max_ram, max_flash, max_latency, steps=steps)
+    rows = pruning.bench(request, seeds, jobs, out, _tell)
+    if as_json:
+        _print_json([row.document() for row in rows])
+    else:
+        print(pruning.markdown(rows, steps), end="")
 
 
 @bench.command("calibrate")

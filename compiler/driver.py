@@ -118,8 +118,7 @@ def compile_network(
     scratch = out / "baseline"
     original = export(network, data)
     before = _deployed(original, data, target, build, scratch / "firmware", baseline=True)
-    _refuse_chance(before.validation, data, network.name)
-    floor = budget.floor(before.validation.float_percent)
+    floor = budget.floor(_above_chance(before.validation, data, network.name))
     search = Search(network, data, target, budget, options, recipe, out / "checkpoints", tell)
     state = search.start(resume)
     exhausted: str | None = None
@@ -238,8 +237,8 @@ def _check_shapes(network: Network, data: Data) -> None:
         raise UserError(f"{data.name}: {len(data.labels)} classes, {network.name} has {network.classes} outputs")
 
 
-def _refuse_chance(scores: Scores | None, data: Data, name: str) -> None:
-    """An input network that guesses is almost always fed wrongly; nothing after it would mean anything."""
+def _above_chance(scores: Scores | None, data: Data, name: str) -> float:
+    """The input network's accuracy, percent. One that guesses is almost always fed wrongly: UserError."""
     assert scores is not None
     commonest = 100 * float(np.bincount(data.validation.y).max()) / len(data.validation)
     if scores.float_percent <= commonest:
@@ -247,6 +246,7 @@ def _refuse_chance(scores: Scores | None, data: Data, name: str) -> None:
             f"{name}: {scores.float_percent:.1f} % of the validation samples right, always saying the commonest "
             f"class gives {commonest:.1f} %. Is the preprocessing right (scale, mean, channel order)?"
         )
+    return scores.float_percent
 
 
 def _worst_layers(exported: Exported, after: Judged, data: Data) -> tuple[tuple[str, float], ...]:
@@ -277,5 +277,5 @@ def _keep_attempts(
 
 def _notes(data: Data) -> tuple[str, ...]:
     if data.seen:
-        return ("The input network was trained on this data, so these accuracies certify nothing.",)
-    return ()
+        return (*data.notes, "The input network was trained on this data, so these accuracies certify nothing.")
+    return data.notes

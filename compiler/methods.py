@@ -103,7 +103,7 @@ def filter_l1(network: Network) -> FilterScores:
 
 def _removed_mass(network: Network, masked: Network, whole: dict[str, float]) -> float:
     state = masked.module.state_dict()
-    return sum(total - state[k].abs().sum().item() for k, total in whole.items() if k in state)
+    return sum(total - float(state[k].abs().sum()) for k, total in whole.items() if k in state)
 
 
 class L1(Method):

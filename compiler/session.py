@@ -19,12 +19,10 @@ from secateur.compiler.frontends.load import load_model
 from secateur.compiler.report.folder import write_report
 from secateur.compiler.report.record import Report
 from secateur.compiler.report.tell import to_report
-from secateur.compiler.search import SearchOptions
+from secateur.compiler.search import SearchOptions, recovery_recipe
 from secateur.errors import UserError
 from secateur.firmware.board import load_board
 from secateur.models.network import Network
-from secateur.models.training import Recipe
-from secateur.models.zoo.catalogue import augmentation
 from secateur.targets.target import find
 
 WRITTEN = ("report.json", "report.html", "run.json", "trace.jsonl", "model.onnx", "model.tflite", "attempts")
@@ -46,7 +44,7 @@ class Request:
     policy: str = "everything"
     method: str = "similarity"
     recovery: str = "short"
-    steps: int = 800
+    steps: int = 1000
     floor: int = 2
     seed: int = 0
     resume: bool = False
@@ -118,7 +116,7 @@ def compile_to(request: Request, out: Path, tell: Callable[[str], None]) -> Resu
             policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
             seed=request.seed, floor=request.floor,
         )  # fmt: skip
-        recipe = Recipe(steps=request.steps, lr=0.02, augmentation=augmentation(data))
+        recipe = recovery_recipe(data, request.steps)
         _clear(out, keep_checkpoints=request.resume)
         compiled = compile_network(model, data, target, budget, options, recipe, build, out, request.resume, tell)
     else:

@@ -37,7 +37,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return fixed, shift
 
 
-def high_mul(a: npt.NDArray[Any], b: npt.NDArray[Any] | int) -> Int32:
+def high_mul(a: npt.NDArray[Any] | int, b: npt.NDArray[Any] | int) -> Int32:
     """SaturatingRoundingDoublingHighMul: round(a * b / 2**31), half away from zero for positives, int32 in."""
     product = np.asarray(a, dtype=np.int64) * b
     nudge = np.where(product >= 0, 1 << 30, 1 - (1 << 30))
@@ -51,7 +51,7 @@ def rounding_shift_right(x: npt.NDArray[Any], exponent: npt.NDArray[Any] | int) 
     x = np.asarray(x, dtype=np.int64)
     mask = (np.int64(1) << np.asarray(exponent, dtype=np.int64)) - 1
     threshold = (mask >> 1) + (x < 0)
-    return (x >> exponent) + ((x & mask) > threshold)
+    return np.asarray((x >> exponent) + ((x & mask) > threshold), dtype=np.int64)
 
 
 def requantize(x: npt.NDArray[Any], multiplier: npt.NDArray[Any] | int, shift: npt.NDArray[Any] | int) -> Int32:

@@ -197,12 +197,13 @@ def _exp_negative(a: Ints) -> Ints:
 
 
 def _reciprocal(x: int) -> int:
-    half = np.int64((x + (1 << 31)) // 2)
-    y = 1515870810 + high_mul(half, -1010580540)
+    half = (x + (1 << 31)) // 2
+    y = 1515870810 + int(high_mul(half, -1010580540))
     for _ in range(3):
-        y = y + _saturate(high_mul(y, (1 << 29) - high_mul(half, y)) << 2)
-    return int(_saturate(y << 1))
+        error = (1 << 29) - int(high_mul(half, y))
+        y += _saturate(int(high_mul(y, error)) << 2)
+    return _saturate(y << 1)
 
 
-def _saturate(x: Ints) -> Ints:
-    return np.clip(x, -(1 << 31), (1 << 31) - 1)
+def _saturate(x: int) -> int:
+    return max(-(1 << 31), min((1 << 31) - 1, x))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Generic, TypeVar, cast
+from functools import partial
+from typing import Generic, TypeVar
 
 from secateur.models.network import Network, verify_network
 from secateur.models.program import Program, verify_program
@@ -42,14 +43,12 @@ class Pass(ABC, Generic[M]):
 
     def __call__(self, model: M) -> M:
         for check in self.requires:
-            self._hold(model, lambda check=check: check(model), "requires")  # type: ignore[misc]
+            self._hold(model, partial(check, model), "requires")
         changed = self.run(model)
-        self._hold(model, lambda: _verify(changed), "verify")
+        self._hold(model, partial(_verify, changed), "verify")
         for promise in self.ensures:
-            self._hold(model, lambda promise=promise: promise(model, changed), "ensures")  # type: ignore[misc]
-        if isinstance(changed, Network):
-            return cast(M, replace(changed, history=(*changed.history, self.name)))
-        return changed
+            self._hold(model, partial(promise, model, changed), "ensures")
+        return _remember(changed, self.name)
 
     def _hold(self, model: M, check: Callable[[], None], side: str) -> None:
         try:
@@ -57,6 +56,13 @@ class Pass(ABC, Generic[M]):
         except (AssertionError, RuntimeError) as error:
             before = " after " + ", ".join(model.history) if isinstance(model, Network) and model.history else ""
             raise PassError(f"{self.name}{before}: {side}: {error}") from error
+
+
+def _remember(model: M, name: str) -> M:
+    """A Network knows the passes that made it; a Program carries nothing."""
+    if isinstance(model, Program):
+        return model
+    return replace(model, history=(*model.history, name))
 
 
 def _verify(model: Network | Program) -> None:

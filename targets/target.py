@@ -46,7 +46,8 @@ def load(path: Path) -> Target:
     missing, unknown = names - table.keys(), table.keys() - names
     if missing or unknown:
         raise UserError(f"{path.name}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}")
-    return Target(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return Target(**values)
 
 
 def names() -> list[str]:

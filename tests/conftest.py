@@ -11,6 +11,13 @@ ROOT = Path(__file__).parents[1]
 KINDS = ("emulator", "slow", "board", "gpu")
 
 
+def pytest_configure() -> None:
+    """One thread a process: tests run side by side, and spinning threads make each other wait."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test with no other mark is a unit test; board and gpu tests without their hardware are skipped."""
     for item in items:

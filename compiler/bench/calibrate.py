@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from scipy.optimize import nnls  # type: ignore[import-untyped]
+from scipy.optimize import nnls
 
 from secateur.compiler.export.calibrate import calibrate as ranges
 from secateur.compiler.export.quantize import quantize, quantize_samples

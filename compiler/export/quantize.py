@@ -51,7 +51,7 @@ def quantize_samples(program: Program, samples: npt.NDArray[np.float32]) -> npt.
     entry = program.tensors[program.inputs[0]]
     scaled = samples.astype(np.float32) / np.float32(entry.scale)
     rounded = np.where(scaled < 0, np.ceil(scaled - 0.5), np.floor(scaled + 0.5))
-    return np.clip(rounded + entry.zero_point, -128, 127).astype(np.int8)
+    return np.asarray(np.clip(rounded + entry.zero_point, -128, 127), dtype=np.int8)
 
 
 def activation_quantization(low: float, high: float) -> Quantization:

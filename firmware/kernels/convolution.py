@@ -6,6 +6,7 @@ import numpy as np
 
 from secateur.firmware.kernels.descriptor import (
     NEVER,
+    Arguments,
     Call,
     Constant,
     Kernel,
@@ -135,7 +136,7 @@ class Conv2d(Kernel):
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         params = geometry(program, op) | {"groups": self._groups(program, op)}
         params |= {"input_offset": -program.tensors[op.inputs[0]].zero_point} | output_stage(program, op)
-        arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=False))
+        arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=False))
         return (Call("sec_conv2d_s8", "sec_conv2d_s8_params", params, arguments, Ref(op.outputs[0])),)
 
     @staticmethod
@@ -172,7 +173,7 @@ class DepthwiseConv2d(Kernel):
         g = geometry(program, op)
         params = g | {"depth_multiplier": g["out_c"] // g["in_c"]}
         params |= {"input_offset": -program.tensors[op.inputs[0]].zero_point} | output_stage(program, op)
-        arguments = (Ref(op.inputs[0]), *constants(program, op, axis=3, float_product=False))
+        arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=3, float_product=False))
         call = Call("sec_depthwise_conv2d_s8", "sec_depthwise_conv2d_s8_params", params, arguments, Ref(op.outputs[0]))
         return (call,)
 
@@ -212,6 +213,6 @@ class FullyConnected(Kernel):
             "per_row": int(weights.quantization.per_channel),
         } | output_stage(program, op)  # fmt: skip
         per_tensor = not weights.quantization.per_channel
-        arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=per_tensor))
+        arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=per_tensor))
         call = Call("sec_fully_connected_s8", "sec_fully_connected_s8_params", params, arguments, Ref(op.outputs[0]))
         return (call,)

@@ -40,14 +40,19 @@ class Constant:
         return int(self.values.size) * {"int8_t": 1, "int16_t": 2, "int32_t": 4}[self.ctype]
 
 
+Arguments = tuple[Ref | Constant, ...]
+Params = Mapping[str, int | Sequence[int]]
+"""Initialisers of a parameter struct, by field name."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One C call: function(&params, arguments..., output). `params` are the initialisers by field name."""
 
     function: str
     params_type: str
-    params: Mapping[str, int | Sequence[int]]
-    arguments: tuple[Ref | Constant, ...]
+    params: Params
+    arguments: Arguments
     output: Ref
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from secateur.firmware.kernels.descriptor import Call, Constant, Ints, Kernel, Ref, nhwc, overlap
+from secateur.firmware.kernels.descriptor import Call, Constant, Ints, Kernel, Params, Ref, nhwc, overlap
 from secateur.models.fixed_point import activation_range, quantize_multiplier
 from secateur.models.program import Op, Program, Tensor
 
@@ -58,12 +58,12 @@ class Binary(Kernel):
     def work(self, program: Program, op: Op) -> dict[str, int]:
         return {"output": program.tensors[op.outputs[0]].elements}
 
-    def _call(self, program: Program, op: Op, params: dict[str, int | tuple[int, ...]]) -> tuple[Call, ...]:
+    def _call(self, program: Program, op: Op, params: Params) -> tuple[Call, ...]:
         a, b = (program.tensors[i] for i in op.inputs)
         out = program.tensors[op.outputs[0]]
         low, high = activation_range(op.options.activation, out.scale, out.zero_point)
-        sizes = dict(zip("nhwc", nhwc(out), strict=True))
-        shared = {
+        sizes: Params = dict(zip("nhwc", nhwc(out), strict=True))
+        shared: Params = {
             "a_stride": strides(a, out), "b_stride": strides(b, out), "a_offset": -a.zero_point,
             "b_offset": -b.zero_point, "output_offset": out.zero_point, "low": low, "high": high,
         }  # fmt: skip
@@ -72,7 +72,7 @@ class Binary(Kernel):
             for i, t, role in ((op.inputs[0], a, "a"), (op.inputs[1], b, "b"))
         )
         function = f"sec_{self.name}"
-        return (Call(function, f"{function}_params", sizes | shared | params, arguments, Ref(op.outputs[0])),)
+        return (Call(function, f"{function}_params", {**sizes, **shared, **params}, arguments, Ref(op.outputs[0])),)
 
 
 class Add(Binary):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secateur.firmware.kernels.descriptor import NEVER, Call, Ints, Kernel, Ref, nhwc, overlap
+from secateur.firmware.kernels.descriptor import NEVER, Call, Ints, Kernel, Params, Ref, nhwc, overlap
 from secateur.firmware.kernels.elementwise import refuse_types
 from secateur.models.program import Op, Program
 
@@ -112,7 +112,7 @@ class Pad(Movement):
             data = program.tensors[op.inputs[2]].data
             assert data is not None
             value = int(data.ravel()[0])
-        params = {"out": nhwc(out), "in": nhwc(x), "before": self._before(program, op), "value": value}
+        params: Params = {"out": nhwc(out), "in": nhwc(x), "before": self._before(program, op), "value": value}
         return (Call("sec_pad_s8", "sec_pad_s8_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
 
     @staticmethod
@@ -137,7 +137,7 @@ class StridedSlice(Movement):
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         start, steps = self._walk(program, op)
-        params = {"out": nhwc(program.tensors[op.outputs[0]]), "start": start, "step": steps}
+        params: Params = {"out": nhwc(program.tensors[op.outputs[0]]), "start": start, "step": steps}
         call = Call(
             "sec_strided_slice_s8",
             "sec_strided_slice_s8_params",

@@ -125,7 +125,7 @@ def code_features(planned: Planned) -> dict[str, int]:
 def predict_code_bytes(model: dict[str, Any], planned: Planned) -> int:
     """Instructions, parameter structs and start-up code, in bytes, with the measured margin."""
     sizes = model["code"]
-    total = sum(sizes.get(name, 0.0) * count for name, count in code_features(planned).items())
+    total: float = sum(sizes.get(name, 0.0) * count for name, count in code_features(planned).items())
     return round(total * (1 + float(model["code_margin"])))
 
 

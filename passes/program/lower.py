@@ -319,7 +319,7 @@ class _Lowering:
 
     def flatten(self, node: fx.Node) -> int:
         source = self.source(node)
-        before = self.shapes[node.args[0].name]  # type: ignore[union-attr]
+        before = self.shapes[_input(node).name]
         shape = self.out_shape(node)
         if self.tensors[source].shape == shape:
             return source
@@ -333,15 +333,22 @@ class _Lowering:
 
     def slice(self, node: fx.Node, module: Slice) -> int:
         source = self.source(node)
-        ranges = module.ranges
+        ranges, whole = module.ranges, (0, 1, 1)
+        ordered: tuple[tuple[int, int, int], ...]
         if len(ranges) == 1:
-            ordered = ((0, 1, 1), *ranges)
+            ordered = (whole, *ranges)
         elif len(ranges) == 2:
-            ordered = ((0, 1, 1), (0, 1, 1), ranges[1], ranges[0])
+            ordered = (whole, whole, ranges[1], ranges[0])
         else:
-            ordered = ((0, 1, 1), ranges[1], ranges[2], ranges[0])
+            ordered = (whole, ranges[1], ranges[2], ranges[0])
         options = Options(begin=tuple(r[0] for r in ordered), strides=tuple(r[2] for r in ordered))
         return self.emit("STRIDED_SLICE", [source], self.out_shape(node), node.name, options)
+
+
+def _input(node: fx.Node) -> fx.Node:
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    return source
 
 
 def _array(tensor: torch.Tensor) -> Floats:

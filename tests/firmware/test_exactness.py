@@ -18,6 +18,7 @@ from secateur.models.zoo.small import SMALL
 from secateur.runtime_bench.golden import Golden, compare
 
 
+@pytest.mark.emulator
 @pytest.mark.parametrize("name", list(SMALL))
 def test_generated_c_equals_tflm(name: str, tmp_path: Path) -> None:
     """Every output of every small network equals TFLM's, clean under ASan and UBSan with an arena of exact size."""
@@ -41,6 +42,7 @@ def test_int8_stays_close_to_float(name: str) -> None:
     assert sample(name).sqnr_db() >= least
 
 
+@pytest.mark.emulator
 def test_generated_c_keeps_its_promises(tmp_path: Path) -> None:
     """ISO C99 without heap, stdio, recursion or floating point, in every file of a model with all operators."""
     model = generated(planned(sample("concat").program))
@@ -99,16 +101,20 @@ def _faults() -> list[tuple[str, str, str, str]]:
         ("mean zero point", "net.c", r"\.input_zero_point = (-?\d+)", ".input_zero_point = 7"),
         ("arena offset", "net.c", r"a \+ (\d+)\);\n    after\(s, 3\)", "a + 1);\n    after(s, 3)"),
         ("dropped layer", "net.c", r"    sec_add_s8\([^\n]*\n", "    \n"),
-        ("swapped layers", "net.c", r"(    sec_conv2d_s8\(&p1[^\n]*\n)(.*?)(    sec_conv2d_s8\(&p2[^\n]*\n)", r"\3\2\1"),
+        ("swapped layers", "net.c", r"(    sec_conv2d_s8\(&p1[^\n]*\n)(.*?)"
+         r"(    sec_conv2d_s8\(&p2[^\n]*\n)", r"\3\2\1"),
         ("rounding", "kernels/sec_common.h", r"\(\(int64_t\)1 << 30\)", "((int64_t)1 << 29)"),
         ("tie rounding", "kernels/sec_common.h", r"\(mask >> 1\) \+ \(x < 0\)", "(mask >> 1) - (x < 0)"),
-        ("dropped clamp", "kernels/sec_common.h", r"return x < low \? low : x > high \? high : x;", "(void)low; (void)high; return x;"),
-        ("missed tap", kernel, r"rows, p->k_w \* group_in, acc\);\n\s*continue;\n\s*\}\n\s*for", "rows, p->k_w * group_in - 1, acc);\n continue; }\n for"),
+        ("dropped clamp", "kernels/sec_common.h", r"return x < low \? low : x > high \? high : x;",
+         "(void)low; (void)high; return x;"),
+        ("missed tap", kernel, r"rows, p->k_w \* group_in, acc\);\n\s*continue;\n\s*\}\n\s*for",
+         "rows, p->k_w * group_in - 1, acc);\n continue; }\n for"),
         ("outside taps", kernel, r"acc\[r\] \+= value \* sum;", "acc[r] += 0 * value * sum;"),
         ("wrong head", "net.c", r"\.out = 7", ".out = 6"),
     ]  # fmt: skip
 
 
+@pytest.mark.emulator
 @pytest.mark.parametrize("what,file,pattern,replacement", _faults(), ids=[f[0] for f in _faults()])
 def test_a_seeded_fault_is_reported(what: str, file: str, pattern: str, replacement: str, tmp_path: Path) -> None:
     """The check is itself checked: one wrong constant, offset, bound or line in the C is found by the comparison."""
