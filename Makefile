@@ -3,8 +3,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 
 # What the demo may use of the chip, and why: README, "The demo".
-DEMO_BUDGET := --max-ram 64K --max-flash 256K --max-latency 100ms --max-drop 1.0
-SMOKE_BUDGET := --max-ram 32K --max-drop 2.0
+DEMO_BUDGET := --max-ram 4K --max-flash 96K --max-latency 640ms --max-drop 1
+SMOKE_BUDGET := --max-ram 2K --max-flash 24K --max-latency 300ms --max-drop 2 --steps 300
 
 .PHONY: help setup demo smoke demo-controls test lint unit rest clean
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from secateur import __version__
+from secateur.compiler.deploy import Deployed
 from secateur.compiler.driver import Compiled
 from secateur.compiler.judge import Judged, Scores, reached
 from secateur.compiler.report import record
@@ -42,8 +43,10 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
     counted = "instructions in " + where if ran else where
     limits = reached(d, target)
     latency_from = f"{counted} x {target.cycles_per_instruction} cycles / {target.clock_hz} Hz ({target.cycles_source})"
+    timed: Kind = "predicted" if cycles_of(d) is None else "measured"  # an emulator counts instructions, not time
     instructions = None if d.instructions is None else Measured(d.instructions, kind, counted)
-    cycles = None if d.run is None or d.run.cycles is None else Measured(d.run.cycles, "measured", where)
+    counted_cycles = cycles_of(d)
+    cycles = None if counted_cycles is None else Measured(counted_cycles, "measured", where)
     samples = "" if scores is None else f"{len(scores.split)} test samples"
     accuracy_float = None
     if scores is not None and scores.float_guess is not None:
@@ -64,10 +67,15 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
         instructions=instructions,
         cycles=cycles,
         latency_ms=None if cycles is None else Measured(limits.latency_ms or 0.0, "measured", where),
-        latency_ms_low=None if limits.latency_low_ms is None else Measured(limits.latency_low_ms, kind, latency_from),
-        latency_ms_high=None if limits.latency_ms is None else Measured(limits.latency_ms, kind, latency_from),
+        latency_ms_low=None if limits.latency_low_ms is None else Measured(limits.latency_low_ms, timed, latency_from),
+        latency_ms_high=None if limits.latency_ms is None else Measured(limits.latency_ms, timed, latency_from),
         layers=_layers(judged, kind, counted),
     )
+
+
+def cycles_of(deployed: Deployed) -> int | None:
+    """Cycles that a board measured."""
+    return None if deployed.run is None else deployed.run.cycles
 
 
 def _layers(judged: Judged, kind: Kind, source: str) -> tuple[record.Layer, ...]:

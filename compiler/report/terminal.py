@@ -22,6 +22,7 @@ def summary(report: Report, report_path: str | None = None, flash_command: str |
     if report.steps:
         parts += [Text(), steps_table(report)]
     parts += [Text(), Text(facts.verification_line(report)), verdict_text(report)]
+    parts += [Text(f"  {note}") for note in report.details.notes]
     if report_path is not None:
         parts.append(Text(f"report: {report_path}"))
     if flash_command is not None:
