@@ -224,8 +224,10 @@ def _limit_lines(report: Report) -> list[str]:
         lines.append(f"{limit.label} {value} of {allowed} ({limit.kind})")
     c = report.details.certificate
     if c is not None and c.validation_drop is not None:
-        allowed = "" if report.budget.max_drop is None else f" of {report.budget.max_drop:g} allowed"
-        lines.append(f"Accuracy lost on validation {c.validation_drop.value:.1f} points{allowed}")
+        drop = c.validation_drop.value
+        allowed = "" if report.budget.max_drop is None else f", {report.budget.max_drop:g} may be lost"
+        change = f"lost on validation {drop:.1f}" if drop > 0 else f"gained on validation {abs(drop):.1f}"
+        lines.append(f"Accuracy {change} points, int8 against the float input network{allowed}")
     return lines
 
 
