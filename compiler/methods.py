@@ -15,11 +15,12 @@ import torch
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.passes.network.candidates import candidates
-from secateur.passes.network.channels import find_filters, trace_channels
+from secateur.passes.network.channels import find_filters
 from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.filter_vip import FilterVip
-from secateur.passes.network.removal import Removal, apply, mask
+from secateur.passes.network.removal import Removal, apply
 from secateur.passes.network.scores import FilterScores
+from secateur.passes.network.weight_norms import filter_l1
 
 if TYPE_CHECKING:
     from secateur.compiler.search import SearchOptions
@@ -87,25 +88,6 @@ class FirstInOrder(Method):
         return useful[0]
 
 
-def filter_l1(network: Network) -> FilterScores:
-    """Mean absolute weight of each channel class over the rows that produce it (Li et al. 2017)."""
-    whole = {k: v.abs().sum().item() for k, v in network.module.state_dict().items() if k.endswith("weight")}
-    members = trace_channels(network).members
-    found = {}
-    for group in find_filters(network):
-        scores = [
-            _removed_mass(network, mask(network, Removal("filters", group.name, (i,))), whole)
-            for i in range(len(members[group.name]))
-        ]
-        found[group.name] = np.array(scores)
-    return FilterScores(network.hash(), 0, found)
-
-
-def _removed_mass(network: Network, masked: Network, whole: dict[str, float]) -> float:
-    state = masked.module.state_dict()
-    return sum(total - float(state[k].abs().sum()) for k, total in whole.items() if k in state)
-
-
 class L1(Method):
     """Control: the least weight mass removed per saving, filters by their L1 norm."""
 
@@ -123,7 +105,7 @@ class L1(Method):
 
 
 class UniformWidth(Method):
-    """Control: every group thinned alike, by L1; no layer goes."""
+    """Control: every group that lowers a violated limit thinned alike, by L1; no layer goes."""
 
     def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
         self.sizes = {g.name: g.size for g in find_filters(original)}

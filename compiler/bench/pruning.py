@@ -121,6 +121,8 @@ def one(request: Request, method: str, seed: int, folder: str) -> One:
             network, data, target, budget.on(target), replace(options, recovery="short"), recipe,
             out / f"similarity-{seed}", quiet,
         ).start(resume=True)  # fmt: skip
+        if not ours.finished:
+            raise AssertionError(f"{out}: the search whose architecture is to be trained has not ended")
         architecture = ours.network
         trained = Recover(data.recovery, recipe, seed=seed, validation=data.validation, teacher=network, scratch=True)(
             architecture
