@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 
 # What the demo may use of the chip, and why: README, "The demo".
-DEMO_BUDGET := --max-ram 4K --max-flash 96K --max-latency 640ms --max-drop 1
+DEMO_LIMITS := --max-ram 4K --max-flash 96K --max-latency 640ms
 SMOKE_BUDGET := --max-ram 2K --max-flash 24K --max-latency 300ms --max-drop 2 --steps 300
 
 .PHONY: help setup demo smoke demo-controls test lint unit rest clean
@@ -15,13 +15,13 @@ setup: ## install what is missing (apt and pip); a second when nothing is
 	@tools/setup.sh
 
 demo: setup ## fit the smartwatch network to an ESP32, prove it in an emulator
-	$(BIN)/secateur compile zoo:watch-resnet --target esp32 --data zoo:watch $(DEMO_BUDGET) -o build/demo
+	$(BIN)/secateur compile zoo:watch-resnet --target esp32 --data zoo:watch $(DEMO_LIMITS) --max-drop 1 -o build/demo
 
 smoke: setup ## the same in seconds, on scikit-learn's digits
 	$(BIN)/secateur compile zoo:digits-net --target esp32 --data zoo:digits $(SMOKE_BUDGET) -o build/smoke
 
 demo-controls: setup ## the demo's result beside its controls (random, L1, from scratch, ...)
-	$(BIN)/python tools/demo_controls.py
+	$(BIN)/secateur bench pruning zoo:watch-resnet --target esp32 --data zoo:watch $(DEMO_LIMITS) -o build/demo-controls
 
 test: setup ## lint, then the unit tests, then emulators and the slow ones
 	@tools/lint.sh
