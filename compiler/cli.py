@@ -328,6 +328,21 @@ def bench_pruning(
         print(pruning.markdown(rows, steps), end="")
 
 
+@bench.command("networks")
+def bench_networks(
+    samples: Annotated[int, typer.Option(min=1, help="Samples that each network computes on each back end")] = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Every small network of the zoo on every back end: cost, and each output against the golden runtime."""
+    from secateur.compiler.bench import networks
+
+    cells = networks.bench(samples=samples, tell=_tell)
+    if as_json:
+        _print_json([cell.document() for cell in cells])
+    else:
+        print(networks.markdown(cells), end="")
+
+
 @bench.command("calibrate")
 def bench_calibrate(
     to: Annotated[Path | None, typer.Option(help="Where to write; the package's own costs.toml by default")] = None,

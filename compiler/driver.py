@@ -165,6 +165,7 @@ def compile_program(
         scores = test = None
     else:
         data.check()
+        notes = _notes(data)
         expected = (len(data.validation), *entry.shape[1:])
         x = to_channels_last(data.validation.x)
         if x.shape != expected:
