@@ -18,7 +18,7 @@ from secateur.firmware.kernels.descriptor import (
 from secateur.models.fixed_point import activation_range, quantize_multiplier, wrap32
 from secateur.models.program import Op, Program, op_macs
 
-BLOCK = 4  # output channels computed together: sec_conv2d_s8_dot
+BLOCK = 4  # output channels computed together: sec_conv2d_s8_dot, sec_depthwise_conv2d_s8_run4
 
 
 def constant_bytes(program: Program, op: Op, multipliers: int) -> int:
@@ -126,11 +126,12 @@ class Conv2d(Kernel):
         pixels, macs = g["out_h"] * g["out_w"], op_macs(program, op)
         whole, rest = divmod(g["out_c"] // groups, BLOCK)
         blocked = macs * whole * BLOCK * groups // g["out_c"]
-        # one dot product a kernel row where taps are contiguous, one a tap where they are not
+        # one run a kernel row where taps are contiguous, one a tap where they are not
         runs = g["k_h"] * (1 if groups == 1 and g["dilation_w"] == 1 else g["k_w"])
+        blocks = pixels * groups * (whole + (rest > 0))
         return {
-            "mac_blocked": blocked, "mac_single": macs - blocked,
-            "run": pixels * groups * (whole + (rest > 0)) * runs, "output": pixels * g["out_c"],
+            "mac_blocked": blocked, "mac_single": macs - blocked, "block": blocks, "run": blocks * runs,
+            "output": pixels * g["out_c"],
         }  # fmt: skip
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
@@ -154,7 +155,7 @@ class DepthwiseConv2d(Kernel):
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         g = geometry(program, op)
-        channel = np.arange(g["out_c"])
+        channel = np.arange(0, g["out_c"], BLOCK)
         first = starts(program, op)
         written = np.arange(len(first))[:, None] * g["out_c"] + channel
         multiplier = g["out_c"] // g["in_c"]
@@ -166,8 +167,13 @@ class DepthwiseConv2d(Kernel):
 
     def work(self, program: Program, op: Op) -> dict[str, int]:
         g = geometry(program, op)
-        outputs = g["out_h"] * g["out_w"] * g["out_c"]
-        return {"mac": op_macs(program, op), "run": outputs * g["k_h"], "output": outputs}
+        pixels, taps = g["out_h"] * g["out_w"], g["k_h"] * g["k_w"]
+        blocks = g["out_c"] // BLOCK if g["out_c"] == g["in_c"] else 0
+        single = pixels * (g["out_c"] - blocks * BLOCK) * taps
+        return {
+            "mac_blocked": pixels * blocks * BLOCK * taps, "mac_single": single,
+            "run": pixels * blocks * g["k_h"], "output": pixels * g["out_c"],
+        }  # fmt: skip
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         g = geometry(program, op)

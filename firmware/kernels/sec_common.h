@@ -18,12 +18,16 @@ static inline int32_t sec_shift_right(int32_t x, int exponent) {
     return (x >> exponent) + ((x & mask) > threshold);
 }
 
-/* x * multiplier * 2^(shift - 31) */
+/* x * multiplier * 2^(shift - 31); shift -31..30 */
 static inline int32_t sec_requantize(int32_t x, int32_t multiplier, int shift) {
-    if (shift > 0) {
+    if (shift >= 0) {
         return sec_high_mul((int32_t)((uint32_t)x << shift), multiplier);
     }
-    return sec_shift_right(sec_high_mul(x, multiplier), -shift);
+    /* sec_shift_right in fewer steps: one less where negative turns ties away from zero into ties upwards, and the
+       last bit shifted out rounds up. The product is never INT32_MIN, so nothing overflows. */
+    const int32_t product = sec_high_mul(x, multiplier);
+    const int32_t y = product - (product < 0);
+    return (y >> -shift) + ((y >> (-shift - 1)) & 1);
 }
 
 static inline int32_t sec_clamp(int32_t x, int32_t low, int32_t high) {

@@ -23,18 +23,23 @@ typedef struct {
     int32_t input_offset, output_offset, low, high;
 } sec_conv2d_s8_params;
 
-/* acc[0..rows) += dot(x, weights + row * row_stride), over n elements */
-static inline void sec_conv2d_s8_dot(const int8_t *x, const int8_t *weights, int32_t row_stride, int rows, int n,
-                                     int32_t *acc) {
+/* acc[0..rows) += dot products of `lines` runs of n elements of x, x_step apart, with as many weights in one piece;
+ * the weights of the next row are row_stride further. Not inline: it is large, and its own frame keeps all in registers. */
+static void sec_conv2d_s8_dot(const int8_t *x, int32_t x_step, int lines, int n, const int8_t *weights,
+                              int32_t row_stride, int rows, int32_t *acc) {
+    x_step -= n;
     if (rows == 4) {
         const int8_t *w0 = weights, *w1 = w0 + row_stride, *w2 = w1 + row_stride, *w3 = w2 + row_stride;
         int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
-        for (const int8_t *end = x + n; x != end; ++x) {
-            int32_t v = *x;
-            a0 += v * *w0++;
-            a1 += v * *w1++;
-            a2 += v * *w2++;
-            a3 += v * *w3++;
+        for (; lines > 0; --lines) {
+            for (int i = n; i > 0; --i) {
+                const int32_t v = *x++;
+                a0 += v * *w0++;
+                a1 += v * *w1++;
+                a2 += v * *w2++;
+                a3 += v * *w3++;
+            }
+            x = lines > 1 ? x + x_step : x; /* no address beyond the last run is formed */
         }
         acc[0] = a0;
         acc[1] = a1;
@@ -43,10 +48,13 @@ static inline void sec_conv2d_s8_dot(const int8_t *x, const int8_t *weights, int
         return;
     }
     for (int r = 0; r < rows; ++r) {
-        const int8_t *w = weights + r * row_stride;
+        const int8_t *w = weights + r * row_stride, *run = x;
         int32_t a = acc[r];
-        for (int i = 0; i < n; ++i) {
-            a += x[i] * w[i];
+        for (int line = 0; line < lines; ++line) {
+            for (int i = 0; i < n; ++i) {
+                a += *run++ * *w++;
+            }
+            run = line + 1 < lines ? run + x_step : run;
         }
         acc[r] = a;
     }
@@ -55,7 +63,7 @@ static inline void sec_conv2d_s8_dot(const int8_t *x, const int8_t *weights, int
 /* acc[0..rows) += value * sum(weights of the row), over n elements */
 static inline void sec_conv2d_s8_outside(int32_t value, const int8_t *weights, int32_t row_stride, int rows, int n,
                                          int32_t *acc) {
-    for (int r = 0; r < rows; ++r) {
+    for (int r = 0; n > 0 && r < rows; ++r) {
         const int8_t *w = weights + r * row_stride;
         int32_t sum = 0;
         for (int i = 0; i < n; ++i) {
@@ -71,12 +79,16 @@ static inline void sec_conv2d_s8(const sec_conv2d_s8_params *p, const int8_t *in
     const int group_in = p->in_c / p->groups;
     const int group_out = p->out_c / p->groups;
     const int32_t filter = (int32_t)p->k_h * p->k_w * group_in;
+    const int32_t output_offset = p->output_offset, low = p->low, high = p->high;
     const int whole_rows = p->groups == 1 && p->dilation_w == 1;
     for (int oy = 0; oy < p->out_h; ++oy) {
         const int y0 = oy * p->stride_h - p->pad_top;
         for (int ox = 0; ox < p->out_w; ++ox) {
             const int x0 = ox * p->stride_w - p->pad_left;
             const int inside = x0 >= 0 && x0 + (p->k_w - 1) * p->dilation_w < p->in_w;
+            /* columns of an undilated window inside the input: [first, last) */
+            const int left = x0 < 0 ? -x0 : 0, right = p->in_w - x0 < p->k_w ? p->in_w - x0 : p->k_w;
+            const int first = left < p->k_w ? left : p->k_w, last = right > first ? right : first;
             for (int g = 0; g < p->groups; ++g) {
                 for (int c = 0; c < group_out; c += 4) {
                     const int rows = group_out - c < 4 ? group_out - c : 4;
@@ -95,7 +107,25 @@ static inline void sec_conv2d_s8(const sec_conv2d_s8_params *p, const int8_t *in
                         }
                         const int8_t *row = input + (int32_t)iy * p->in_w * p->in_c + g * group_in;
                         if (inside && whole_rows) {
-                            sec_conv2d_s8_dot(row + x0 * p->in_c, wk, filter, rows, p->k_w * group_in, acc);
+                            /* this and all further lines inside the input at once */
+                            int lines = 1;
+                            while (ky + lines < p->k_h && iy + lines * p->dilation_h < p->in_h) {
+                                ++lines;
+                            }
+                            sec_conv2d_s8_dot(row + x0 * p->in_c, (int32_t)p->dilation_h * p->in_w * p->in_c, lines,
+                                              p->k_w * group_in, wk, filter, rows, acc);
+                            ky += lines - 1;
+                            continue;
+                        }
+                        if (whole_rows) {
+                            const int n = (last - first) * group_in;
+                            sec_conv2d_s8_outside(-p->input_offset, wk, filter, rows, first * group_in, acc);
+                            if (n > 0) {
+                                sec_conv2d_s8_dot(row + (x0 + first) * p->in_c, 0, 1, n, wk + first * group_in, filter,
+                                                  rows, acc);
+                            }
+                            sec_conv2d_s8_outside(-p->input_offset, wk + last * group_in, filter, rows,
+                                                  (p->k_w - last) * group_in, acc);
                             continue;
                         }
                         for (int kx = 0; kx < p->k_w; ++kx) {
@@ -104,14 +134,14 @@ static inline void sec_conv2d_s8(const sec_conv2d_s8_params *p, const int8_t *in
                                 sec_conv2d_s8_outside(-p->input_offset, wk + kx * group_in, filter, rows, group_in,
                                                       acc);
                             } else {
-                                sec_conv2d_s8_dot(row + ix * p->in_c, wk + kx * group_in, filter, rows, group_in,
+                                sec_conv2d_s8_dot(row + ix * p->in_c, 0, 1, group_in, wk + kx * group_in, filter, rows,
                                                   acc);
                             }
                         }
                     }
                     for (int r = 0; r < rows; ++r) {
                         const int32_t v = sec_requantize(acc[r], multiplier[channel + r], shift[channel + r]);
-                        *output++ = (int8_t)sec_clamp(v + p->output_offset, p->low, p->high);
+                        *output++ = (int8_t)sec_clamp(v + output_offset, low, high);
                     }
                 }
             }

@@ -28,7 +28,7 @@ static inline void sec_fully_connected_s8(const sec_fully_connected_s8_params *p
             for (int r = 0; r < rows; ++r) {
                 acc[r] = bias[o + r];
             }
-            sec_conv2d_s8_dot(input, weights + o * p->in, p->in, rows, (int)p->in, acc);
+            sec_conv2d_s8_dot(input, 0, 1, (int)p->in, weights + o * p->in, p->in, rows, acc);
             for (int r = 0; r < rows; ++r) {
                 const int32_t i = p->per_row ? o + r : 0;
                 const int32_t v = sec_requantize(acc[r], multiplier[i], shift[i]);

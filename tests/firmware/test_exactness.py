@@ -104,11 +104,10 @@ def _faults() -> list[tuple[str, str, str, str]]:
         ("swapped layers", "net.c", r"(    sec_conv2d_s8\(&p1[^\n]*\n)(.*?)"
          r"(    sec_conv2d_s8\(&p2[^\n]*\n)", r"\3\2\1"),
         ("rounding", "kernels/sec_common.h", r"\(\(int64_t\)1 << 30\)", "((int64_t)1 << 29)"),
-        ("tie rounding", "kernels/sec_common.h", r"\(mask >> 1\) \+ \(x < 0\)", "(mask >> 1) - (x < 0)"),
+        ("tie rounding", "kernels/sec_common.h", r"product - \(product < 0\)", "product"),
         ("dropped clamp", "kernels/sec_common.h", r"return x < low \? low : x > high \? high : x;",
          "(void)low; (void)high; return x;"),
-        ("missed tap", kernel, r"rows, p->k_w \* group_in, acc\);\n\s*continue;\n\s*\}\n\s*for",
-         "rows, p->k_w * group_in - 1, acc);\n continue; }\n for"),
+        ("missed tap", kernel, r"lines,(\n\s*)p->k_w \* group_in, wk", r"lines,\1p->k_w * group_in - 1, wk"),
         ("outside taps", kernel, r"acc\[r\] \+= value \* sum;", "acc[r] += 0 * value * sum;"),
         ("wrong head", "net.c", r"\.out = 7", ".out = 6"),
     ]  # fmt: skip
