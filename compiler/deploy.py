@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from secateur.errors import ToolError
 from secateur.firmware.codegen import generate
-from secateur.firmware.image import Image, build
+from secateur.firmware.image import DoesNotFitLink, Image, build
 from secateur.firmware.project import Limits, Optimize, write_project
 from secateur.models.program import Program
 from secateur.passes.program.cost import Cost, Planned, cost, plan
@@ -41,6 +41,7 @@ class Deployed:
     comparison: Comparison | None
     ran_on: str | None
     booted: Comparison | None = None
+    overflow_bytes: dict[str, int] = field(default_factory=dict)  # by region; the image is then linked without limits
 
     @property
     def kind(self) -> str:
@@ -90,8 +91,10 @@ def deploy(
     """Build `program`, which is the `.tflite` bytes `content`, and run `samples` (n, input bytes) through it.
 
     `run`: auto (the board at `port`, else the target's emulator), host, emulator, board, none.
+    An image that the linker cannot place in the device's memory is linked without limits, measured all the same,
+    and its `overflow_bytes` say by how much it is too large.
     Raises MismatchError when any output value differs from the golden runtime, ToolError when a tool is
-    missing or fails, DoesNotFitLink when the linker runs out of the device's memory.
+    missing or fails.
     """
     planned = plan(program, target)
     p, memory = planned.program, planned.memory
@@ -101,7 +104,16 @@ def deploy(
     if run == "none":
         return Deployed(planned, predicted, None, None, None, None)
     golden = golden_outputs(content, program, samples)
-    image = build(project, target.environment)
+    overflow: dict[str, int] = {}
+    try:
+        image = build(project, target.environment)
+    except DoesNotFitLink as error:
+        if limits == "none":
+            raise
+        tell(str(error))
+        overflow = error.overflow_bytes
+        write_project(project, model, target, samples, limits="none", optimize=optimize)
+        image = build(project, target.environment)
     where = _where(run, target, port)
     built = image if where == target.environment else build(project, where)
     found = runner_for(where, port if where == target.environment else None).run(built, RUN_TIMEOUT_S)
@@ -116,7 +128,7 @@ def deploy(
         tell(f"{target.environment}: the image boots in an emulated {target.environment}; its outputs are equal too")
     # On the host only the values mean something: sizes of a device stay predicted.
     real = None if target.environment != "host" and where == "host" else image
-    return Deployed(planned, predicted, real, found, comparison, where, booted)
+    return Deployed(planned, predicted, real, found, comparison, where, booted, overflow)
 
 
 def _where(run: str, target: Target, port: str | None) -> str:

@@ -98,6 +98,27 @@ def export(network: Network, data: Data, folder: Path | None = None) -> Exported
     return Exported(network, floats, program, content)
 
 
+def check_fit(model: Network | Program, data: Data) -> None:
+    """Raise UserError where the data is broken, or is not what the model takes and tells apart."""
+    data.check()
+    shape = data.recovery.x.shape[1:]
+    if isinstance(model, Network):
+        if shape != model.input_shape:
+            raise UserError(
+                f"{data.name}: samples are {shape}, {model.name} takes {model.input_shape} "
+                "(channels first); give the data in that shape"
+            )
+        classes = model.classes
+    else:
+        entry, end = model.tensors[model.inputs[0]].shape[1:], model.tensors[model.outputs[0]]
+        given = to_channels_last(data.recovery.x[:1]).shape[1:]
+        if given != tuple(entry):
+            raise UserError(f"{data.name}: samples are {given} (channels last), {model.name} takes {tuple(entry)}")
+        classes = end.elements
+    if len(data.labels) != classes:
+        raise UserError(f"{data.name}: {len(data.labels)} classes, {model.name} has {classes} outputs")
+
+
 def compile_network(
     network: Network,
     data: Data,
@@ -110,9 +131,10 @@ def compile_network(
     resume: bool = False,
     tell: Callable[[str], None] = log.info,
 ) -> Compiled:
-    """Remove until the budget holds, prove the image, and judge it on data that chose nothing."""
-    data.check()
-    _check_shapes(network, data)
+    """Remove until the budget holds, prove the image, and judge it on data that chose nothing.
+
+    `check_fit` comes first.
+    """
     budget = budget.on(target)
     tell(f"baseline: {network.name} on {data.name}, {len(data.validation)} validation samples")
     scratch = out / "baseline"
@@ -228,16 +250,6 @@ def _learned(deployed: Deployed, old: Margins) -> Margins:
     )
 
 
-def _check_shapes(network: Network, data: Data) -> None:
-    if data.recovery.x.shape[1:] != network.input_shape:
-        raise UserError(
-            f"{data.name}: samples are {data.recovery.x.shape[1:]}, {network.name} takes {network.input_shape} "
-            "(channels first); give the data in that shape"
-        )
-    if len(data.labels) != network.classes:
-        raise UserError(f"{data.name}: {len(data.labels)} classes, {network.name} has {network.classes} outputs")
-
-
 def _above_chance(scores: Scores | None, data: Data, name: str) -> float:
     """The input network's accuracy, percent. One that guesses is almost always fed wrongly: UserError."""
     assert scores is not None
@@ -267,7 +279,7 @@ def _keep_attempts(
     """Below the floor: the attempt that fits and the most accurate one on the way, both as files."""
     export(state.network, data, out / "attempts" / "best-fitting")
     kept = [Attempt("best fitting", "attempts/best-fitting", after)]
-    best = search.network_after(state, state.best[0]) if state.best else None
+    best = search.best_network(state)
     if best is not None:
         exported = export(best, data, out / "attempts" / "most-accurate")
         judged = _deployed(exported, data, target, build, out / "baseline" / "attempt", baseline=True)

@@ -84,7 +84,22 @@ def reached(deployed: Deployed, target: Target) -> Reached:
         low, high = latency_ms(deployed.instructions, target)
     if deployed.run is not None and deployed.run.cycles is not None:
         low = high = deployed.run.cycles * 1000 / target.clock_hz
-    return Reached(deployed.ram_bytes, deployed.flash_bytes, high, low)
+    ram, flash = deployed.ram_bytes, deployed.flash_bytes
+    for region, over in deployed.overflow_bytes.items():
+        # the linker's word counts: it also sets the stack's whole reserve aside
+        if "FLASH" in region.upper() or "ROM" in region.upper():
+            flash = max(flash, target.flash_bytes + over)
+        else:
+            ram = max(ram, target.ram_bytes + over)
+    return Reached(ram, flash, high, low)
+
+
+def _weakest(deployed: Deployed, budget: Budget) -> str:
+    """The weakest evidence among the limits asked for: an emulator counts instructions, it does not tell time."""
+    timed = deployed.run is not None and deployed.run.cycles is not None
+    if budget.latency_ms is not None and not timed:
+        return "predicted"
+    return deployed.kind
 
 
 def judge(
@@ -94,7 +109,10 @@ def judge(
     broken: list[tuple[str, float, float, str]] = []
     for name, (value, limit) in violated(reached(after.deployed, target), budget).items():
         broken.append((name, value, limit, exhausted or "the image is above the limit"))
-    kind = after.deployed.kind
+    kind = _weakest(after.deployed, budget)
+    if budget.latency_ms is not None and reached(after.deployed, target).latency_ms is None:
+        why = f"latency on {target.name} is unknown: it has no instruction model and no run counted any"
+        broken.append(("evidence", 0.0, 1.0, why))
     if STRENGTH[kind] < STRENGTH[budget.require]:
         why = f"the numbers are {kind}, --require {budget.require} asks for more"
         broken.append(("evidence", float(STRENGTH[kind]), float(STRENGTH[budget.require]), why))

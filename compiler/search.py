@@ -78,7 +78,8 @@ class SearchState:
     steps: list[Step] = field(default_factory=list)
     margins: Margins = field(default_factory=Margins)
     finished: bool = False  # the last recovery is done
-    best: tuple[int, float] | None = None  # (steps made, accuracy) of the most accurate recovered state
+    best: tuple[float, str] | None = None  # accuracy and checkpoint of the most accurate state on the way
+    before_final: tuple[Network, Step] | None = None  # what the last recovery started from
 
     @property
     def trained_steps(self) -> int:
@@ -122,6 +123,10 @@ class Search:
     def start(self, resume: bool) -> SearchState:
         """The saved state where there is one and `resume` is asked for, else the beginning."""
         saved = self._load() if resume else None
+        if self.checkpoints is not None:
+            # What this run will not write again must not stay: a killed write's half, another run's steps.
+            for path in self.checkpoints.glob("*.part" if saved else "*"):
+                path.unlink()
         return saved or SearchState(self.original)
 
     def run(self, state: SearchState) -> SearchState:
@@ -141,14 +146,22 @@ class Search:
             now = self.cost(state.network)
             if not violated(reached(now, self.target, state.margins), self.budget):
                 break
-            if state.finished:  # an image taught that more must go: the last recovery is undone by training on
-                state.finished = False
-            self._step(state, now)
+            if state.finished:
+                _reopen(state)  # an image taught that more must go
+            try:
+                self._step(state, now)
+            except Exhausted:
+                # the best attempt is trained like any other: what does not fit is compared at equal training too
+                self._end(state)
+                raise
             self._save(state)
+        self._end(state)
+        return state
+
+    def _end(self, state: SearchState) -> None:
         if not state.finished:
             self._finish(state)
             self._save(state)
-        return state
 
     def cost(self, network: Network) -> Cost:
         """Predicted cost, by shape-only lowering."""
@@ -173,8 +186,7 @@ class Search:
         )  # fmt: skip
         state.network = recovered
         state.steps.append(step)
-        if state.best is None or after >= state.best[1]:
-            state.best = (len(state.steps), after)
+        self._keep_best(state, after)
         what = f"{removal.kind} {removal.unit}" + (f" -{len(removal.classes)}" if removal.classes else "")
         latency = "" if found.latency_ms is None else f"  latency <= {found.latency_ms:.1f} ms"
         self.tell(
@@ -236,13 +248,13 @@ class Search:
         state.finished = True
         if self.options.recovery == "none" or left <= 0 or not state.steps:
             return
+        state.before_final = (state.network, state.steps[-1])
         network = self._recover(state.network, left, 0, schedule="cosine", scratch=self.options.recovery == "scratch")
         after = self.accuracy(network)
         last = state.steps[-1]
         state.steps[-1] = replace(last, accuracy_recovered=after, trained_steps=last.trained_steps + left)
         state.network = network
-        if state.best is None or after >= state.best[1]:
-            state.best = (len(state.steps), after)
+        self._keep_best(state, after)
         self.tell(f"     recovered with {left} steps: validation accuracy {after:.1f} % (float)")
 
     def _recover(self, network: Network, steps: int, number: int, schedule: str, scratch: bool = False) -> Network:
@@ -276,12 +288,13 @@ class Search:
         if self.checkpoints is None:
             return
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        name = f"{len(state.steps):03d}{'-final' if state.finished else ''}.safetensors"
+        name = _checkpoint(state)
         weights = {k: v.detach().contiguous().clone() for k, v in state.network.module.state_dict().items()}
         _replace(self.checkpoints / name, lambda to: save_file(weights, to))
         record = {
             "key": self.key(), "weights": name, "finished": state.finished, "margins": asdict(state.margins),
             "best": state.best, "steps": [asdict(s) for s in state.steps],
+            "before_final": asdict(state.before_final[1]) if state.before_final else None,
         }  # fmt: skip
         text = json.dumps(record, indent=1, sort_keys=True)
         _replace(self.checkpoints / "state.json", lambda to: to.write_text(text))
@@ -291,15 +304,20 @@ class Search:
         if self.checkpoints is None or not path.is_file():
             return None
         record = json.loads(path.read_text())
-        if record["key"] != self.key():
+        if record.get("key") != self.key() or not (self.checkpoints / record["weights"]).is_file():
             self.tell("the saved state is of another network, data set, budget or option: starting over")
             return None
         steps = [_step_from(s) for s in record["steps"]]
         network = self.replay(steps)
         network.module.load_state_dict(load_file(self.checkpoints / record["weights"]))
         self.tell(f"resumed after {len(steps)} removals")
-        best = tuple(record["best"]) if record["best"] else None
-        return SearchState(network, steps, Margins(**record["margins"]), record["finished"], best)
+        best = (float(record["best"][0]), str(record["best"][1])) if record["best"] else None
+        before = None
+        if record["before_final"] is not None:
+            earlier = self.replay(steps)
+            earlier.module.load_state_dict(load_file(self.checkpoints / f"{len(steps):03d}.safetensors"))
+            before = (earlier, _step_from(record["before_final"]))
+        return SearchState(network, steps, Margins(**record["margins"]), record["finished"], best, before)
 
     def replay(self, steps: list[Step]) -> Network:
         """The architecture that these removals lead to, with the weights of the original that survive."""
@@ -308,19 +326,31 @@ class Search:
             network = apply(network, Removal(step.kind, step.unit, step.classes), self.options.floor)
         return network
 
-    def network_after(self, state: SearchState, count: int) -> Network | None:
-        """The saved network after `count` removals, None where no checkpoints are kept."""
-        if self.checkpoints is None:
+    def best_network(self, state: SearchState) -> Network | None:
+        """The most accurate network on the way; None where nothing was removed or no checkpoints are kept."""
+        if self.checkpoints is None or state.best is None:
             return None
-        name = f"{count:03d}.safetensors"
-        if count == len(state.steps) and state.finished:
-            name = f"{count:03d}-final.safetensors"
-        path = self.checkpoints / name
-        if not path.is_file():
-            return None
-        network = self.replay(state.steps[:count])
-        network.module.load_state_dict(load_file(path))
+        name = state.best[1]
+        network = self.replay(state.steps[: int(name.removesuffix(".safetensors").removesuffix("-final"))])
+        network.module.load_state_dict(load_file(self.checkpoints / name))
         return network
+
+    def _keep_best(self, state: SearchState, accuracy: float) -> None:
+        if state.best is None or accuracy >= state.best[0]:
+            state.best = (accuracy, _checkpoint(state))
+
+
+def _checkpoint(state: SearchState) -> str:
+    """Name of the file with the weights of this state."""
+    return f"{len(state.steps):03d}{'-final' if state.finished else ''}.safetensors"
+
+
+def _reopen(state: SearchState) -> None:
+    """Undo the last recovery, so that further removals are followed by training again."""
+    state.finished = False
+    if state.before_final is not None:
+        state.network, state.steps[-1] = state.before_final
+        state.before_final = None
 
 
 def _balanced(y: np.ndarray[Any, Any], take: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:

@@ -48,6 +48,52 @@ KEYWORDS = frozenset(
 )
 
 
+HEADERS = frozenset(
+    [
+        "assert",
+        "complex",
+        "ctype",
+        "errno",
+        "fenv",
+        "float",
+        "inttypes",
+        "iso646",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+        "signal",
+        "stdarg",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "string",
+        "tgmath",
+        "time",
+        "wchar",
+        "wctype",
+        "main",
+        "port",
+        "samples",
+        "harness",
+        "kernels",
+        "after",
+    ]
+)
+"""A model of such a name would stand in for a header of C's library or of the harness."""
+
+
+def comment(text: str) -> str:
+    """`text` made harmless inside a C comment, whoever chose it.
+
+    >>> comment("a/*b*/ x")
+    'a__b__ x'
+    """
+    return re.sub(r"[^A-Za-z0-9_ .:;()-]", "_", text)
+
+
 def identifier(name: str) -> str:
     """`name` as a lower-case C identifier.
 
@@ -57,7 +103,8 @@ def identifier(name: str) -> str:
     ('model_8bit', 'model_int')
     """
     found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "model"
-    return f"model_{found}" if found[0].isdigit() or found in KEYWORDS else found
+    taken = found[0].isdigit() or found in KEYWORDS or found in HEADERS or found.startswith("sec_")
+    return f"model_{found}" if taken else found
 
 
 def number(value: int) -> str:

@@ -112,6 +112,7 @@ def _template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["comment"] = cgen.comment
     return environment.get_template(name)
 
 

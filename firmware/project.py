@@ -66,9 +66,9 @@ def write_project(
     _write(
         root,
         {
-            "harness/model.h": _model_header(model, len(samples)),
+            "harness/sec_model.h": _model_header(model, len(samples)),
             "harness/samples.c": _samples_source(samples),
-            "src/model.h": _model_header(model, 0),
+            "src/sec_model.h": _model_header(model, 0),
             "src/CMakeLists.txt": _component(model),
             "platformio.ini": _configuration(target, limits, optimize, stack_bytes),
             "README.txt": _read_me(model, target),
@@ -117,7 +117,7 @@ def _model_header(model: GeneratedModel, samples: int) -> str:
 def _samples_source(samples: npt.NDArray[np.int8]) -> str:
     lines = [
         "/* Generated: inputs of the test harness, one row a sample. */",
-        '#include "model.h"',
+        '#include "sec_model.h"',
         "const int8_t sec_samples[SEC_SAMPLES][SEC_INPUT_BYTES] __attribute__((aligned(16))) = {",
     ]
     for row in samples:

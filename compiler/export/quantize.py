@@ -17,6 +17,7 @@ from secateur.models.program import Op, Program, Quantization, Tensor, verify_pr
 # Operators whose output carries the input's scale: TFLite's kernels move or compare bytes, they do not rescale.
 SAME_SCALE = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "CONCATENATION")
 SOFTMAX_OUTPUT = Quantization((1 / 256,), (-128,))
+LARGEST_BIAS = 1 << 29
 WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
 
@@ -32,8 +33,10 @@ def quantize(program: Program, ranges: dict[int, Range]) -> Program:
         if op.kind in WEIGHT_AXIS:
             _weights(tensors, op)
         elif op.kind == "PADV2":
-            out = tensors[op.outputs[0]]
-            value = np.array([-128], np.int8)
+            out, real = tensors[op.outputs[0]], tensors[op.inputs[2]]
+            assert real.data is not None
+            q = -128.0 if _pads_lowest(real) else float(real.data.ravel()[0]) / out.scale + out.zero_point
+            value = np.array([np.clip(np.rint(q), -128, 127)], np.int8)
             tensors[op.inputs[2]] = replace(
                 tensors[op.inputs[2]], dtype="int8", data=value, quantization=out.quantization
             )
@@ -86,7 +89,7 @@ def _activations(program: Program, ranges: dict[int, Range]) -> dict[int, Quanti
     for op in program.ops:
         if op.kind == "SOFTMAX":
             fixed.add(op.outputs[0])
-        if op.kind == "PADV2":
+        if op.kind == "PADV2" and _pads_lowest(program.tensors[op.inputs[2]]):
             lowest.add(op.outputs[0])
         if op.kind in SAME_SCALE or (op.kind == "RELU6"):
             for i in program.activations(op):
@@ -102,6 +105,11 @@ def _activations(program: Program, ranges: dict[int, Range]) -> dict[int, Quanti
     return found | dict.fromkeys(fixed, SOFTMAX_OUTPUT)
 
 
+def _pads_lowest(value: Tensor) -> bool:
+    """Padding in front of a max pool: a value that never wins."""
+    return value.data is not None and float(value.data.ravel()[0]) == float(np.finfo(np.float32).min)
+
+
 def _weights(tensors: list[Tensor], op: Op) -> None:
     """Replace the weights and the bias of one operator by integers."""
     x, weights, bias = (tensors[i] for i in op.inputs)
@@ -113,7 +121,11 @@ def _weights(tensors: list[Tensor], op: Op) -> None:
         largest = np.array([np.abs(weights.data).max()])
     else:
         largest = np.abs(weights.data).max(axis=others)
-    scale = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
+    # A channel of tiny or zero weights takes its scale from the bias, which must fit int32 with room to add to.
+    heaviest = np.abs(bias.data) if len(largest) > 1 else np.array([np.abs(bias.data).max()])
+    least = heaviest.astype(np.float64) / (x.scale * LARGEST_BIAS)
+    scale = np.maximum(largest / 127, least)
+    scale = np.where(scale > 0, scale, 1.0).astype(np.float32)
     shape = [1] * weights.data.ndim
     shape[axis] = len(scale)
     q = np.clip(np.rint(weights.data / scale.reshape(shape)), -127, 127).astype(np.int8)

@@ -172,7 +172,7 @@ def verdict(report: Report) -> Verdict:
         how = {
             "measured": "measured on a board",
             "emulated": "emulated: the image ran in an emulator, whose time is not a board's",
-            "predicted": "predicted: at least one number behind this is a model's, and no run confirms it",
+            "predicted": "predicted: at least one number behind this is a model's or rests on an assumed range",
         }[budget.met]
     else:
         names = list(dict.fromkeys(_LIMITS[v.limit] for v in budget.violations))

@@ -9,6 +9,8 @@ from secateur.firmware.kernels.catalogue import KERNELS
 from secateur.firmware.kernels.descriptor import Kernel
 from secateur.models.program import Program
 
+LARGEST_DIMENSION = 32767
+
 Selection = tuple[Kernel, ...]
 """The kernel of each operator, in order."""
 
@@ -19,6 +21,12 @@ def choose_kernels(program: Program, features: tuple[str, ...], kernels: Sequenc
     Raises UserError listing every operator that no kernel computes, with the reason.
     """
     chosen: list[Kernel] = []
+    wide = [t.name for t in program.tensors if t.data is None and max(t.shape, default=0) > LARGEST_DIMENSION]
+    if wide:
+        raise UserError(
+            f"{program.name}: {', '.join(wide)}: a dimension above {LARGEST_DIMENSION}, which the C kernels' 16-bit "
+            "sizes do not hold; use a shorter window or a smaller picture"
+        )
     refused: list[str] = []
     for position, op in enumerate(program.ops):
         kernel = next((k for k in kernels if k.applies(program, op, features)), None)

@@ -10,7 +10,7 @@
      @sec error <sample> <code>              the model returned an error code
      @sec end <records before this one>
    No initialised data, no division, no C library: none of it may add to what is measured. */
-#include "model.h"
+#include "sec_model.h"
 #include "port.h"
 
 #define PAINT 0xA5A5A5A5u

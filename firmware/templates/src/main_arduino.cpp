@@ -2,7 +2,7 @@
 #include <Arduino.h>
 
 extern "C" {
-#include "model.h"
+#include "sec_model.h"
 }
 
 static uint8_t arena[SEC_ARENA_BYTES] __attribute__((aligned(SEC_ARENA_ALIGNMENT)));

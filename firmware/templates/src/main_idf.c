@@ -3,7 +3,7 @@
 
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
-#include "model.h"
+#include "sec_model.h"
 
 static uint8_t arena[SEC_ARENA_BYTES] __attribute__((aligned(SEC_ARENA_ALIGNMENT)));
 static int8_t input[SEC_INPUT_BYTES], output[SEC_OUTPUT_BYTES];
