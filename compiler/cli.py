@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
-import platform
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from secateur import __version__
+from secateur.compiler import options
 from secateur.errors import MismatchError, UserError
 
 app = typer.Typer(
@@ -29,17 +29,6 @@ app = typer.Typer(
 )
 bench = typer.Typer(help="Measurements that are there to be run again.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
-
-BUDGET, SEARCH, BUILD, MODEL = "Budget", "Search", "Build", "Model"
-
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="net.onnx, net.tflite (int8), file.py:factory, "
-                                              "package.module:factory or zoo:NAME")]  # fmt: skip
-TargetOption = Annotated[str, typer.Option("--target", "-t", help="Device; `secateur targets` lists them")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text")]
-OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]
-WeightsOption = Annotated[Path | None, typer.Option(help="w.safetensors or w.pt of a factory", rich_help_panel=MODEL)]
-ShapeOption = Annotated[str | None, typer.Option(help="Input shape with batch, e.g. 1,6,128", rich_help_panel=MODEL)]
-LabelsOption = Annotated[Path | None, typer.Option(help="Class names, one a line", rich_help_panel=MODEL)]
 
 
 def main() -> None:
@@ -58,23 +47,34 @@ def _guarded(run: Callable[[], Any]) -> None:
     logging.basicConfig(level=os.environ.get("SECATEUR_LOG", "WARNING"), stream=sys.stderr, format="%(message)s")
     try:
         code = run()
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except UserError as error:
-        print(f"secateur: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _fail(" ".join(str(error).split()), error.exit_code)
     except MismatchError as error:
-        print(f"secateur: BUG: {error}. Please report it with the model", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("secateur: interrupted; --resume continues at the last step", file=sys.stderr)
-        sys.exit(130)
-    except (typer.Abort, Exception) as error:
-        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # typer's usage errors
-            print(f"secateur: {error.format_message()} (secateur --help)", file=sys.stderr)
-            sys.exit(2)
+        _fail(f"BUG: {error}. Please report it with the model", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):  # the parser makes an Abort of Ctrl-C
+        hint = "; the same command with --resume continues at the last step" if "compile" in sys.argv[1:2] else ""
+        _fail(f"interrupted{hint}", 130)
+    except BrokenPipeError:  # `secateur inspect ... | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.ENOSPC, errno.EROFS):
+            _fail(f"{error.filename or 'a file'}: {error.strerror}", 2)
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's usage errors
+            said = error.format_message().rstrip(".")
+            context = getattr(error, "ctx", None)
+            command = "secateur" if context is None else str(context.command_path)
+            _fail(f"{said}; {command} --help shows what there is", 2)
         raise
+
+
+def _fail(line: str, code: int) -> NoReturn:
+    print(f"secateur: {line}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _tell(line: str) -> None:
@@ -96,49 +96,60 @@ def version(
 
 @app.command("compile")
 def compile_command(
-    model: ModelArgument,
-    target: TargetOption,
+    model: options.ModelArgument,
+    target: options.TargetOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is written")],
     data: Annotated[str | None, typer.Option(help="file.npz, file.py:loader or zoo:NAME")] = None,
-    max_ram: Annotated[str | None, typer.Option(help="e.g. 64K", rich_help_panel=BUDGET)] = None,
-    max_flash: Annotated[str | None, typer.Option(help="e.g. 1M", rich_help_panel=BUDGET)] = None,
-    max_latency: Annotated[str | None, typer.Option(help="e.g. 20ms", rich_help_panel=BUDGET)] = None,
+    max_ram: options.MaxRam = None,
+    max_flash: options.MaxFlash = None,
+    max_latency: options.MaxLatency = None,
     max_drop: Annotated[
-        float, typer.Option(min=0, help="Points of accuracy int8 may lose", rich_help_panel=BUDGET)
+        float, typer.Option(min=0, help="Points of accuracy int8 may lose", rich_help_panel=options.BUDGET)
     ] = 1.0,
     min_accuracy: Annotated[
         float | None,
-        typer.Option(min=0, max=100, help="Percent; replaces --max-drop", rich_help_panel=BUDGET),
+        typer.Option(min=0, max=100, help="Percent; replaces --max-drop", rich_help_panel=options.BUDGET),
     ] = None,
-    require: Annotated[str, typer.Option(help="predicted, emulated or measured", rich_help_panel=BUDGET)] = "predicted",
-    policy: Annotated[str, typer.Option(help="everything, layers or filters", rich_help_panel=SEARCH)] = "everything",
-    layer_score: Annotated[str, typer.Option(help="cka", rich_help_panel=SEARCH)] = "cka",
-    filter_score: Annotated[str, typer.Option(help="plsvip", rich_help_panel=SEARCH)] = "plsvip",
+    require: Annotated[
+        str, typer.Option(help="predicted, emulated or measured", rich_help_panel=options.BUDGET)
+    ] = "predicted",
+    policy: Annotated[
+        str, typer.Option(help="everything, layers or filters", rich_help_panel=options.SEARCH)
+    ] = "everything",
+    layer_score: Annotated[str, typer.Option(help="cka", rich_help_panel=options.SEARCH)] = "cka",
+    filter_score: Annotated[str, typer.Option(help="plsvip", rich_help_panel=options.SEARCH)] = "plsvip",
     method: Annotated[
-        str, typer.Option(help="similarity, or a control: random, first, l1, uniform", rich_help_panel=SEARCH)
+        str, typer.Option(help="similarity, or a control: random, first, l1, uniform", rich_help_panel=options.SEARCH)
     ] = "similarity",
     recovery: Annotated[
         str,
         typer.Option(
             help="short (after each removal and at the end), full (at the end), scratch or none",
-            rich_help_panel=SEARCH,
+            rich_help_panel=options.SEARCH,
         ),
     ] = "short",
-    steps: Annotated[int, typer.Option(min=0, help="Optimizer steps of all recovery", rich_help_panel=SEARCH)] = 1000,
-    floor: Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)] = 2,
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=SEARCH)] = 0,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Optimizer steps of all recovery", rich_help_panel=options.SEARCH)
+    ] = 1000,
+    floor: options.Floor = 2,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=options.SEARCH)] = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue at the last saved step", rich_help_panel=SEARCH)
+        bool, typer.Option("--resume", help="Continue at the last saved step", rich_help_panel=options.SEARCH)
     ] = False,
-    optimize: Annotated[str, typer.Option(help="balanced, size or speed", rich_help_panel=BUILD)] = "balanced",
-    run: Annotated[str, typer.Option(help="auto, host, emulator, board or none", rich_help_panel=BUILD)] = "auto",
-    port: Annotated[str | None, typer.Option(help="Serial port of a board", rich_help_panel=BUILD)] = None,
-    weights: WeightsOption = None,
-    input_shape: ShapeOption = None,
-    labels: LabelsOption = None,
-    as_json: JsonOption = False,
+    optimize: Annotated[str, typer.Option(help="balanced, size or speed", rich_help_panel=options.BUILD)] = "balanced",
+    run: Annotated[
+        str, typer.Option(help="auto, host, emulator, board or none", rich_help_panel=options.BUILD)
+    ] = "auto",
+    port: options.Port = None,
+    weights: options.Weights = None,
+    input_shape: options.InputShape = None,
+    cut_at: options.CutAt = None,
+    labels: options.Labels = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    as_json: options.JsonOption = False,
 ) -> None:
-    """Remove until the budget holds, then export, build, run and verify."""
+    """Remove until the budget holds; export, build, run, verify."""
     from secateur.compiler import session
 
     _choose("--require", require, ("predicted", "emulated", "measured"))
@@ -154,10 +165,9 @@ def compile_command(
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         port=port, weights=weights, input_shape=input_shape, labels=labels,
+        cut_at=cut_at, mean=mean, std=std,
     )  # fmt: skip
-    started = time.time()
-    result = session.compile_to(request, out, _tell)
-    session.write_run_record(out, started, sys.argv, platform.platform())
+    result = session.compile_to(request, out, _tell, sys.argv)
     if as_json:
         print((out / "report.json").read_text(), end="")
     else:
@@ -175,20 +185,21 @@ def _choose(option: str, value: str, known: tuple[str, ...]) -> None:
 
 @app.command()
 def check(
-    model: ModelArgument,
+    model: options.ModelArgument,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Device")] = None,
     all_targets: Annotated[bool, typer.Option("--all-targets", help="Every device")] = False,
-    max_ram: Annotated[str | None, typer.Option()] = None,
-    max_flash: Annotated[str | None, typer.Option()] = None,
-    max_latency: Annotated[str | None, typer.Option()] = None,
-    weights: WeightsOption = None,
-    input_shape: ShapeOption = None,
-    as_json: JsonOption = False,
+    max_ram: options.MaxRam = None,
+    max_flash: options.MaxFlash = None,
+    max_latency: options.MaxLatency = None,
+    weights: options.Weights = None,
+    input_shape: options.InputShape = None,
+    cut_at: options.CutAt = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Does it fit, and why not? Predicted; changes nothing. Exit 3 where it fits no device asked for."""
     from secateur.compiler import look
 
-    rows = look.check(model, target, all_targets, (max_ram, max_flash, max_latency), weights, input_shape)
+    rows = look.check(model, target, all_targets, (max_ram, max_flash, max_latency), weights, input_shape, cut_at)
     if as_json:
         _print_json([row.document() for row in rows])
     else:
@@ -201,17 +212,18 @@ def check(
 
 @app.command()
 def inspect(
-    model: ModelArgument,
+    model: options.ModelArgument,
     target: Annotated[str, typer.Option("--target", "-t", help="Device whose costs are shown")] = "esp32",
-    weights: WeightsOption = None,
-    input_shape: ShapeOption = None,
-    floor: Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage")] = 2,
-    as_json: JsonOption = False,
+    weights: options.Weights = None,
+    input_shape: options.InputShape = None,
+    cut_at: options.CutAt = None,
+    floor: options.Floor = 2,
+    as_json: options.JsonOption = False,
 ) -> None:
-    """Layers, MACs, bytes, activations over time, what is removable and why the rest is not."""
+    """Layers, their cost, what is removable, and why the rest is not."""
     from secateur.compiler import look
 
-    found = look.inspect(model, target, weights, input_shape, floor)
+    found = look.inspect(model, target, weights, input_shape, floor, cut_at)
     if as_json:
         _print_json(found.document())
     else:
@@ -221,7 +233,7 @@ def inspect(
 @app.command()
 def targets(
     name: Annotated[str | None, typer.Argument(help="One device, in full")] = None,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Devices and what we know of each."""
     from secateur.compiler import look
@@ -233,8 +245,8 @@ def targets(
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """What is installed, what is missing, and the command that installs it."""
+def doctor(as_json: options.JsonOption = False) -> None:
+    """What is installed, what is missing, and what installs it."""
     from dataclasses import asdict
 
     from secateur.compiler import look
@@ -249,9 +261,9 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command("build")
 def build_command(
-    out: OutArgument,
+    out: options.OutArgument,
     env: Annotated[str | None, typer.Option(help="Environment; the target's by default")] = None,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Build the firmware that compile wrote."""
     from secateur.compiler import steps
@@ -262,12 +274,15 @@ def build_command(
 
 @app.command("run")
 def run_command(
-    out: OutArgument,
+    out: options.OutArgument,
     env: Annotated[str | None, typer.Option(help="Environment; the target's emulator by default")] = None,
-    port: Annotated[str | None, typer.Option(help="Serial port of a board")] = None,
-    as_json: JsonOption = False,
+    port: options.Port = None,
+    as_json: options.JsonOption = False,
 ) -> None:
-    """Run the firmware that compile wrote and compare every output with the golden runtime."""
+    """Run the firmware that compile wrote; compare every output.
+
+    Each value of the embedded samples must equal the golden runtime's.
+    """
     from secateur.compiler import steps
 
     _show(steps.run_out(out, env, port), as_json)
@@ -275,10 +290,10 @@ def run_command(
 
 @app.command()
 def flash(
-    out: OutArgument,
+    out: options.OutArgument,
     port: Annotated[str, typer.Option(help="Serial port or socket:// of the board")],
     env: Annotated[str | None, typer.Option(help="Environment; the target's by default")] = None,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Build where needed, write the chip, verify and read back."""
     from secateur.compiler import steps
@@ -288,9 +303,9 @@ def flash(
 
 @bench.command("device")
 def bench_device(
-    out: OutArgument,
-    port: Annotated[str | None, typer.Option(help="Serial port of a board")] = None,
-    as_json: JsonOption = False,
+    out: options.OutArgument,
+    port: options.Port = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Instructions (or a board's cycles), in total and by layer, stack, RAM and flash of every environment."""
     from secateur.compiler import steps
@@ -304,17 +319,17 @@ def bench_device(
 
 @bench.command("pruning")
 def bench_pruning(
-    model: ModelArgument,
-    target: TargetOption,
+    model: options.ModelArgument,
+    target: options.TargetOption,
     data: Annotated[str, typer.Option(help="file.npz, file.py:loader or zoo:NAME")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the table")],
-    max_ram: Annotated[str | None, typer.Option(help="e.g. 64K")] = None,
-    max_flash: Annotated[str | None, typer.Option(help="e.g. 1M")] = None,
-    max_latency: Annotated[str | None, typer.Option(help="e.g. 20ms")] = None,
+    max_ram: options.MaxRam = None,
+    max_flash: options.MaxFlash = None,
+    max_latency: options.MaxLatency = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every method")] = 1000,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds")] = 3,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time")] = 2,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Our method beside its controls at equal training: random, first in order, L1, uniform, from scratch."""
     from secateur.compiler.bench import pruning
@@ -331,7 +346,7 @@ def bench_pruning(
 @bench.command("networks")
 def bench_networks(
     samples: Annotated[int, typer.Option(min=1, help="Samples that each network computes on each back end")] = 4,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Every small network of the zoo on every back end: cost, and each output against the golden runtime."""
     from secateur.compiler.bench import networks

@@ -15,7 +15,7 @@ from secateur.compiler.budget import Budget, Margins, parse_bytes, parse_ms, rea
 from secateur.compiler.doctor import Finding
 from secateur.compiler.frontends.load import load_model
 from secateur.compiler.report.words import bytes_text, count_text, ms_range_text
-from secateur.compiler.session import parse_shape
+from secateur.compiler.session import parse_option, parse_shape
 from secateur.errors import UserError
 from secateur.models.network import Network
 from secateur.models.program import Program, op_macs
@@ -34,9 +34,11 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
     return made
 
 
-def program_of(model: str, weights: Path | None, input_shape: str | None) -> tuple[Network | None, Program]:
+def program_of(
+    model: str, weights: Path | None, input_shape: str | None, cut_at: str | None
+) -> tuple[Network | None, Program]:
     """The Program of a MODEL; a float network's is shape-only, costed as the int8 one it becomes."""
-    loaded = load_model(model, weights=weights, input_shape=parse_shape(input_shape))
+    loaded = load_model(model, weights=weights, input_shape=parse_shape(input_shape), cut_at=cut_at)
     return (loaded, lower(loaded)) if isinstance(loaded, Network) else (None, loaded)
 
 
@@ -64,7 +66,7 @@ class Fit:
 
 def check(
     model: str, target: str | None, every: bool, limits: tuple[str | None, str | None, str | None],
-    weights: Path | None = None, input_shape: str | None = None,
+    weights: Path | None = None, input_shape: str | None = None, cut_at: str | None = None,
 ) -> list[Fit]:  # fmt: skip
     """One row a device; limits are (RAM, flash, latency) as written, the device's own where None."""
     if (target is None) == (not every):
@@ -72,10 +74,10 @@ def check(
     chosen = [find(n) for n in names()] if every else [find(target or "")]
     ram, flash, latency = limits
     asked = Budget(
-        None if ram is None else parse_bytes(ram), None if flash is None else parse_bytes(flash),
-        None if latency is None else parse_ms(latency),
+        parse_option("--max-ram", ram, parse_bytes), parse_option("--max-flash", flash, parse_bytes),
+        parse_option("--max-latency", latency, parse_ms),
     )  # fmt: skip
-    _, program = program_of(model, weights, input_shape)
+    _, program = program_of(model, weights, input_shape, cut_at)
     return [_fit(program, t, asked.on(t)) for t in chosen]
 
 
@@ -202,10 +204,12 @@ class Inspection:
         return Group(*parts)
 
 
-def inspect(model: str, target: str, weights: Path | None, input_shape: str | None, floor: int) -> Inspection:
+def inspect(
+    model: str, target: str, weights: Path | None, input_shape: str | None, floor: int, cut_at: str | None = None
+) -> Inspection:
     """Operators with their costs, and what can be removed."""
     chosen = find(target)
-    network, program = program_of(model, weights, input_shape)
+    network, program = program_of(model, weights, input_shape, cut_at)
     planned = plan(program, chosen)
     layers = find_layers(network, floor) if network is not None else ()
     filters = find_filters(network) if network is not None else ()

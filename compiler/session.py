@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import sys
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-from secateur import __version__
 from secateur.compiler.budget import Budget, parse_bytes, parse_ms
-from secateur.compiler.driver import Build, Compiled, compile_network, compile_program
+from secateur.compiler.driver import Build, Compiled, check_fit, compile_network, compile_program
 from secateur.compiler.frontends.data import load_data, read_labels
 from secateur.compiler.frontends.load import load_model
+from secateur.compiler.out_folder import check_out, claim_out, write_run_record, write_trace
 from secateur.compiler.report.folder import write_report
 from secateur.compiler.report.record import Report
 from secateur.compiler.report.tell import to_report
 from secateur.compiler.search import SearchOptions, recovery_recipe
 from secateur.errors import UserError
 from secateur.firmware.board import load_board
+from secateur.models.data import Data
 from secateur.models.network import Network
-from secateur.targets.target import find
+from secateur.models.preprocess import Preprocess
+from secateur.models.program import Program
+from secateur.targets.target import Target, find
 
-WRITTEN = ("report.json", "report.html", "run.json", "trace.jsonl", "model.onnx", "model.tflite", "attempts")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,20 @@ class Request:
     weights: Path | None = None
     input_shape: str | None = None
     labels: Path | None = None
+    cut_at: str | None = None
+    mean: str | None = None
+    std: str | None = None
 
 
 @dataclass(frozen=True)
 class Result:
+    """What one compile found. `report`: the record of report.json; `exit_code`: 0 met, 3 too large, 4 inaccurate."""
+
     report: Report
     compiled: Compiled
     exit_code: int
     flashable: bool
+    out: Path
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:
@@ -81,103 +88,137 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
     return values[1:]
 
 
+def parse_preprocess(mean: str | None, std: str | None) -> Preprocess | None:
+    """One value, or one a channel, of each; None where neither is given.
+
+    >>> parse_preprocess("0.5,0.4", "0.25,0.2")
+    Preprocess(mean=(0.5, 0.4), std=(0.25, 0.2))
+    """
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise UserError("--mean and --std go together: samples become (x - mean) / std; give 0 or 1 for the other")
+    means, stds = _numbers("--mean", mean), _numbers("--std", std)
+    if len(means) != len(stds):
+        raise UserError(f"--mean has {len(means)} values, --std {len(stds)}; give as many of each, one a channel")
+    if min(stds) <= 0:
+        raise UserError(f"--std {std}: every value must be above 0")
+    return Preprocess(means, stds)
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise UserError(f"{option} {text}: not numbers; write one, or one a channel, e.g. 0.485,0.456,0.406")
+    return values
+
+
+def parse_option(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:
+    """The value of an option, None where it was not given; an error names the option."""
+    try:
+        return None if text is None else parse(text)
+    except UserError as error:
+        raise UserError(f"{option}: {error}") from None
+
+
 def budget_of(request: Request) -> Budget:
     """Sizes and times in numbers."""
     return Budget(
-        ram_bytes=None if request.max_ram is None else parse_bytes(request.max_ram),
-        flash_bytes=None if request.max_flash is None else parse_bytes(request.max_flash),
-        latency_ms=None if request.max_latency is None else parse_ms(request.max_latency),
+        ram_bytes=parse_option("--max-ram", request.max_ram, parse_bytes),
+        flash_bytes=parse_option("--max-flash", request.max_flash, parse_bytes),
+        latency_ms=parse_option("--max-latency", request.max_latency, parse_ms),
         max_drop=request.max_drop,
         min_accuracy=request.min_accuracy,
         require=request.require,  # type: ignore[arg-type]
     )
 
 
-def compile_to(request: Request, out: Path, tell: Callable[[str], None]) -> Result:
-    """Run one compile into `out`. The report is written last: a folder without it is not finished.
+def compile_to(request: Request, out: Path, tell: Callable[[str], None], command: Sequence[str] = ()) -> Result:
+    """Run one compile, as the command line asks for it, into `out`; `command` is for its run record.
 
     Raises UserError before anything in `out` is touched where the request itself is at fault.
     """
     target, budget = find(request.target), budget_of(request)
+    check_out(out, [Path(request.model), *([request.weights] if request.weights else [])])
     labels = read_labels(request.labels) if request.labels is not None else ()
-    shape = parse_shape(request.input_shape)
-    model = load_model(request.model, weights=request.weights, input_shape=shape, labels=labels)
+    shape, preprocess = parse_shape(request.input_shape), parse_preprocess(request.mean, request.std)
+    model = load_model(request.model, request.weights, shape, labels, request.cut_at, preprocess)
+    content: bytes | None = None
+    if isinstance(model, Program):
+        if preprocess is not None:
+            raise UserError(f"{request.model}: --mean and --std do not go with an int8 model. Leave them out.")
+        content, model = Path(request.model).read_bytes(), replace(model, labels=labels or model.labels)
+    elif preprocess is not None and len(preprocess.mean) not in (1, model.input_shape[0]):
+        raise UserError(f"--mean: {len(preprocess.mean)} values for {model.input_shape[0]} input channels")
+    data = None
+    if request.data is not None:
+        data = load_data(request.data, _sample_shape(model), model.labels, request.seed)
+    options = SearchOptions(
+        policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
+        seed=request.seed, floor=request.floor,
+    )  # fmt: skip
+    if request.run == "board" and request.port is None:
+        raise UserError("--run board needs --port; secateur doctor lists what is connected")
     build = Build(request.run, request.port, request.optimize)  # type: ignore[arg-type]
+    return compile_model(model, content, data, target, budget, options, build, out, request.resume, tell, command)
+
+
+def compile_model(
+    model: Network | Program,
+    content: bytes | None,
+    data: Data | None,
+    target: Target,
+    budget: Budget,
+    options: SearchOptions,
+    build: Build,
+    out: Path,
+    resume: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
+    command: Sequence[str] = (),
+) -> Result:
+    """Compile what is loaded into `out`. `content`: the bytes of the `.tflite` that a Program was read from.
+
+    The report is written last: a folder without it is not finished. Raises UserError before anything in `out`
+    is touched where model, data and options do not go together.
+    """
+    started = time.time()
+    if isinstance(model, Network) and data is None:
+        raise UserError(
+            f"{model.name}: a float network needs --data: recovery, calibration and the accuracy floor are "
+            "measured on it (file.npz, file.py:loader or zoo:NAME)"
+        )
+    if build.run == "board" and build.port is None:
+        raise UserError("--run board needs --port, e.g. --port /dev/ttyUSB0; secateur doctor lists what is connected")
+    if data is not None:
+        check_fit(model, data)
+    check_out(out, ())
+    claim_out(out, resume, command, started)
     if isinstance(model, Network):
-        if request.data is None:
-            raise UserError(
-                f"{request.model}: a float network needs --data: recovery, calibration and the accuracy floor are "
-                "measured on it (file.npz, file.py:loader or zoo:NAME)"
-            )
-        data = load_data(request.data, model.input_shape, model.labels, request.seed)
+        assert data is not None
         if not model.labels:
             model = replace(model, labels=data.labels)
-        options = SearchOptions(
-            policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
-            seed=request.seed, floor=request.floor,
-        )  # fmt: skip
-        recipe = recovery_recipe(data, request.steps)
-        _clear(out, keep_checkpoints=request.resume)
-        compiled = compile_network(model, data, target, budget, options, recipe, build, out, request.resume, tell)
+        recipe = recovery_recipe(data, options.total_steps)
+        compiled = compile_network(model, data, target, budget, options, recipe, build, out, resume, tell)
     else:
-        program = replace(model, labels=labels) if labels else model
-        path = Path(request.model)
-        shapes = program.tensors[program.inputs[0]].shape
-        data = None
-        if request.data is not None:
-            data = load_data(request.data, _channels_first(shapes), program.labels, request.seed)
-        _clear(out, keep_checkpoints=False)
-        compiled = compile_program(program, path.read_bytes(), data, target, budget, build, out, request.seed, tell)
+        assert content is not None, "a Program is verified on the bytes that it was read from"
+        compiled = compile_program(model, content, data, target, budget, build, out, options.seed, tell)
     report = to_report(compiled)
-    _write_trace(compiled, out)
+    write_trace(compiled, out)
     write_report(report, out)
+    write_run_record(out, command, started, finished=True)
     flashable = compiled.after.deployed.image is not None and load_board(target.environment).chip is not None
-    return Result(report, compiled, compiled.outcome.exit_code, flashable)
+    return Result(report, compiled, compiled.outcome.exit_code, flashable, out)
 
 
-def _channels_first(shape: Sequence[int]) -> tuple[int, ...]:
-    """A Program's input shape as data sets have it: (features,), (c, l) or (c, h, w)."""
+def _sample_shape(model: Network | Program) -> tuple[int, ...]:
+    """A sample as data sets have it: (features,), (c, l) or (c, h, w)."""
+    if isinstance(model, Network):
+        return model.input_shape
+    shape = model.tensors[model.inputs[0]].shape
     if len(shape) != 4:
         return tuple(shape[1:])
     _, h, w, c = shape
     return (c, w) if h == 1 else (c, h, w)
-
-
-def _clear(out: Path, keep_checkpoints: bool) -> None:
-    """Remove what an earlier run wrote, the report first, so that nothing half-done looks finished."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file is in the way; name a folder with -o")
-    ours = ("firmware", "baseline", *(() if keep_checkpoints else ("checkpoints",)))
-    for name in (*WRITTEN, *ours):
-        path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-
-
-def _write_trace(compiled: Compiled, out: Path) -> None:
-    """One JSON line an event: the path walked, for scripts."""
-    lines = []
-    for number, step in enumerate(compiled.state.steps if compiled.state else (), 1):
-        lines.append(
-            {
-                "event": "remove", "step": number, "kind": step.kind, "unit": step.unit, "classes": step.classes,
-                "similarity": step.similarity, "accuracy_cut": step.accuracy_cut,
-                "accuracy_recovered": step.accuracy_recovered, "trained_steps": step.trained_steps,
-                "macs": step.macs, "ram_bytes": step.reached.ram_bytes, "flash_bytes": step.reached.flash_bytes,
-                "latency_ms": step.reached.latency_ms,
-            }
-        )  # fmt: skip
-    lines.append({"event": "verdict", "met": compiled.outcome.met, "exit_code": compiled.outcome.exit_code})
-    (out / "trace.jsonl").write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
-
-
-def write_run_record(out: Path, started: float, command: list[str], host: str) -> None:
-    """`run.json`: everything that differs from run to run."""
-    record = {
-        "command": command, "host": host, "started_unix": round(started, 3), "seconds": round(time.time() - started, 3),
-        "python": sys.version.split()[0], "cores": os.cpu_count(), "secateur": __version__,
-    }  # fmt: skip
-    (out / "run.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
