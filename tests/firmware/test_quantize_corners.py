@@ -1,0 +1,55 @@
+"""Corners of int8 quantization that trained networks do reach: dead channels, tiny weights, odd padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from c_host import generated, planned, run_sanitized
+from secateur.compiler.export.calibrate import calibrate, float_outputs
+from secateur.compiler.export.quantize import quantize, quantize_samples
+from secateur.compiler.export.tflite import tflite_bytes
+from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.models.canonical import to_network
+from secateur.passes.program.lower import lower, to_channels_last
+from secateur.runtime_bench.golden import run_tflm
+
+
+def _conv(weights: float, bias: float) -> nn.Module:
+    torch.manual_seed(0)
+    conv = nn.Conv1d(2, 3, 3, padding=1)
+    with torch.no_grad():
+        conv.weight[1] *= weights
+        conv.bias[1] = bias
+    return nn.Sequential(conv, nn.ReLU(), nn.Conv1d(3, 2, 1))
+
+
+CASES = {
+    "tiny weights, ordinary bias": (_conv(1e-9, 0.5), 1.0),
+    "no weights, ordinary bias": (_conv(0.0, 0.4), 255.0),
+    "padding with one": (nn.Sequential(nn.ConstantPad1d(2, 1.0), nn.Conv1d(2, 3, 3)), 1.0),
+}
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("name", list(CASES))
+def test_int8_follows_float_and_c_follows_tflm(name: str, tmp_path: Path) -> None:
+    """The int8 error stays within two output steps, and the C is exact and free of overflow."""
+    module, reach = CASES[name]
+    head = nn.Sequential(module, nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    network = to_network(head.eval(), (2, 12), "corner")
+    x = to_channels_last((np.random.default_rng(0).random((32, 2, 12)) * reach).astype(np.float32))
+    floats = lower(network)
+    content = tflite_bytes(quantize(floats, calibrate(floats, x)))
+    program = parse_tflite(content, "corner", "corner")
+    inputs = quantize_samples(program, x)
+    golden = run_tflm(content, program, inputs)
+    out = program.tensors[program.outputs[0]]
+    real = (golden.astype(np.float64) - out.zero_point) * out.scale
+    assert np.abs(real - float_outputs(floats, x).reshape(len(x), -1)).max() <= 6 * out.scale
+    model = generated(planned(program))
+    assert np.array_equal(run_sanitized(model, inputs.reshape(len(x), -1), tmp_path), golden)
