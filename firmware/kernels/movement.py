@@ -62,10 +62,13 @@ class Concatenation(Movement):
         if op.inputs.count(op.inputs[position]) > 1:
             return 0
         before = sum(runs[:position])
-        # what the earlier inputs' copies have written when this one is first read, then its own progress
-        earlier = (blocks - 1) * stride + before if position else 0
-        own = (blocks - 1) * (stride - runs[position]) + before
-        return max(0, min(out, out - max(earlier, own)))
+        if position:  # the earlier inputs' copies have written up to here when this one is first read
+            distance = (blocks - 1) * stride + before
+        elif runs[0] > 1:  # its own copy gains stride - run on its reads with every block
+            distance = (blocks - 1) * (stride - runs[0])
+        else:  # one byte a block: the last byte written before a read is a whole stride behind
+            distance = max(0, blocks - 2) * (stride - 1)
+        return max(0, min(out, out - distance))
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         blocks, runs, stride = self._runs(program, op)
