@@ -104,10 +104,10 @@ def _distances(
             into = owner[tensor]
             if buffers[into].last != step or op.inputs.count(tensor) > 1:
                 continue
-            share = kernel.overlap_bytes(program, op, position)
-            if share > 0:
-                found[out, into] = buffers[out].size - share
-    return found
+            # two operands may be one buffer under two names: the one that allows less decides
+            apart = buffers[out].size - kernel.overlap_bytes(program, op, position)
+            found[out, into] = max(apart, found.get((out, into), 0))
+    return {pair: apart for pair, apart in found.items() if apart < buffers[pair[0]].size}
 
 
 def _live_bytes(program: Program, buffers: list[Buffer], distance: dict[tuple[int, int], int]) -> list[int]:
