@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from c_host import generated, planned, run_sanitized
 from torch import nn
 
-from c_host import generated, planned, run_sanitized
 from secateur.compiler.export.calibrate import calibrate, float_outputs
 from secateur.compiler.export.quantize import quantize, quantize_samples
 from secateur.compiler.export.tflite import tflite_bytes
