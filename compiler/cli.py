@@ -18,6 +18,8 @@ from secateur import __version__
 from secateur.compiler import options
 from secateur.errors import MismatchError, UserError
 
+INTERRUPTED = 130  # as a shell reports SIGINT
+
 app = typer.Typer(
     name="secateur",
     help="Make a trained network fit a small device: remove layers and filters until its RAM, flash and latency "
@@ -50,14 +52,15 @@ def _guarded(run: Callable[[], Any]) -> None:
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except typer.Exit as stop:
+        if stop.exit_code == INTERRUPTED:  # what the parser makes of Ctrl-C
+            _interrupted()
         sys.exit(stop.exit_code)
     except UserError as error:
         _fail(" ".join(str(error).split()), error.exit_code)
     except MismatchError as error:
         _fail(f"BUG: {error}. Please report it with the model", error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):  # the parser makes an Abort of Ctrl-C
-        hint = "; the same command with --resume continues at the last step" if "compile" in sys.argv[1:2] else ""
-        _fail(f"interrupted{hint}", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        _interrupted()
     except BrokenPipeError:  # `secateur inspect ... | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -70,6 +73,11 @@ def _guarded(run: Callable[[], Any]) -> None:
             command = "secateur" if context is None else str(context.command_path)
             _fail(f"{said}; {command} --help shows what there is", 2)
         raise
+
+
+def _interrupted() -> NoReturn:
+    hint = "; the same command with --resume continues at the last step" if "compile" in sys.argv[1:2] else ""
+    _fail(f"interrupted{hint}", INTERRUPTED)
 
 
 def _fail(line: str, code: int) -> NoReturn:

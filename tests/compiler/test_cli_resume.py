@@ -1,0 +1,94 @@
+"""A compile that is killed and resumed ends with the bytes of one that was left alone."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+POINTS = 10
+ARGUMENTS = (
+    "compile", "zoo:digits-net", "--data", "zoo:digits", "--target", "esp32", "--max-flash", "40K",
+    "--max-drop", "20", "--steps", "30", "--run", "none",
+)  # fmt: skip
+COMMAND = (sys.executable, "-c", "from secateur.compiler.cli import main; main()", *ARGUMENTS)
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def files(out: Path) -> dict[str, bytes]:
+    """Everything in OUT but what is volatile: the record of the run, and build folders with absolute paths."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.is_file() and name != "run.json" and ".pio/" not in name:
+            found[name] = path.read_bytes()
+    return found
+
+
+def differing(a: dict[str, bytes], b: dict[str, bytes]) -> list[str]:
+    """Names that are in one only, or hold other bytes."""
+    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
+
+
+def start(out: Path, *more: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, "-o", str(out), *more], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said.decode()
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_points_and_resumed_it_ends_with_the_same_bytes(tmp_path):
+    """SIGKILL anywhere loses at most a step; what an undisturbed run writes is written byte for byte."""
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "killed"
+    began = time.monotonic()
+    finish(start(undisturbed))
+    seconds = time.monotonic() - began
+    expected = files(undisturbed)
+    assert {"report.json", "report.html", "trace.jsonl", "model.onnx", "model.tflite"} <= expected.keys()
+    draw, kills = random.Random(0), 0
+    for _ in range(10 * POINTS):
+        process = start(out, "--resume")
+        try:
+            process.wait(timeout=seconds * draw.uniform(0.25, 0.75))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            if kills == POINTS:
+                break
+        else:  # done before the shot: as good as a run that was resumed, and the next starts from nothing
+            finish(process)
+            assert differing(files(out), expected) == []
+            for path in (out / "checkpoints").iterdir():
+                path.unlink()
+    assert kills == POINTS
+    finish(start(out, "--resume"))
+    assert differing(files(out), expected) == []
+
+
+def test_ctrl_c_ends_in_a_hint_and_130(tmp_path):
+    """An interrupted compile says in one line how to go on."""
+    out = tmp_path / "out"
+    process = start(out)
+    deadline = time.monotonic() + 120
+    while not (out / "run.json").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert printed == b""
+    last = said.decode().splitlines()[-1]
+    assert last.startswith("secateur: interrupted") and "--resume" in last
+    assert b"Traceback" not in said
+    assert not (out / "report.json").exists()
