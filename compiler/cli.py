@@ -49,11 +49,11 @@ def _guarded(run: Callable[[], Any]) -> None:
     logging.basicConfig(level=os.environ.get("SECATEUR_LOG", "WARNING"), stream=sys.stderr, format="%(message)s")
     try:
         code = run()
+        if code == INTERRUPTED:  # what the parser makes of Ctrl-C
+            _interrupted()
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except typer.Exit as stop:
-        if stop.exit_code == INTERRUPTED:  # what the parser makes of Ctrl-C
-            _interrupted()
         sys.exit(stop.exit_code)
     except UserError as error:
         _fail(" ".join(str(error).split()), error.exit_code)
@@ -349,6 +349,33 @@ def bench_pruning(
         _print_json([row.document() for row in rows])
     else:
         print(pruning.markdown(rows, steps), end="")
+
+
+@bench.command("loso")
+def bench_loso(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="file.py:function, a dict of x, y and groups")],
+    target: TargetOption,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the tables and of every fold")],
+    max_ram: Annotated[str | None, typer.Option(help="e.g. 64K")] = None,
+    max_flash: Annotated[str | None, typer.Option(help="e.g. 1M")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="e.g. 20ms")] = None,
+    max_drop: Annotated[float, typer.Option(min=0, help="Points of accuracy int8 may lose on validation")] = 1.0,
+    train_steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of the network before removal")] = 500,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of recovery")] = 300,
+    seed: Annotated[int, typer.Option(help="Of weights, training and search")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave each person out in turn: accuracy and macro F1 before, after removal and recovery, after int8."""
+    from secateur.compiler.bench import loso
+    from secateur.compiler.session import Request, budget_of
+    from secateur.targets.target import find
+
+    budget = budget_of(Request("zoo:har-resnet", target, data, max_ram, max_flash, max_latency, max_drop))
+    folds = loso.bench(loso.load_recordings(data), find(target), budget, out, train_steps, steps, seed, _tell)
+    if as_json:
+        _print_json(loso.document(folds))
+    else:
+        print(loso.markdown(folds), end="")
 
 
 @bench.command("networks")

@@ -86,7 +86,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 
 def _from_loader(path: Path, function: str, input_shape: tuple[int, ...], labels: tuple[str, ...], seed: int) -> Data:
-    found = _call(path, function)
+    found = call_loader(path, function)
     name = f"{path.name}:{function}"
     if isinstance(found, Data):
         found.check()
@@ -98,7 +98,7 @@ def _from_loader(path: Path, function: str, input_shape: tuple[int, ...], labels
     raise UserError(f"{name} returned a {type(found).__name__}; Data or a dict of arrays is expected")
 
 
-def _call(path: Path, function: str) -> Any:
+def call_loader(path: Path, function: str) -> Any:
     """What the user's function returns. An exception in it is theirs: one line with the place."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
