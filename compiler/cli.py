@@ -354,16 +354,16 @@ def bench_pruning(
 @bench.command("loso")
 def bench_loso(
     data: Annotated[str, typer.Argument(metavar="DATA", help="file.py:function, a dict of x, y and groups")],
-    target: TargetOption,
+    target: options.TargetOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the tables and of every fold")],
-    max_ram: Annotated[str | None, typer.Option(help="e.g. 64K")] = None,
-    max_flash: Annotated[str | None, typer.Option(help="e.g. 1M")] = None,
-    max_latency: Annotated[str | None, typer.Option(help="e.g. 20ms")] = None,
+    max_ram: options.MaxRam = None,
+    max_flash: options.MaxFlash = None,
+    max_latency: options.MaxLatency = None,
     max_drop: Annotated[float, typer.Option(min=0, help="Points of accuracy int8 may lose on validation")] = 1.0,
     train_steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of the network before removal")] = 500,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of recovery")] = 300,
     seed: Annotated[int, typer.Option(help="Of weights, training and search")] = 0,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Leave each person out in turn: accuracy and macro F1 before, after removal and recovery, after int8."""
     from secateur.compiler.bench import loso

@@ -155,7 +155,7 @@ def compile_to(request: Request, out: Path, tell: Callable[[str], None], command
         raise UserError(f"--mean: {len(preprocess.mean)} values for {model.input_shape[0]} input channels")
     data = None
     if request.data is not None:
-        data = load_data(request.data, _sample_shape(model), model.labels, request.seed)
+        data = load_data(request.data, sample_shape(model), model.labels, request.seed)
     options = SearchOptions(
         policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
         seed=request.seed, floor=request.floor,
@@ -213,7 +213,7 @@ def compile_model(
     return Result(report, compiled, compiled.outcome.exit_code, flashable, out)
 
 
-def _sample_shape(model: Network | Program) -> tuple[int, ...]:
+def sample_shape(model: Network | Program) -> tuple[int, ...]:
     """A sample as data sets have it: (features,), (c, l) or (c, h, w)."""
     if isinstance(model, Network):
         return model.input_shape

@@ -1,0 +1,96 @@
+"""`secateur.compile`: the command line's compile for notebooks and training scripts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from secateur.compiler.budget import Budget
+from secateur.compiler.driver import Build
+from secateur.compiler.frontends.data import load_data
+from secateur.compiler.frontends.load import load_model
+from secateur.compiler.out_folder import check_out
+from secateur.compiler.search import SearchOptions
+from secateur.compiler.session import Result, compile_model, sample_shape
+from secateur.errors import UserError
+from secateur.models.canonical import to_network
+from secateur.models.data import Data
+from secateur.models.network import Network
+from secateur.models.preprocess import Preprocess
+from secateur.models.program import Program
+from secateur.targets.target import find
+
+__all__ = ["compile", "Budget", "SearchOptions", "Build", "Result"]
+
+log = logging.getLogger(__name__)
+
+
+def compile(
+    model: str | Path | Network | nn.Module,
+    *,
+    target: str,
+    out: str | Path,
+    data: str | Path | Data | None = None,
+    budget: Budget = Budget(),  # noqa: B008 - frozen
+    search: SearchOptions = SearchOptions(),  # noqa: B008 - frozen
+    build: Build = Build(),  # noqa: B008 - frozen
+    input_shape: tuple[int, ...] | None = None,
+    weights: str | Path | None = None,
+    labels: tuple[str, ...] = (),
+    preprocess: Preprocess | None = None,
+    name: str = "",
+    resume: bool = False,
+    tell: Callable[[str], None] = log.info,
+) -> Result:
+    """Remove until the budget holds; export, build, run, verify. Everything is written to `out`.
+
+    >>> import tempfile
+    >>> found = compile(
+    ...     "zoo:digits-net", target="esp32", data="zoo:digits", budget=Budget(max_drop=2),
+    ...     build=Build(run="none"), out=tempfile.mkdtemp(),
+    ... )
+    >>> found.exit_code, found.report.budget.met
+    (0, 'predicted')
+
+    Args:
+        model: MODEL of the command line, a Network, or a trained module (which is left as it is).
+        target: name of a device, as `secateur targets` lists them.
+        data: DATA of the command line, or the three sets.
+        search: its `total_steps` and `seed` are the command line's --steps and --seed.
+        input_shape: of one sample, channels first, without the batch; a module needs it.
+        weights: of a `file.py:factory`.
+        preprocess: what happens to a raw sample before the network; the model's own when None.
+        name: of a module, in C and in the report; its class's by default.
+        tell: gets one line a step.
+
+    Returns: the report, as in report.json, and the command line's exit code: 0 met, 3 too large, 4 inaccurate.
+
+    Raises:
+        UserError: model, data or an option is at fault; nothing in `out` is touched then.
+        ToolError: a compiler, emulator or board is missing or failed.
+        MismatchError: the generated code disagrees with the golden runtime; our bug.
+    """
+    found, out = find(target), Path(out)
+    inputs = [Path(p) for p in (model, weights) if isinstance(p, (str, Path))]
+    check_out(out, inputs)
+    content: bytes | None = None
+    loaded: Network | Program
+    if isinstance(model, (str, Path)):
+        path = None if weights is None else Path(weights)
+        loaded = load_model(str(model), path, input_shape, labels, preprocess=preprocess)
+        if isinstance(loaded, Program):
+            content, loaded = Path(model).read_bytes(), replace(loaded, labels=labels or loaded.labels)
+    elif isinstance(model, Network):
+        loaded = replace(model, labels=labels or model.labels, preprocess=preprocess or model.preprocess)
+    else:
+        name = name or type(model).__name__
+        if input_shape is None:
+            raise UserError(f"{name}: give input_shape, of one sample without the batch, such as (3, 32, 32)")
+        loaded = to_network(model, input_shape, name, labels, preprocess or Preprocess())
+    if isinstance(data, (str, Path)):
+        data = load_data(str(data), sample_shape(loaded), loaded.labels, search.seed)
+    return compile_model(loaded, content, data, found, budget, search, build, out, resume, tell, ["secateur.compile"])

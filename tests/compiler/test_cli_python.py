@@ -1,0 +1,77 @@
+"""`secateur.compile` from Python: light to import, the same errors and files as the command line."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from torch import nn
+
+import secateur
+from secateur.compiler import api
+from secateur.errors import UserError
+from secateur.models.data import Data, Split
+
+
+def striped() -> Data:
+    """Two classes that one pixel tells apart, in 90 samples of 1x4x4 and 9 groups."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 0.1, (90, 1, 4, 4)).astype(np.float32)
+    y = np.arange(90) % 2
+    x[:, 0, 0, 0] += 4 * y
+    groups = np.arange(90) // 10
+    cuts = (slice(0, 50), slice(50, 70), slice(70, 90))
+    sets = [Split(x[c], y[c].astype(np.int64), groups[c].astype(np.int64)) for c in cuts]
+    return Data("striped", *sets, labels=("dark", "bright"))
+
+
+def reader() -> nn.Module:
+    """A trained network for it, by construction."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    weight = np.zeros((2, 16), np.float32)
+    weight[:, 0] = -1, 1
+    net[1].weight.data = net[1].weight.new_tensor(weight)
+    net[1].bias.data = net[1].bias.new_tensor([2.0, -2.0])
+    return net
+
+
+def test_importing_secateur_does_not_load_torch():
+    """A script that only wants the version does not wait for it."""
+    code = "import secateur, sys; assert secateur.__version__; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_module_and_data_in_memory_compile(tmp_path):
+    """A trained module, its data as arrays and a budget in numbers give a report and its files."""
+    told: list[str] = []
+    found = secateur.compile(
+        reader(), target="esp32", data=striped(), input_shape=(1, 4, 4), name="striped", out=tmp_path / "out",
+        budget=secateur.Budget(flash_bytes=64 << 10), build=secateur.Build(run="none"), tell=told.append,
+    )  # fmt: skip
+    assert (found.exit_code, found.report.budget.met, found.report.steps) == (0, "predicted", ())
+    assert found.report.result.accuracy_int8.value == 100
+    assert found.out == tmp_path / "out"
+    assert (found.out / "report.json").is_file() and (found.out / "model.tflite").is_file()
+    assert told[0].startswith("baseline: striped")
+
+
+def test_errors_are_the_command_line_s(tmp_path):
+    """What is wrong with the call is a UserError, and nothing is written."""
+    call = {"target": "esp32", "data": striped(), "out": tmp_path / "out", "build": secateur.Build(run="none")}
+    with pytest.raises(UserError, match="input_shape"):
+        secateur.compile(reader(), **call)
+    with pytest.raises(UserError, match=r"samples are \(1, 4, 4\)"):
+        secateur.compile(reader(), **call, input_shape=(1, 2, 8))
+    with pytest.raises(UserError, match="unknown target"):
+        secateur.compile(reader(), **{**call, "target": "esp33"}, input_shape=(1, 4, 4))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(AttributeError, match="no attribute 'compil'"):
+        secateur.compil  # noqa: B018 - the access is the test
+
+
+def test_the_docstring_s_example_runs():
+    """The example that a user copies first is executed."""
+    assert doctest.testmod(api) == (0, 3)
