@@ -190,7 +190,8 @@ def _scored(person: int, compiled: Compiled, test: Split, target: Target) -> Fol
 
 
 def _fold(record: dict[str, Any]) -> Fold:
-    return Fold(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+    return Fold(**values)
 
 
 def summary(folds: list[Fold]) -> dict[str, dict[str, dict[str, float | None]]]:
