@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from secateur.compiler.frontends.tflite_checks import check_operator, check_program
 from secateur.errors import UserError
 from secateur.models.program import (
     DTYPES,
@@ -29,6 +30,15 @@ ACTIVATIONS = {v: k for k, v in vars(schema.ActivationFunctionType).items() if i
 TYPE_NAMES = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
 # Constant operands that become options; they are dropped from the operator's inputs.
 SHAPE_OPERANDS = {"RESHAPE": 1, "SQUEEZE": 1, "EXPAND_DIMS": 1, "STRIDED_SLICE": 1}
+OPTIONS = {
+    "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions", "ADD": "AddOptions", "MUL": "MulOptions",
+    "MAX_POOL_2D": "Pool2DOptions", "AVERAGE_POOL_2D": "Pool2DOptions", "MEAN": "ReducerOptions",
+    "RESHAPE": "ReshapeOptions", "CONCATENATION": "ConcatenationOptions", "PAD": "PadOptions",
+    "PADV2": "PadV2Options", "STRIDED_SLICE": "StridedSliceOptions", "SOFTMAX": "SoftmaxOptions",
+    "QUANTIZE": "QuantizeOptions",
+}  # fmt: skip
+MAY_LACK_OPTIONS = ("RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "QUANTIZE")
 MAX_BYTES = 256 << 20
 
 
@@ -79,6 +89,7 @@ class _Reader:
         ops = [self.op(record, tensors, position) for position, record in enumerate(self.graph.operators)]
         program = Program(self.name, tuple(tensors), tuple(ops), inputs, outputs)
         verify_program(program)
+        check_program(program, self.where)
         return with_ops(program, ops)
 
     def refuse_float(self, tensors: list[Tensor], ends: tuple[int, ...]) -> None:
@@ -123,6 +134,8 @@ class _Reader:
         buffer = self.model.buffers[record.buffer]
         if buffer.data is None or len(buffer.data) == 0 or record.isVariable:
             return None
+        if getattr(record, "sparsity", None) is not None:
+            raise UserError(f"{self.where}: a sparse tensor; densify it when converting")
         content = np.asarray(buffer.data, np.uint8).tobytes()
         values = np.frombuffer(content, DTYPES[kind])
         return values.reshape(shape).copy()
@@ -141,7 +154,7 @@ class _Reader:
         options = self.options(kind, record.builtinOptions, inputs, outputs, tensors, position)
         keep = SHAPE_OPERANDS.get(kind, len(inputs))
         op = Op(kind, inputs[:keep], outputs, options, tensors[outputs[0]].name)
-        self.check_shapes(op, tensors, position)
+        check_operator(op, tensors, f"{self.where}: operator {position} {op.kind} {op.name}")
         return op
 
     def check_operands(self, kind: str, inputs: tuple[int, ...], tensors: list[Tensor], position: int) -> None:
@@ -150,48 +163,11 @@ class _Reader:
         if len(inputs) < least or any(not -1 <= i < len(tensors) for i in inputs) or -1 in inputs[:least]:
             raise UserError(f"{self.where}: operator {position} {kind} has operands {inputs}")
 
-    def check_shapes(self, op: Op, tensors: list[Tensor], position: int) -> None:
-        """What the C kernels take for granted: a file that contradicts itself must not become a wrong image."""
-        x, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
-        where = f"{self.where}: operator {position} {op.kind} {op.name}"
-        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D"):
-            if len(x.shape) != 4 or len(out.shape) != 4 or 0 in x.shape or 0 in out.shape:
-                raise UserError(f"{where}: shapes {x.shape} to {out.shape}; four dimensions are expected")
-            kernel = op.options.kernel if op.kind.endswith("POOL_2D") else tensors[op.inputs[1]].shape[1:3]
-            p = op.options.padding
-            for size, pads, k, s, d, o in zip(
-                x.shape[1:3], ((p.top, p.bottom), (p.left, p.right)), kernel, op.options.stride,
-                op.options.dilation, out.shape[1:3], strict=True,
-            ):  # fmt: skip
-                if s < 1 or d < 1 or k < 1 or (size + sum(pads) - (k - 1) * d - 1) // s + 1 != o:
-                    raise UserError(f"{where}: output {out.shape} does not follow from input {x.shape}")
-        if op.kind == "CONV_2D":
-            w = tensors[op.inputs[1]].shape
-            if len(w) != 4 or w[0] != out.shape[3] or w[3] == 0 or x.shape[3] % w[3] or w[0] % (x.shape[3] // w[3]):
-                raise UserError(f"{where}: weights {w} do not fit input {x.shape} and output {out.shape}")
-        if op.kind == "DEPTHWISE_CONV_2D":
-            w = tensors[op.inputs[1]].shape
-            if len(w) != 4 or w[0] != 1 or w[3] != out.shape[3] or w[3] % x.shape[3]:
-                raise UserError(f"{where}: weights {w} do not fit input {x.shape} and output {out.shape}")
-        if op.kind.endswith("POOL_2D") and x.shape[3] != out.shape[3]:
-            raise UserError(f"{where}: {x.shape[3]} channels in, {out.shape[3]} out")
-        if op.kind == "FULLY_CONNECTED":
-            w = tensors[op.inputs[1]].shape
-            if len(w) != 2 or w[1] == 0 or x.elements % w[1] or out.elements != x.elements // w[1] * w[0]:
-                raise UserError(f"{where}: weights {w} do not fit input {x.shape} and output {out.shape}")
-        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-            channels = out.shape[-1] if out.shape else 0
-            weights = tensors[op.inputs[1]]
-            if len(op.inputs) > 2 and op.inputs[2] >= 0 and tensors[op.inputs[2]].elements != channels:
-                raise UserError(f"{where}: {tensors[op.inputs[2]].elements} biases for {channels} channels")
-            if weights.quantization is not None and len(weights.quantization.scale) not in (1, channels):
-                raise UserError(f"{where}: {len(weights.quantization.scale)} weight scales for {channels} channels")
-        equal = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX")
-        if op.kind in equal and x.elements != out.elements:
-            raise UserError(f"{where}: {x.elements} elements in, {out.elements} out")
-        for i in (*op.inputs, *op.outputs):
-            if i >= 0 and tensors[i].dtype == "int8" and tensors[i].quantization is None and tensors[i].data is None:
-                raise UserError(f"{where}: int8 tensor {tensors[i].name} has no scale")
+    def check_options_type(self, kind: str, o: Any, position: int) -> None:
+        """The table of options is the operator's own; those that mean something by their absence may be absent."""
+        found = type(o).__name__.removesuffix("T")
+        if kind in OPTIONS and found != OPTIONS[kind] and (o is not None or kind not in MAY_LACK_OPTIONS):
+            raise UserError(f"{self.where}: operator {position} {kind} carries {found}, not {OPTIONS[kind]}")
 
     def options(
         self,
@@ -204,10 +180,14 @@ class _Reader:
     ) -> Options:
         found = Options()
         values: dict[str, Any] = {}
+        self.check_options_type(kind, o, position)
         if o is None:
             return self.slice_options(inputs, outputs, tensors, position, 0, 0) if kind == "STRIDED_SLICE" else found
         if hasattr(o, "fusedActivationFunction"):
-            values["activation"] = ACTIVATIONS[o.fusedActivationFunction]
+            number = o.fusedActivationFunction
+            values["activation"] = ACTIVATIONS.get(number, f"number {number}")
+        if getattr(o, "weightsFormat", 0):
+            raise UserError(f"{self.where}: operator {position} {kind} with shuffled weights")
         if kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D"):
             pool = kind.endswith("POOL_2D")
             kernel = (o.filterHeight, o.filterWidth) if pool else tensors[inputs[1]].shape[1:3]
@@ -233,7 +213,7 @@ class _Reader:
         if kind == "STRIDED_SLICE":
             if o.ellipsisMask or o.newAxisMask or getattr(o, "offset", False):
                 raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with an ellipsis or new axis")
-            return self.slice_options(inputs, outputs, tensors, position, o.beginMask, o.shrinkAxisMask)
+            return self.slice_options(inputs, outputs, tensors, position, o.beginMask, o.shrinkAxisMask, o.endMask)
         return Options(**values)
 
     def slice_options(
@@ -244,12 +224,13 @@ class _Reader:
         position: int,
         begin_mask: int,
         shrink: int,
+        end_mask: int = 0,
     ) -> Options:
         shape = tensors[inputs[0]].shape
-        begin, strides = tensors[inputs[1]].data, tensors[inputs[3]].data
-        if begin is None or strides is None or tensors[inputs[2]].data is None:
+        begin, end, strides = (tensors[i].data for i in inputs[1:4])
+        if begin is None or strides is None or end is None:
             raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with computed bounds")
-        if (strides < 1).any() or len(begin) != len(shape) or len(shape) > 4:
+        if (strides < 1).any() or len(begin) != len(shape) or len(strides) != len(shape) or len(shape) > 4:
             raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with strides {strides.tolist()}")
         starts = [
             0 if begin_mask >> i & 1 else int(b) + (n if b < 0 else 0)
@@ -260,6 +241,16 @@ class _Reader:
             if shrink >> axis & 1:
                 out.insert(axis, 1)
         steps = tuple(int(s) for s in strides)
+        if len(end) != len(shape):
+            raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with {len(end)} ends for {shape}")
+        ends = [
+            b + 1 if shrink >> i & 1 else n if end_mask >> i & 1 else min(n, int(e) + (n if e < 0 else 0))
+            for i, (b, e, n) in enumerate(zip(starts, end, shape, strict=True))
+        ]
+        if out != [-(-(e - b) // s) for b, e, s in zip(starts, ends, steps, strict=True)]:
+            raise UserError(
+                f"{self.where}: operator {position} STRIDED_SLICE: output {out} does not follow from {shape}"
+            )
         if len(out) != len(shape) or any(
             not 0 <= b or b + (n - 1) * s >= size for b, n, s, size in zip(starts, out, steps, shape, strict=False)
         ):
