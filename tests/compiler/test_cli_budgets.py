@@ -1,0 +1,89 @@
+"""Each kind of budget ends well, and one that cannot be met says which limit, why, and what was reached."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+NET = ("compile", "zoo:digits-net", "--data", "zoo:digits", "--target", "esp32", "--run", "none", "--json")
+
+
+def report(called, out, *more):
+    """Exit code and the one document on stdout, which is report.json."""
+    code, printed, said = called([*NET, "-o", str(out), *more])
+    assert "Traceback" not in said
+    assert printed == (out / "report.json").read_text()
+    return code, json.loads(printed)
+
+
+def broken(document):
+    return {v["limit"]: v["why"] for v in document["budget"]["violations"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "option,limit,key",
+    [
+        ("--max-ram", "2600", "ram_bytes"),
+        ("--max-flash", "44K", "flash_bytes"),
+        ("--max-latency", "500ms", "latency_ms_high"),
+    ],
+)
+def test_a_budget_of_one_limit_ends_met(called, tmp_path, option, limit, key):
+    """RAM alone, flash alone, latency alone: each is violated at first, and each holds in the end."""
+    code, found = report(called, tmp_path / "out", option, limit, "--steps", "60", "--max-drop", "10")
+    allowed = found["budget"][key.replace("_high", "")]
+    assert (code, found["budget"]["met"], broken(found)) == (0, "predicted", {})
+    assert found["result"][key] <= allowed < found["baseline"][key]
+    assert found["steps"]
+
+
+@pytest.mark.slow
+def test_an_impossible_budget_is_3_and_says_which_limit_and_why(called, tmp_path):
+    """2 KiB of flash hold no such network: the report and the smallest attempt are there all the same."""
+    out = tmp_path / "out"
+    code, found = report(called, out, "--max-flash", "2K", "--steps", "0")
+    assert (code, found["budget"]["met"]) == (3, "no")
+    # precedence: too large (3) comes before too inaccurate (4)
+    assert list(broken(found)) == ["flash_bytes", "accuracy"]
+    assert "bytes of flash are the least reached, 2,048 allowed" in broken(found)["flash_bytes"]
+    assert found["result"]["flash_bytes"] < found["baseline"]["flash_bytes"] / 2
+    assert (out / "model.tflite").is_file() and (out / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_broken_floor_is_4_and_keeps_the_best_fitting_and_the_most_accurate(called, tmp_path):
+    """Both attempts are files beside the result, and the report names them with what they reach."""
+    out = tmp_path / "out"
+    options = ("--max-flash", "34K", "--min-accuracy", "99.9", "--recovery", "none")
+    code, found = report(called, out, *options)
+    assert (code, found["budget"]["met"], list(broken(found))) == (4, "no", ["accuracy"])
+    attempts = {a["path"]: a for a in found["details"]["attempts"]}
+    assert sorted(attempts) == ["attempts/best-fitting", "attempts/most-accurate"]
+    for path in attempts:
+        assert (out / path / "model.onnx").is_file() and (out / path / "model.tflite").is_file()
+    best, fitting = attempts["attempts/most-accurate"], attempts["attempts/best-fitting"]
+    assert fitting["fits"] and best["accuracy_int8"] >= fitting["accuracy_int8"]
+    assert (out / "model.tflite").read_bytes() == (out / "attempts/best-fitting/model.tflite").read_bytes()
+
+
+def test_evidence_asked_for_and_not_there_is_3(called, tmp_path):
+    """Measured numbers need a board: everything holds but the evidence."""
+    code, found = report(called, tmp_path / "out", "--require", "measured", "--steps", "0")
+    assert (code, found["budget"]["met"], list(broken(found))) == (3, "no", ["evidence"])
+    assert "--require measured" in broken(found)["evidence"]
+
+
+@pytest.mark.slow
+def test_the_same_command_twice_writes_the_same_bytes(called, tmp_path):
+    """All of OUT but run.json depends on the inputs alone, also where an earlier run is written over."""
+    seen = []
+    for name in ("a", "b", "b"):
+        out = tmp_path / name
+        report(called, out, "--max-flash", "46K", "--steps", "4", "--max-drop", "20")
+        files = (p for p in out.rglob("*") if p.is_file() and p.name != "run.json")
+        seen.append({p.relative_to(out).as_posix(): p.read_bytes() for p in files})
+    assert seen[0].keys() == seen[1].keys() == seen[2].keys()
+    assert [n for n in seen[0] if not seen[0][n] == seen[1][n] == seen[2][n]] == []
+    assert "checkpoints/state.json" in seen[0]
