@@ -1,0 +1,70 @@
+"""The pretrained networks of shared/data through the same door as everything else, with the loaders of docs/examples.
+
+Nothing of the data is in the repository; without it these tests are skipped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from secateur.compiler.session import Request, Result, compile_to
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+CIFAR10 = f"{EXAMPLES / 'cifar10.py'}:loader"
+DEVICES = ("qemu-riscv32", "qemu-cortex-m4", "qemu-xtensa", "esp32", "esp32c3")
+
+
+@pytest.fixture(autouse=True)
+def _loaders_read_the_same_folder(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECATEUR_DATA", str(shared_data))
+
+
+def _mlperf(shared_data: Path) -> str:
+    return str(shared_data / "mlperf_tiny" / "image_classification" / "pretrainedResnet_quant.tflite")
+
+
+def _int8_percent_of_all_test_images(result: Result) -> float:
+    """Validation and test are the halves of the 2,000 test images."""
+    validation, test = result.compiled.after.validation, result.compiled.after.test
+    assert validation is not None and test is not None
+    halves = ((validation.int8_percent, len(validation.split)), (test.int8_percent, len(test.split)))
+    assert sum(n for _, n in halves) == 2000
+    return sum(percent * n for percent, n in halves) / 2000
+
+
+@pytest.mark.slow
+@pytest.mark.emulator
+@pytest.mark.parametrize("target", DEVICES)
+def test_mlperf_resnet_as_it_is_runs_exactly_on_every_back_end(shared_data: Path, target: str, tmp_path: Path) -> None:
+    """An int8 file that another converter wrote: exit 0 and no mismatch on each device."""
+    result = compile_to(Request(_mlperf(shared_data), target), tmp_path / "out", print)
+    comparison = result.compiled.after.deployed.comparison
+    assert result.exit_code == 0
+    assert comparison is not None and (comparison.samples, comparison.values, comparison.mismatches) == (32, 320, 0)
+
+
+@pytest.mark.slow
+def test_mlperf_resnet_has_its_published_accuracy(shared_data: Path, tmp_path: Path) -> None:
+    """87.00 % of the 2,000 test images, by our quantization of the inputs; and seen data certifies nothing."""
+    result = compile_to(Request(_mlperf(shared_data), "host", CIFAR10), tmp_path / "out", print)
+    assert result.exit_code == 0
+    assert _int8_percent_of_all_test_images(result) == pytest.approx(87.0, abs=1e-6)
+    assert any("certify nothing" in note for note in result.compiled.notes)
+
+
+@pytest.mark.slow
+@pytest.mark.emulator
+def test_resnet20_fits_256k_and_keeps_its_accuracy_in_int8(shared_data: Path, tmp_path: Path) -> None:
+    """A factory and published weights to a Cortex-M4: exact, and within a point of 92.40 %."""
+    request = Request(
+        f"{EXAMPLES / 'resnet20.py'}:factory", "qemu-cortex-m4", CIFAR10, max_ram="256K",
+        weights=shared_data / "cifar10" / "resnet20_akamaster.pt",
+    )  # fmt: skip
+    result = compile_to(request, tmp_path / "out", print)
+    comparison = result.compiled.after.deployed.comparison
+    assert result.exit_code == 0
+    assert comparison is not None and comparison.mismatches == 0
+    assert _int8_percent_of_all_test_images(result) == pytest.approx(92.40, abs=1.0)
+    assert "certify nothing" in (tmp_path / "out" / "report.json").read_text()
