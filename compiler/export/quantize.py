@@ -116,11 +116,7 @@ def _weights(tensors: list[Tensor], op: Op) -> None:
     assert weights.data is not None and bias.data is not None
     axis = WEIGHT_AXIS[op.kind]
     others = tuple(i for i in range(weights.data.ndim) if i != axis)
-    if op.kind == "FULLY_CONNECTED":
-        # one scale for the matrix: per-channel fully connected layers are not accepted by every runtime
-        largest = np.array([np.abs(weights.data).max()])
-    else:
-        largest = np.abs(weights.data).max(axis=others)
+    largest = np.abs(weights.data).max(axis=others)
     # A channel of tiny or zero weights takes its scale from the bias, which must fit int32 with room to add to.
     heaviest = np.abs(bias.data) if len(largest) > 1 else np.array([np.abs(bias.data).max()])
     least = heaviest.astype(np.float64) / (x.scale * LARGEST_BIAS)

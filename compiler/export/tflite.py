@@ -27,6 +27,8 @@ VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "ADD": 2
             "PADV2": 2, "MAX_POOL_2D": 2, "AVERAGE_POOL_2D": 2, "SOFTMAX": 2, "CONCATENATION": 2, "STRIDED_SLICE": 2,
             "RELU": 2, "RELU6": 2, "QUANTIZE": 2}  # fmt: skip
 
+PER_CHANNEL_FULLY_CONNECTED = 12
+
 
 def write_tflite(program: Program, path: Path) -> None:
     """Write `program` to `path`. Its padding must be SAME or none, as `lower` leaves it."""
@@ -63,11 +65,17 @@ class _Writer:
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
+    def per_channel(self, op: Op) -> bool:
+        quantization = self.program.tensors[op.inputs[1]].quantization
+        return quantization is not None and quantization.per_channel
+
     def code(self, kind: str) -> Any:
         code = schema.OperatorCodeT()
         code.builtinCode = getattr(schema.BuiltinOperator, kind)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         code.version = VERSIONS.get(kind, 1)
+        if kind == "FULLY_CONNECTED" and any(self.per_channel(op) for op in self.program.ops if op.kind == kind):
+            code.version = PER_CHANNEL_FULLY_CONNECTED
         return code
 
     def buffer(self, content: bytes) -> int:

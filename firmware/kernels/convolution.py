@@ -200,7 +200,7 @@ class FullyConnected(Kernel):
 
     def constant_bytes(self, program: Program, op: Op) -> int:
         weights = program.tensors[op.inputs[1]]
-        per_row = weights.quantization is not None and weights.quantization.per_channel
+        per_row = weights.quantization is None or weights.quantization.per_channel  # as `quantize` will make it
         return constant_bytes(program, op, weights.shape[0] if per_row else 1)
 
     def work(self, program: Program, op: Op) -> dict[str, int]:

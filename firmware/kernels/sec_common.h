@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* round(a * b / 2^31), ties towards +infinity; not for a == b == INT32_MIN. TFLite nudges by 1 - 2^30 and truncates where
-   the product is negative: the same value as flooring after adding 2^30, which is one shift. */
+/* round(a * b / 2^31), ties towards +infinity; not for a == b == INT32_MIN. TFLite nudges by 1 - 2^30 and truncates
+   where the product is negative: the same value as flooring after adding 2^30, which is one shift. */
 static inline int32_t sec_high_mul(int32_t a, int32_t b) {
     int64_t product = (int64_t)a * b;
     return (int32_t)((product + ((int64_t)1 << 30)) >> 31);

@@ -24,7 +24,7 @@ typedef struct {
 } sec_conv2d_s8_params;
 
 /* acc[0..rows) += dot products of `lines` runs of n elements of x, x_step apart, with as many weights in one piece;
- * the weights of the next row are row_stride further. Not inline: it is large, and its own frame keeps all in registers. */
+ * the weights of the next row are row_stride further. Not inline: its own frame keeps all in registers. */
 static void sec_conv2d_s8_dot(const int8_t *x, int32_t x_step, int lines, int n, const int8_t *weights,
                               int32_t row_stride, int rows, int32_t *acc) {
     x_step -= n;

@@ -47,8 +47,8 @@ typedef struct {
     sec_depthwise_conv2d_s8_span rows, columns;
 } sec_depthwise_conv2d_s8_window;
 
-/* acc[r] += sum over rows x columns taps of x[r] * w[r], four neighbouring channels; x moves by x_step from tap to tap and
- * by x_row from row to row, w likewise. Not inline: its own frame keeps the sums in registers. */
+/* acc[r] += sum over rows x columns taps of x[r] * w[r], four neighbouring channels; x moves by x_step from tap to
+ * tap and by x_row from row to row, w likewise. */
 static void sec_depthwise_conv2d_s8_taps4(const int8_t *x, int32_t x_row, int32_t x_step, const int8_t *w,
                                           int32_t w_row, int32_t w_step, int rows, int columns, int32_t *acc) {
     int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
