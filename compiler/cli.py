@@ -182,7 +182,7 @@ def compile_command(
         from secateur.compiler.report.terminal import summary
 
         command = f"secateur flash {out} --port /dev/ttyUSB0" if result.flashable else None
-        Console(soft_wrap=False).print(summary(result.report, str(out / "report.html"), command))
+        Console().print(summary(result.report, str(out / "report.html"), command), crop=False)
     raise typer.Exit(result.exit_code)
 
 
@@ -409,4 +409,5 @@ def _show(document: dict[str, Any], as_json: bool) -> None:
         _print_json(document)
         return
     for key, value in document.items():
-        print(f"{key:22s} {value:,}" if isinstance(value, int) else f"{key:22s} {value}")
+        text = "unknown" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+        print(f"{key:22s} {text}")

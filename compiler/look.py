@@ -7,14 +7,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from secateur.compiler.budget import Budget, Margins, parse_bytes, parse_ms, reached, violated
 from secateur.compiler.doctor import Finding
 from secateur.compiler.frontends.load import load_model
-from secateur.compiler.report.words import bytes_text, count_text, ms_range_text
+from secateur.compiler.report.words import KIB, bytes_text, count_text, ms_range_text, ms_text
 from secateur.compiler.session import parse_option, parse_shape
 from secateur.errors import UserError
 from secateur.models.network import Network
@@ -30,7 +30,9 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
     """The plain table that all commands share."""
     made = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left")
+        justify: JustifyMethod = "right" if name in right else "left"
+        # The first column names a thing: it is what the reader copies.
+        made.add_column(name, justify=justify, no_wrap=name == columns[0], overflow="fold")
     return made
 
 
@@ -90,7 +92,7 @@ def _fit(program: Program, target: Target, budget: Budget) -> Fit:
     if "ram_bytes" in over:
         peak = max(range(len(found.live_bytes)), key=found.live_bytes.__getitem__)
         op = planned.program.ops[peak]
-        where = f"{op.kind} {planned.program.tensors[op.outputs[0]].name}"
+        where = f"{op.kind.lower()} {planned.program.tensors[op.outputs[0]].name}"
         parts.append(
             f"needs {bytes_text(r.ram_bytes)} RAM, {bytes_text(budget.ram_bytes or 0)} allowed; "
             f"most at {where}: {bytes_text(found.live_bytes[peak])}"
@@ -98,7 +100,7 @@ def _fit(program: Program, target: Target, budget: Budget) -> Fit:
     if "flash_bytes" in over:
         parts.append(f"needs {bytes_text(r.flash_bytes)} flash, {bytes_text(budget.flash_bytes or 0)} allowed")
     if "latency_ms" in over:
-        parts.append(f"takes up to {r.latency_ms:.1f} ms, {budget.latency_ms:g} ms allowed")
+        parts.append(f"takes up to {ms_text(r.latency_ms or 0)}, {budget.latency_ms:g} ms allowed")
     why = (
         f"{target.name}: {'; '.join(parts)}. secateur compile --target {target.name} removes until it fits"
         if parts
@@ -108,14 +110,18 @@ def _fit(program: Program, target: Target, budget: Budget) -> Fit:
 
 
 def check_table(rows: list[Fit]) -> Table:
-    made = table("target", "fits", "RAM", "of", "flash", "of", "ms (predicted)", right=("RAM", "flash"))
+    """Predicted cost beside each device's limits; sizes in KiB."""
+    numbers = ("RAM KiB", "of", "flash KiB", "of", "ms")
+    made = table("target", "fits", *numbers, right=numbers)
     for row in rows:
         low, high = row.latency_ms
+        ram, flash = (f"{n / KIB:,.1f}" for n in (row.cost.ram_bytes, row.cost.flash_bytes))
+        limits = ((row.budget.ram_bytes or 0) / KIB, (row.budget.flash_bytes or 0) / KIB)
+        of_ram, of_flash = (f"{n:,.1f}".removesuffix(".0") for n in limits)
         made.add_row(
             row.target.name, Text("yes" if row.fits else "no", style="bold green" if row.fits else "bold red"),
-            bytes_text(row.cost.ram_bytes), bytes_text(row.budget.ram_bytes or 0),
-            bytes_text(row.cost.flash_bytes), bytes_text(row.budget.flash_bytes or 0),
-            "" if low is None or high is None else ms_range_text(low, high),
+            ram, of_ram, flash, of_flash,
+            "unknown" if low is None or high is None else ms_range_text(low, high).removesuffix(" ms"),
         )  # fmt: skip
     return made
 
@@ -228,10 +234,10 @@ def targets_document(name: str | None) -> Any:
 def targets_table(name: str | None) -> Table:
     """One device in full, or a line each."""
     if name is None:
-        made = table("target", "RAM", "flash", "clock", "emulator", "device", right=("RAM", "flash", "clock"))
+        made = table("target", "RAM", "flash", "clock", "device", right=("RAM", "flash", "clock"))
         for t in (find(n) for n in names()):
             made.add_row(t.name, bytes_text(t.ram_bytes), bytes_text(t.flash_bytes), f"{t.clock_hz / 1e6:g} MHz",
-                         t.emulator, t.description)  # fmt: skip
+                         t.description)  # fmt: skip
         return made
     made = table("field", "value")
     target = find(name)
@@ -245,6 +251,7 @@ def doctor_table(findings: list[Finding]) -> Table:
     """Present and missing, with the command that installs what is missing."""
     made = table("", "what", "version", "needed for / install with")
     for f in findings:
-        mark = Text("ok", style="green") if f.present else Text("--", style="bold red")
+        missing = Text("-", style="dim") if f.optional else Text("--", style="bold red")
+        mark = Text("ok", style="green") if f.present else missing
         made.add_row(mark, f.name, f.version or "", Text(f.needed_for if f.present else f"{f.needed_for}: {f.install}"))
     return made

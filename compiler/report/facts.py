@@ -226,8 +226,10 @@ def _limit_lines(report: Report) -> list[str]:
     if c is not None and c.validation_drop is not None:
         drop = c.validation_drop.value
         allowed = "" if report.budget.max_drop is None else f", {report.budget.max_drop:g} may be lost"
-        change = f"lost on validation {drop:.1f}" if drop > 0 else f"gained on validation {abs(drop):.1f}"
-        lines.append(f"Accuracy {change} points, int8 against the float input network{allowed}")
+        change = f"{'lost' if drop > 0 else 'gained'} on validation {abs(drop):.1f} points"
+        if abs(drop) < 0.05:
+            change = "unchanged on validation"
+        lines.append(f"Accuracy {change}, int8 against the float input network{allowed}")
     return lines
 
 

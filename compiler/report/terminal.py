@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -21,12 +22,13 @@ def summary(report: Report, report_path: str | None = None, flash_command: str |
     parts: list[RenderableType] = [headline_table(report)]
     if report.steps:
         parts += [Text(), steps_table(report)]
-    parts += [Text(), Text(facts.verification_line(report)), verdict_text(report)]
-    parts += [Text(f"  {note}") for note in report.details.notes]
+    parts += [Text(), Text(facts.verification_line(report)), *verdict_lines(report)]
+    parts += [_indented(note) for note in report.details.notes]
+    # A path or a command that is broken over lines cannot be copied.
     if report_path is not None:
-        parts.append(Text(f"report: {report_path}"))
+        parts.append(Text(f"report: {report_path}", no_wrap=True, overflow="ignore"))
     if flash_command is not None:
-        parts.append(Text(f"flash a board: {flash_command}"))
+        parts.append(Text(f"flash a board: {flash_command}", no_wrap=True, overflow="ignore"))
     return Group(*parts)
 
 
@@ -49,12 +51,12 @@ def steps_table(report: Report) -> Table:
     table = _table()
     table.add_column("#", justify="right")
     table.add_column("removed", overflow="fold", min_width=12)
-    for name in ("score", "cut %", "recovered %", "RAM KiB", "flash KiB", "ms"):
-        table.add_column(name, justify="right")
+    for name in ("score", "cut\n%", "trained\n%", "RAM\nKiB", "flash\nKiB", "ms"):
+        table.add_column(name, justify="right", no_wrap=True)
     for i, s in enumerate(report.steps, 1):
         table.add_row(
             str(i),
-            Text(f"{s.pass_name} {s.unit}"),
+            Text(s.unit),  # filters say how many
             _cell(s.score, lambda v: f"{v:.3f}"),
             _cell(s.accuracy_cut, lambda v: f"{v:.1f}"),
             _cell(s.accuracy_recovered, lambda v: f"{v:.1f}"),
@@ -65,16 +67,17 @@ def steps_table(report: Report) -> Table:
     return table
 
 
-def verdict_text(report: Report) -> Text:
+def verdict_lines(report: Report) -> list[RenderableType]:
     """The verdict in its first line, then how it was got, a line a limit, and what has not been run."""
     verdict = facts.verdict(report)
     text = Text(verdict.headline + ", " if verdict.met else verdict.headline + ". ",
                 style="bold green" if verdict.met else "bold red")  # fmt: skip
     text.append(verdict.how, style="not bold default")
-    for line in (*verdict.lines, verdict.silicon):
-        if line:
-            text.append(f"\n  {line}", style="not bold default")
-    return text
+    return [text, *(_indented(line) for line in (*verdict.lines, verdict.silicon) if line)]
+
+
+def _indented(line: str) -> RenderableType:
+    return Padding(Text(line), (0, 0, 0, 2))
 
 
 def _table() -> Table:
