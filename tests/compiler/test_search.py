@@ -1,0 +1,152 @@
+"""The budget loop on a network of a few hundred weights: it ends, saves every step, and takes up where it was."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from secateur.compiler.budget import Budget, Margins
+from secateur.compiler.search import Exhausted, Search, SearchOptions, recovery_recipe
+from secateur.models.canonical import to_network
+from secateur.models.data import Data, Split
+from secateur.targets.target import find
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def striped() -> Data:
+    """Two classes that one corner tells apart, 120 samples of 1x6x6 in 12 groups."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 0.3, (120, 1, 6, 6)).astype(np.float32)
+    y = (np.arange(120) % 2).astype(np.int64)
+    x[:, 0, :3, :3] += 2 * y[:, None, None]
+    groups = np.arange(120) // 10
+    cuts = (slice(0, 80), slice(80, 100), slice(100, 120))
+    return Data("striped", *(Split(x[c], y[c], groups[c]) for c in cuts), labels=("dark", "bright"))
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Two convolutions and a head, seeded."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU()]
+    return to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2)), (1, 6, 6), "net")
+
+
+def search(network, folder, tell=lambda line: None, *, less=700, **options):
+    """A search for `less` bytes of flash less than the network takes."""
+    data, target = striped(), find("esp32")
+    chosen = SearchOptions(**{"total_steps": 9, "short_steps": 2, "samples": 40, **options})
+    free = Search(network, data, target, Budget(), chosen, recovery_recipe(data, 9))
+    budget = Budget(flash_bytes=free.cost(network).flash_bytes - less).on(target)
+    return Search(network, data, target, budget, chosen, recovery_recipe(data, 9), folder, tell)
+
+
+def saved(folder):
+    """Every checkpoint's bytes."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_it_removes_until_the_budget_holds(network, tmp_path):
+    """The last state is within the limit, the one before was not, and training took the steps it was given."""
+    run = search(network, tmp_path)
+    state = run.run(run.start(False))
+    flash = [step.reached.flash_bytes for step in state.steps]
+    assert len(flash) >= 2 and flash == sorted(flash, reverse=True)
+    assert flash[-1] <= run.budget.flash_bytes < flash[-2]
+    assert state.finished and state.trained_steps == 9
+    assert run.cost(network).flash_bytes > run.budget.flash_bytes  # the original is as it was
+
+
+@pytest.mark.parametrize("point", range(5))
+def test_killed_at_any_step_it_resumes_to_the_same_bytes(network, tmp_path, monkeypatch, point):
+    """Killed before a save, between the weights and the state, or after it."""
+    whole = search(network, tmp_path / "whole")
+    expected = whole.run(whole.start(False)).network.hash()
+    broken = search(network, tmp_path / "broken")
+    save, count = broken._save, iter(range(100))
+
+    def kill(state):
+        if next(count) == point // 2:
+            if point % 2:
+                save(state)
+            else:
+                (tmp_path / "broken").mkdir(exist_ok=True)
+                (tmp_path / "broken" / "001.safetensors.part").write_bytes(b"half")
+            raise Killed
+        save(state)
+
+    monkeypatch.setattr(broken, "_save", kill)
+    with pytest.raises(Killed):
+        broken.run(broken.start(True))
+    again = search(network, tmp_path / "broken")
+    assert again.run(again.start(True)).network.hash() == expected
+    assert saved(tmp_path / "broken") == saved(tmp_path / "whole")
+
+
+def test_an_image_that_taught_more_continues_the_same_after_a_resume(network, tmp_path):
+    """A larger margin after the last recovery: removal goes on, in one process or in two."""
+    results = []
+    for stop in (False, True):
+        folder = tmp_path / str(stop)
+        run = search(network, folder)
+        state = run.run(run.start(False))
+        if stop:
+            run = search(network, folder)
+            state = run.start(True)
+        state.margins = Margins(flash_bytes=200)
+        state = run.run(state)
+        results.append((state.network.hash(), saved(folder)))
+    assert results[0] == results[1]
+
+
+def test_a_state_of_other_options_is_not_taken_up_and_leaves_nothing(network, tmp_path):
+    """Another seed starts over, says so, and its checkpoints are those of an undisturbed run."""
+    first = search(network, tmp_path / "a", less=1200)
+    first.run(first.start(False))
+    told: list[str] = []
+    other = search(network, tmp_path / "a", told.append, seed=1)
+    other.run(other.start(True))
+    assert "starting over" in told[0]
+    alone = search(network, tmp_path / "b", seed=1)
+    alone.run(alone.start(False))
+    assert saved(tmp_path / "a") == saved(tmp_path / "b")
+
+
+def test_the_best_network_is_the_one_that_was_measured(network, tmp_path):
+    """Of the states on the way, the file that is named holds the accuracy that is claimed."""
+    run = search(network, tmp_path)
+    state = run.run(run.start(False))
+    record = json.loads((tmp_path / "state.json").read_text())
+    claimed, name = record["best"]
+    assert (tmp_path / name).is_file()
+    best = run.best_network(state)
+    assert best is not None and run.accuracy(best) == pytest.approx(claimed)
+    assert claimed == max(claimed, *(max(s.accuracy_recovered, 0) for s in state.steps))
+
+
+def test_nothing_left_to_remove_names_the_limit(network, tmp_path):
+    """The reason has both numbers, and the smallest network is kept, trained to the end."""
+    run = search(network, tmp_path, less=0)
+    run.budget = Budget(flash_bytes=100).on(run.target)
+    state = run.start(False)
+    with pytest.raises(Exhausted, match=r"[\d,]+ bytes of flash are the least reached, 100 allowed"):
+        run.run(state)
+    assert state.steps and state.finished and state.trained_steps == 9
+
+
+@pytest.mark.parametrize("policy,kinds", [("layers", {"layer"}), ("filters", {"filters"})])
+def test_a_policy_removes_only_its_kind(network, tmp_path, policy, kinds):
+    """--policy layers on a network without removable layers has nothing to remove."""
+    run = search(network, tmp_path, policy=policy)
+    if policy == "layers":
+        with pytest.raises(Exhausted, match="--policy layers"):
+            run.run(run.start(False))
+    else:
+        assert {step.kind for step in run.run(run.start(False)).steps} == kinds
