@@ -249,9 +249,16 @@ class Search:
         if self.options.recovery == "none" or left <= 0 or not state.steps:
             return
         state.before_final = (state.network, state.steps[-1])
-        network = self._recover(state.network, left, 0, schedule="cosine", scratch=self.options.recovery == "scratch")
+        scratch = self.options.recovery == "scratch"
+        network = self._recover(state.network, left, 0, schedule="cosine", scratch=scratch)
         after = self.accuracy(network)
         last = state.steps[-1]
+        if after < last.accuracy_recovered and not scratch:  # few steps at a full rate can harm a trained network
+            state.steps[-1] = replace(last, trained_steps=last.trained_steps + left)
+            self.tell(
+                f"     recovery of {left} steps ended at {after:.1f} % on validation: the network before it stays"
+            )
+            return
         state.steps[-1] = replace(last, accuracy_recovered=after, trained_steps=last.trained_steps + left)
         state.network = network
         self._keep_best(state, after)

@@ -1,0 +1,55 @@
+"""The last recovery of a search: kept where it helps on validation, undone where it harms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from secateur.compiler.budget import Budget, Reached
+from secateur.compiler.search import Search, SearchOptions, SearchState, Step, recovery_recipe
+from secateur.models.network import Network
+from secateur.models.zoo.catalogue import load, zoo_data
+from secateur.targets.target import find
+
+
+def _search(recovery: str = "short") -> tuple[Search, SearchState]:
+    network, data, target = load("digits-net"), zoo_data("digits"), find("host")
+    options = SearchOptions(recovery=recovery, total_steps=5)
+    search = Search(network, data, target, Budget().on(target), options, recovery_recipe(data, 5))
+    now = search.accuracy(network)
+    step = Step("layer", "stages.0.1", (), 0.9, now, now, 0, 1, Reached(1, 1, None))
+    return search, SearchState(network, [step])
+
+
+def _damaged(network: Network) -> Network:
+    worse = network.clone()
+    with torch.no_grad():
+        for parameter in worse.module.parameters():
+            parameter.zero_()
+    return worse
+
+
+@pytest.mark.parametrize("recovery,kept", [("short", True), ("scratch", False)])
+def test_a_recovery_that_harms_is_undone(recovery: str, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network before it stays and its steps count; from scratch there is nothing before it to keep."""
+    search, state = _search(recovery)
+    before, accuracy = state.network, state.steps[-1].accuracy_recovered
+    monkeypatch.setattr(search, "_recover", lambda network, *_, **__: _damaged(network))
+    search._finish(state)
+    assert state.finished and state.steps[-1].trained_steps == 5
+    assert (state.network is before) == kept
+    assert (state.steps[-1].accuracy_recovered == accuracy) == kept
+
+
+def test_a_recovery_that_helps_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a damaged network, the recovered one is taken and its accuracy recorded."""
+    search, state = _search()
+    good = state.network
+    state.network = _damaged(good)
+    state.steps[-1] = replace(state.steps[-1], accuracy_recovered=search.accuracy(state.network))
+    monkeypatch.setattr(search, "_recover", lambda *_, **__: good)
+    search._finish(state)
+    assert state.network is good
+    assert state.steps[-1].accuracy_recovered == search.accuracy(good)
