@@ -119,16 +119,23 @@ def test_a_state_of_other_options_is_not_taken_up_and_leaves_nothing(network, tm
     assert saved(tmp_path / "a") == saved(tmp_path / "b")
 
 
-def test_the_best_network_is_the_one_that_was_measured(network, tmp_path):
-    """Of the states on the way, the file that is named holds the accuracy that is claimed."""
+@pytest.mark.parametrize("rising", [True, False])
+def test_the_best_network_is_the_one_that_was_measured(network, tmp_path, monkeypatch, rising):
+    """With accuracies that only rise it is the last one, recovered; with ones that only fall, the first."""
     run = search(network, tmp_path)
+    measured: list[str] = []
+
+    def accuracy(now):
+        measured.append(now.hash())
+        return float(len(measured) if rising else -len(measured))
+
+    monkeypatch.setattr(run, "accuracy", accuracy)
     state = run.run(run.start(False))
-    record = json.loads((tmp_path / "state.json").read_text())
-    claimed, name = record["best"]
-    assert (tmp_path / name).is_file()
+    _, name = json.loads((tmp_path / "state.json").read_text())["best"]
+    assert name == (f"{len(state.steps):03d}-final.safetensors" if rising else "001.safetensors")
     best = run.best_network(state)
-    assert best is not None and run.accuracy(best) == pytest.approx(claimed)
-    assert claimed == max(claimed, *(max(s.accuracy_recovered, 0) for s in state.steps))
+    assert best is not None and best.hash() in measured
+    assert (best.hash() == state.network.hash()) == rising
 
 
 def test_nothing_left_to_remove_names_the_limit(network, tmp_path):
