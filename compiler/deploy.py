@@ -30,6 +30,7 @@ RUN_TIMEOUT_S = 900.0
 class Deployed:
     """One Program on one target. `image`: what would be flashed; None, like `run`, with --run none.
 
+    The image is None too where only the host ran: that proves values, and its sizes are no device's.
     `ran_on`: environment of the run. `booted`: samples that the device's own image computed in an emulator of
     the chip, None where no such emulator is installed.
     """
@@ -51,7 +52,7 @@ class Deployed:
         return self.run.kind
 
     @property
-    def stack_bytes(self) -> int:
+    def stack_bytes(self) -> int | None:
         seen = self.run.stack_bytes if self.run is not None else None
         return self.cost.stack_bytes if seen is None else seen
 
@@ -61,7 +62,7 @@ class Deployed:
             return self.cost.ram_bytes
         i = self.image
         weights = self.cost.constant_bytes if self.cost.weights_in_ram else 0
-        return i.arena_bytes + i.data_bytes + i.bss_bytes + self.stack_bytes + weights
+        return i.arena_bytes + i.data_bytes + i.bss_bytes + (self.stack_bytes or 0) + weights
 
     @property
     def flash_bytes(self) -> int:
@@ -104,9 +105,10 @@ def deploy(
     if run == "none":
         return Deployed(planned, predicted, None, None, None, None)
     golden = golden_outputs(content, program, samples)
+    where = _where(run, target, port)
     overflow: dict[str, int] = {}
     try:
-        image = build(project, target.environment)
+        image = build(project, "host" if where == "host" else target.environment)
     except DoesNotFitLink as error:
         if limits == "none":
             raise
@@ -114,8 +116,7 @@ def deploy(
         overflow = error.overflow_bytes
         write_project(project, model, target, samples, limits="none", optimize=optimize)
         image = build(project, target.environment)
-    where = _where(run, target, port)
-    built = image if where == target.environment else build(project, where)
+    built = image if where == image.environment else build(project, where)
     found = runner_for(where, port if where == target.environment else None).run(built, RUN_TIMEOUT_S)
     comparison = compare(golden, found.outputs, where)
     tell(
@@ -123,11 +124,10 @@ def deploy(
         f"{comparison.mismatches} mismatches"
     )
     booted = None
-    if target.environment != where and can_boot(target.environment):
+    if where not in (target.environment, "host") and can_boot(target.environment):
         booted = compare(golden, boot(image, RUN_TIMEOUT_S).outputs, f"{target.environment} machine")
         tell(f"{target.environment}: the image boots in an emulated {target.environment}; its outputs are equal too")
-    # On the host only the values mean something: sizes of a device stay predicted.
-    real = None if target.environment != "host" and where == "host" else image
+    real = None if where != target.environment and where == "host" else image
     return Deployed(planned, predicted, real, found, comparison, where, booted, overflow)
 
 

@@ -22,7 +22,7 @@ from secateur.firmware.image import build
 from secateur.firmware.project import write_project
 from secateur.models.zoo.catalogue import load
 from secateur.models.zoo.small import SMALL, small_network
-from secateur.passes.program.cost import Planned, code_features, plan, predict_instructions
+from secateur.passes.program.cost import Planned, code_features, label_bytes, plan, predict_instructions
 from secateur.passes.program.lower import lower, to_channels_last
 from secateur.runtime_bench.runner import runner_for
 from secateur.targets.target import find
@@ -41,7 +41,7 @@ HEAD = """\
 # Instruction and code-size model, by instruction set. Written by `secateur bench calibrate`; do not edit.
 #
 # instructions of an operator = call + sum(coefficient * work count), the counts being Kernel.work's;
-# code bytes = (1 + code_margin) * sum(bytes * feature), features by cost.code_features;
+# code bytes = (1 + code_margin) * sum(bytes * feature) + labels, features by cost.code_features;
 # stack_bytes: the highest stack seen. `error`: largest relative error of a network's total, on the fitted set.
 # All from QEMU (emulated instruction counts, not cycles of a board).
 """
@@ -91,7 +91,7 @@ def observe(environment: str) -> Observations:
         assert run.layer_instructions is not None and run.instructions is not None and run.stack_bytes is not None
         for kernel, op, count in zip(planned.selection, p.ops, run.layer_instructions, strict=True):
             found.layers.setdefault(kernel.name, []).append((kernel.work(p, op), count))
-        found.code.append((code_features(planned), image.code_bytes))
+        found.code.append((code_features(planned), image.code_bytes - label_bytes(p)))
         found.stack_bytes = max(found.stack_bytes, run.stack_bytes)
         found.totals.append((planned, run.instructions))
     return found

@@ -35,6 +35,7 @@ def to_report(found: Compiled) -> record.Report:
 
 def _side(found: Compiled, judged: Judged) -> record.Side:
     d, target, scores = judged.deployed, found.target, judged.test
+    p = d.planned.program
     kind: Kind = "predicted" if d.kind == "predicted" else "emulated" if d.kind == "emulated" else "measured"
     where = f"{d.ran_on}" if d.kind != "predicted" else "cost model (firmware/kernels/costs.toml)"
     size_kind: Kind = "predicted" if d.image is None else "exact"
@@ -52,6 +53,13 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
     if scores is not None and scores.float_guess is not None:
         accuracy_float = Measured(scores.float_percent, "measured", f"float network, {samples}")
     constants = d.cost.constant_bytes
+    stack = d.stack_bytes
+    stack_from = f"high water in {where}" if ran else where
+    entry, end = (p.tensors[i].elements for i in (p.inputs[0], p.outputs[0]))
+    counts = (
+        f"{'stack high water' if stack is not None else 'stack unknown'}; not the caller's own buffers "
+        f"({end} B of output, and {entry} B of input unless it is filled in place)"
+    )
     return record.Side(
         accuracy_float=accuracy_float,
         accuracy_int8=None if scores is None else Measured(scores.int8_percent, "measured", f"int8, {samples}"),
@@ -60,8 +68,8 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
         params=Measured(judged.parameters, "exact", "weights and biases of the int8 program"),
         arena_bytes=Measured(d.cost.arena_bytes, "exact", "memory plan"),
         arena_lower_bound_bytes=Measured(d.cost.arena_lower_bound_bytes, "exact", "live bytes less safe overlap"),
-        stack_bytes=Measured(d.stack_bytes, kind if ran else "predicted", f"high water in {where}" if ran else where),
-        ram_bytes=Measured(d.ram_bytes, kind if ran else "predicted", f"{size_from}, stack high water"),
+        stack_bytes=None if stack is None else Measured(stack, kind if ran else "predicted", stack_from),
+        ram_bytes=Measured(d.ram_bytes, kind if ran else "predicted", f"arena and state in {size_from}; {counts}"),
         weights_bytes=Measured(constants, "exact", "constant tables of the generated C"),
         flash_bytes=Measured(d.flash_bytes, size_kind, size_from),
         instructions=instructions,

@@ -18,23 +18,26 @@ from secateur.passes.program.fuse_padding import FusePadding
 from secateur.passes.program.plan_memory import MemoryPlan, plan_memory
 from secateur.targets.target import Target
 
+STATE_BYTES = 12
+"""Three pointers: the arena, the hook and its context."""
+
 
 @dataclass(frozen=True)
 class Cost:
     """Bytes and instructions of one Program on one target.
 
     `constant_bytes`: weights, biases and multipliers, exact. `stack_bytes`, `code_bytes`, `instructions`:
-    modelled; instructions are None where no model of the instruction set exists. `live_bytes`: by operator,
-    what the arena must hold then.
+    modelled, None where no model of the instruction set exists (the host). `live_bytes`: by operator, what the
+    arena must hold then.
     """
 
     macs: int
     parameters: int
     arena_bytes: int
     arena_lower_bound_bytes: int
-    stack_bytes: int
+    stack_bytes: int | None
     constant_bytes: int
-    code_bytes: int
+    code_bytes: int | None
     instructions: int | None
     layer_instructions: tuple[int, ...] | None
     live_bytes: tuple[int, ...]
@@ -42,12 +45,14 @@ class Cost:
 
     @property
     def ram_bytes(self) -> int:
-        """Arena, stack and, where the device needs it, weights."""
-        return self.arena_bytes + self.stack_bytes + (self.constant_bytes if self.weights_in_ram else 0)
+        """Arena, state, stack (where it is known) and, where the device needs it, weights."""
+        weights = self.constant_bytes if self.weights_in_ram else 0
+        return self.arena_bytes + STATE_BYTES + (self.stack_bytes or 0) + weights
 
     @property
     def flash_bytes(self) -> int:
-        return self.constant_bytes + self.code_bytes
+        """Constants and code (where it is known)."""
+        return self.constant_bytes + (self.code_bytes or 0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def cost(planned: Planned, target: Target) -> Cost:
     program, selection, memory = planned.program, planned.selection, planned.memory
     model = instruction_model().get(target.isa)
     layers = None
-    code = stack = 0
+    code = stack = None
     if model is not None:
         layers = tuple(
             predict_instructions(model["kernels"][k.name], k.work(program, op))
@@ -118,15 +123,19 @@ def code_features(planned: Planned) -> dict[str, int]:
     features = {"base": 1, "operator": len(planned.program.ops)}
     for kernel in {k.header for k in planned.selection}:
         features[kernel] = 1
-    features["label"] = len(planned.program.labels)
     return features
 
 
+def label_bytes(program: Program) -> int:
+    """The table of class names: a pointer and a string each."""
+    return sum(4 + len(label.encode()) + 1 for label in program.labels)
+
+
 def predict_code_bytes(model: dict[str, Any], planned: Planned) -> int:
-    """Instructions, parameter structs and start-up code, in bytes, with the measured margin."""
+    """Instructions, parameter structs and start-up code, in bytes, with the measured margin; and labels."""
     sizes = model["code"]
     total: float = sum(sizes.get(name, 0.0) * count for name, count in code_features(planned).items())
-    return round(total * (1 + float(model["code_margin"])))
+    return round(total * (1 + float(model["code_margin"]))) + label_bytes(planned.program)
 
 
 @cache

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from secateur.compiler.session import Request, Result, compile_to
 
@@ -34,6 +36,20 @@ def _int8_percent_of_all_test_images(result: Result) -> float:
     return sum(percent * n for percent, n in halves) / 2000
 
 
+def _litert_reference_percent(shared_data: Path) -> float:
+    """The same file and images through an interpreter that shares no code with ours."""
+    runtime = Interpreter(_mlperf(shared_data), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    runtime.allocate_tensors()
+    entry, end = runtime.get_input_details()[0], runtime.get_output_details()[0]
+    right = 0
+    with np.load(shared_data / "cifar10" / "cifar10_test2k.npz") as test:
+        for image, label in zip(test["images"], test["labels"], strict=True):
+            runtime.set_tensor(entry["index"], (image.astype(np.int16) - 128).astype(np.int8)[None])
+            runtime.invoke()
+            right += int(runtime.get_tensor(end["index"])[0].argmax() == label)
+    return 100 * right / 2000
+
+
 @pytest.mark.slow
 @pytest.mark.emulator
 @pytest.mark.parametrize("target", DEVICES)
@@ -47,10 +63,16 @@ def test_mlperf_resnet_as_it_is_runs_exactly_on_every_back_end(shared_data: Path
 
 @pytest.mark.slow
 def test_mlperf_resnet_has_its_published_accuracy(shared_data: Path, tmp_path: Path) -> None:
-    """87.00 % of the 2,000 test images, by our quantization of the inputs; and seen data certifies nothing."""
+    """Image for image what LiteRT's reference kernels give: 86.95 % of the 2,000 test images.
+
+    87.00 % is published, from XNNPACK, which rounds otherwise: one image of 2,000 differs. LiteRT's optimized
+    kernels give 87.30 %. Seen data certifies nothing.
+    """
     result = compile_to(Request(_mlperf(shared_data), "host", CIFAR10), tmp_path / "out", print)
     assert result.exit_code == 0
-    assert _int8_percent_of_all_test_images(result) == pytest.approx(87.0, abs=1e-6)
+    found = _int8_percent_of_all_test_images(result)
+    assert found == pytest.approx(_litert_reference_percent(shared_data), abs=1e-9)
+    assert found == pytest.approx(87.0, abs=0.051)
     assert any("certify nothing" in note for note in result.compiled.notes)
 
 

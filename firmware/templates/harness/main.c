@@ -24,7 +24,7 @@ static int8_t output[SEC_OUTPUT_BYTES] __attribute__((aligned(16)));
 static int8_t longest_output[SEC_OUTPUT_BYTES];
 static uint32_t layer_ticks[SEC_LAYERS + 2];
 static uint32_t last_tick;
-static sec_state state;
+static sec_state state __attribute__((section(".bss.sec_state")));
 
 static char line[2 * BYTES_PER_LINE + 160];
 static size_t used;
