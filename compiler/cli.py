@@ -306,7 +306,7 @@ def flash(
     """Build where needed, write the chip, verify and read back."""
     from secateur.compiler import steps
 
-    _show(steps.flash_out(out, env, port), as_json)
+    _show(steps.flash_out(out, env, port, _tell), as_json)
 
 
 @bench.command("device")

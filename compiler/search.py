@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, saving, violated
+from secateur.compiler.code_digest import code_digest
 from secateur.compiler.methods import METHODS, Candidate, Method
 from secateur.models.data import Data
 from secateur.models.metrics import accuracy, predicted
@@ -287,7 +288,8 @@ class Search:
         """What a saved state must agree on to be taken up again."""
         facts = {
             "network": self.original.hash(), "target": self.target.name, "budget": asdict(self.budget),
-            "options": asdict(self.options), "recipe": asdict(self.recipe), "data": _fingerprint(self.data),
+            "options": asdict(self.options), "recipe": asdict(self.recipe), "data": self.data.fingerprint(),
+            "code": code_digest(),
         }  # fmt: skip
         return json.dumps(facts, sort_keys=True, default=str)
 
@@ -312,7 +314,7 @@ class Search:
             return None
         record = json.loads(path.read_text())
         if record.get("key") != self.key() or not (self.checkpoints / record["weights"]).is_file():
-            self.tell("the saved state is of another network, data set, budget or option: starting over")
+            self.tell("the saved state is of another network, data set, budget, option or code: starting over")
             return None
         steps = [_step_from(s) for s in record["steps"]]
         network = self.replay(steps)
@@ -368,16 +370,6 @@ def _balanced(y: np.ndarray[Any, Any], take: int, rng: np.random.Generator) -> n
         members = order[y[order] == label]
         rank[members] = np.arange(len(members))
     return np.sort(order[np.argsort(rank[order], kind="stable")][:take])
-
-
-def _fingerprint(data: Data) -> str:
-    import hashlib
-
-    digest = hashlib.sha256(data.name.encode())
-    for split in (data.recovery, data.validation, data.test):
-        for array in (split.x, split.y, split.groups):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

@@ -72,11 +72,15 @@ def _compare(out: Path, project: Path, found: Run, where: str) -> Any:
     return compare(golden, found.outputs, where)
 
 
-def flash_out(out: Path, env: str | None, port: str) -> dict[str, Any]:
-    """Build, write the chip at `port`, verify and read back."""
+def flash_out(out: Path, env: str | None, port: str, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Build, write the chip at `port`, verify and read back. What missed its budget is flashed, but not in silence."""
     project, environment = _project(out), env or _target(out).environment
     if load_board(environment).chip is None:
         raise UserError(f"{environment}: nothing to flash; it is an emulator. Compile for esp32 or esp32c3")
+    budget = read_report(out).budget
+    if budget.met == "no":
+        missed = ", ".join(violation.limit for violation in budget.violations)
+        tell(f"warning: this network did not meet its budget ({missed}); see {out / 'report.html'}")
     if not (project / ".pio" / "build" / environment / "firmware.elf").is_file():
         build(project, environment)
     flash_board(project, environment, port)

@@ -45,7 +45,8 @@ class Image:
     `application`: of those builds, the file that `esptool image-info` reads.
     `code_bytes`: instructions, start-up and small constants; `weights_bytes`: the model's tables.
     `flash_bytes`: code + weights + initial values of `data_bytes`.
-    `bss_bytes`: the caller's state struct is in it (not on the host); it has neither the arena nor the stack; `stack_reserved_bytes` is what the linker set aside.
+    `bss_bytes`: the caller's state struct is in it (not on the host), the arena and the stack are not.
+    `stack_reserved_bytes`: what the linker set aside.
     """
 
     environment: str

@@ -6,6 +6,7 @@ report. A group is what must not be on two sides: a person, a recording, a file.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,13 @@ class Split:
     def subset(self, index: npt.NDArray[np.integer]) -> Split:
         return Split(self.x[index], self.y[index], self.groups[index])
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the content."""
+        digest = hashlib.sha256()
+        for array in (self.x, self.y, self.groups):
+            digest.update(repr((array.shape, array.dtype.str)).encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class Data:
@@ -44,6 +52,11 @@ class Data:
     labels: tuple[str, ...]
     seen: bool = False
     notes: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of name and content."""
+        parts = (self.name, *(split.fingerprint() for split in (self.recovery, self.validation, self.test)))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def check(self) -> None:
         """Raise UserError if a group stands on two sides, a set is empty or a value is not finite or in range."""

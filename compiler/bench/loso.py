@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from secateur.compiler.bench import saved
 from secateur.compiler.budget import Budget
 from secateur.compiler.driver import Build, Compiled, compile_network
 from secateur.compiler.frontends.arrays import data_from_arrays
@@ -71,6 +72,10 @@ class Recordings:
     x: npt.NDArray[np.float32]
     y: npt.NDArray[np.int64]
     people: npt.NDArray[np.int64]
+
+    def fingerprint(self) -> str:
+        """Digest of the content."""
+        return Split(self.x, self.y, self.people).fingerprint()
 
 
 def load_recordings(spec: str) -> Recordings:
@@ -127,23 +132,18 @@ def bench(
     seed: int = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Fold]:
-    """All folds; each is saved in `out`, and one that was saved by the same options is not computed again."""
+    """All folds; each is saved in `out`, and one of the same data, options and code is not computed again."""
     options = {
-        "data": recordings.name, "target": target.name, "budget": asdict(budget), "train_steps": train_steps,
-        "steps": steps, "seed": seed,
+        "data": recordings.name, "content": recordings.fingerprint(), "target": target.name,
+        "budget": asdict(budget), "train_steps": train_steps, "steps": steps, "seed": seed,
     }  # fmt: skip
     folds = []
     for person in np.unique(recordings.people).tolist():
         path = out / f"fold-{person}.json"
-        saved = json.loads(path.read_text()) if path.is_file() else None
-        if saved is None or saved["options"] != options:
+        if saved.read(path, options) is None:
             found = one(recordings, person, target, budget, out / f"fold-{person}", train_steps, steps, seed, tell)
-            out.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps({"options": options, "fold": asdict(found)}, indent=1))
-            part.replace(path)
-            saved = json.loads(path.read_text())
-        folds.append(_fold(saved["fold"]))
+            saved.write(path, options, asdict(found))
+        folds.append(_fold(saved.read(path, options)))
         last = folds[-1]
         tell(f"person {person} left out: {', '.join(f'{s} {last.accuracy[s]:.1f} %' for s in STAGES)}")
     (out / "loso.json").write_text(json.dumps(document(folds), indent=1) + "\n")

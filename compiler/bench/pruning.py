@@ -17,14 +17,20 @@ from typing import Any
 
 import torch
 
+from secateur.compiler.bench import saved
+from secateur.compiler.budget import Margins, reached
 from secateur.compiler.driver import export
+from secateur.compiler.frontends.data import load_data
+from secateur.compiler.frontends.load import load_model
 from secateur.compiler.judge import evaluate
 from secateur.compiler.search import Exhausted, Search, SearchOptions, SearchState, recovery_recipe
 from secateur.compiler.session import Request, budget_of
 from secateur.errors import UserError
+from secateur.models.data import Data
 from secateur.models.metrics import student_interval
 from secateur.models.network import Network
 from secateur.passes.network.recover import Recover
+from secateur.targets.target import find
 
 LABELS = {
     "similarity": "ours (similarity)",
@@ -67,42 +73,48 @@ class Row:
 
 
 def bench(request: Request, seeds: int, jobs: int, out: Path, tell: Callable[[str], None]) -> list[Row]:
-    """All methods and seeds; finished runs are read from `out`."""
+    """All methods and seeds; runs of the same network, data, budget, steps and code are read from `out`."""
     out.mkdir(parents=True, exist_ok=True)
+    network, data = _load(request)
+    key = {
+        "network": network.hash(), "data": data.fingerprint(), "target": request.target, "steps": request.steps,
+        "budget": asdict(budget_of(request)),
+    }  # fmt: skip
     wanted = [(m, s) for s in range(seeds) for m in LABELS]
     waves = [[w for w in wanted if w[0] not in AFTER_OURS], [w for w in wanted if w[0] in AFTER_OURS]]
     for wave in waves:
-        missing = [(m, s) for m, s in wave if not _path(out, request, m, s).is_file()]
+        missing = [(m, s) for m, s in wave if saved.read(_path(out, m, s), key) is None]
         with ProcessPoolExecutor(max_workers=jobs) as pool:
             started = {pool.submit(one, request, m, s, str(out)): (m, s) for m, s in missing}
             for future in as_completed(started):
+                method, seed = started[future]
                 found = future.result()
+                saved.write(_path(out, method, seed), key, asdict(found))
                 tell(f"{found.method} seed {found.seed}: int8 {found.accuracy_int8:.1f} % on test")
-    runs = {(m, s): One(**json.loads(_path(out, request, m, s).read_text())) for m, s in wanted}
+    runs = {(m, s): One(**saved.read(_path(out, m, s), key)) for m, s in wanted}
     rows = [Row(m, tuple(runs[m, s] for s in range(seeds))) for m in LABELS]
     (out / "pruning.json").write_text(json.dumps([r.document() for r in rows], indent=1) + "\n")
     (out / "pruning.md").write_text(markdown(rows, request.steps))
     return rows
 
 
-def _path(out: Path, request: Request, method: str, seed: int) -> Path:
-    budget = "-".join(str(v) for v in (request.max_ram, request.max_flash, request.max_latency))
-    return out / f"{method}-{seed}-{request.steps}-{budget}.json"
+def _path(out: Path, method: str, seed: int) -> Path:
+    return out / f"{method}-{seed}.json"
 
 
-def one(request: Request, method: str, seed: int, folder: str) -> One:
-    """Run one method with one seed and save it. Called in a process of its own."""
-    from secateur.compiler.frontends.data import load_data
-    from secateur.compiler.frontends.load import load_model
-    from secateur.targets.target import find
-
-    torch.set_num_threads(1)
-    out = Path(folder)
-    target, budget = find(request.target), budget_of(request)
+def _load(request: Request) -> tuple[Network, Data]:
     network = load_model(request.model, weights=request.weights)
     if not isinstance(network, Network) or request.data is None:
         raise UserError(f"{request.model}: bench pruning takes a float network and --data")
-    data = load_data(request.data, network.input_shape, network.labels)
+    return network, load_data(request.data, network.input_shape, network.labels)
+
+
+def one(request: Request, method: str, seed: int, folder: str) -> One:
+    """Run one method with one seed. Called in a process of its own."""
+    torch.set_num_threads(1)
+    out = Path(folder)
+    target, budget = find(request.target), budget_of(request)
+    network, data = _load(request)
     recipe = recovery_recipe(data, request.steps)
     kind = "similarity" if method in ("scratch", "original") else method
     options = SearchOptions(method=kind, total_steps=request.steps, seed=seed)
@@ -138,18 +150,11 @@ def one(request: Request, method: str, seed: int, folder: str) -> One:
     inputs = exported.inputs(data.test)
     scores = evaluate(exported.network, exported.program, exported.content, data.test, inputs)
     cost = search.cost(state.network)
-    from secateur.compiler.budget import Margins, reached
-
     found = reached(cost, target, Margins())
-    result = One(
+    return One(
         method, seed, fits, len(state.steps), cut, scores.float_percent, scores.int8_percent, cost.macs,
         found.ram_bytes, found.flash_bytes, found.latency_ms,
     )  # fmt: skip
-    path = _path(out, request, method, seed)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(result)))
-    part.replace(path)
-    return result
 
 
 def markdown(rows: list[Row], steps: int) -> str:

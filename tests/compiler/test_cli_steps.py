@@ -77,6 +77,19 @@ def test_bench_device_measures_every_environment(called, out):
     assert {row["mismatches"] for row in rows.values()} == {0}
 
 
+def test_flashing_what_missed_its_budget_says_so(called, out, chip, tmp_path):
+    """The chip is written all the same; the warning names the limit."""
+    folder = tmp_path / "out"
+    shutil.copytree(out, folder)
+    report = json.loads((folder / "report.json").read_text())
+    violation = {"limit": "flash_bytes", "value": 9, "allowed": 8, "why": "too large"}
+    report["budget"] |= {"met": "no", "violations": [violation]}
+    (folder / "report.json").write_text(json.dumps(report))
+    code, printed, said = called(["flash", str(folder), "--port", chip])
+    assert code == 0 and "written, verified and read back" in printed
+    assert "warning: this network did not meet its budget (flash_bytes)" in said
+
+
 def test_flash_writes_verifies_and_reads_back_and_refuses_what_was_changed(called, out, chip):
     """A file that is not the one that was built does not reach the chip; building again mends it."""
     code, printed, said = called(["flash", str(out), "--port", chip])
