@@ -9,11 +9,10 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from secateur.errors import UserError
 from secateur.firmware import cgen
-from secateur.firmware.generated import GeneratedModel
+from secateur.firmware.generated import GeneratedModel, Port
 from secateur.firmware.kernels.descriptor import Call, Constant, Kernel, Ref
-from secateur.models.program import Program
+from secateur.models.program import Program, Tensor, slots
 
 KERNEL_FOLDER = Path(__file__).parent / "kernels"
 TEMPLATE_FOLDER = Path(__file__).parent / "templates"
@@ -31,17 +30,14 @@ class Layer:
 def generate(
     program: Program, kernels: tuple[Kernel, ...], tensor_offsets: dict[int, int], arena_bytes: int, name: str
 ) -> GeneratedModel:
-    """The C files of a quantized Program with one input and one output.
+    """The C files of an exact Program.
 
     `kernels`: one an operator. `tensor_offsets`: arena byte of each activation.
-    Raises UserError for several inputs or outputs.
     """
-    if len(program.inputs) != 1 or len(program.outputs) != 1:
-        raise UserError(
-            f"{program.name}: {len(program.inputs)} inputs and {len(program.outputs)} outputs; "
-            "the generated interface takes one of each so far. Split the network, or cut one off"
-        )
     prefix = cgen.identifier(name)
+    inputs = _ports(program, program.inputs, tensor_offsets)
+    outputs = _ports(program, program.outputs, tensor_offsets)
+    states = _states(program, tensor_offsets, prefix)
     constants: list[dict[str, str]] = []
     params: list[str] = []
     layers: list[Layer] = []
@@ -62,19 +58,25 @@ def generate(
                     )  # fmt: skip
                     arguments.append(symbol)
                 else:
-                    arguments.append(f"a + {tensor_offsets[argument.tensor] + argument.offset}")
+                    arguments.append(_address(program, argument, tensor_offsets, argument is call.output))
             calls.append(f"{call.function}({', '.join(arguments)});")
         layers.append(Layer(f"{op.kind} {program.tensors[op.outputs[0]].name}", tuple(calls)))
-    x, y = program.tensors[program.inputs[0]], program.tensors[program.outputs[0]]
+    constants += [s.table for s in states if s.table]
     headers = sorted({k.header for k in kernels})
     context = {
         "prefix": prefix, "upper": prefix.upper(), "program": program, "layers": layers, "params": params,
         "constants": constants, "headers": headers, "arena_bytes": max(arena_bytes, 1), "alignment": ALIGNMENT,
-        "input": x, "output": y, "input_offset": tensor_offsets[program.inputs[0]],
-        "output_offset": tensor_offsets[program.outputs[0]],
+        "inputs": inputs, "outputs": outputs, "states": states,
+        "input_bytes": slots(program, program.inputs)[-1], "output_bytes": slots(program, program.outputs)[-1],
         "labels": [cgen.string(label) for label in program.labels],
         "hex": lambda v: float(np.float32(v)).hex(),
     }  # fmt: skip
+    several = len(inputs) > 1 or len(outputs) > 1
+    context["several"] = several
+    context["parameters"] = (
+        f"const {prefix}_inputs *input, const {prefix}_outputs *output" if several
+        else f"const {inputs[0].port.ctype} *input, {outputs[0].port.ctype} *output"
+    )  # fmt: skip
     files = {
         f"{prefix}.h": _template("model.h.j2").render(context),
         f"{prefix}.c": _template("model.c.j2").render(context),
@@ -88,10 +90,81 @@ def generate(
         files,
         max(arena_bytes, 1),
         ALIGNMENT,
-        x.elements,
-        y.elements,
+        slots(program, program.inputs)[-1],
+        slots(program, program.outputs)[-1],
         tuple(layer.name for layer in layers),
+        *((), ()) if _is_plain(inputs, outputs) else (tuple(p.port for p in inputs), tuple(p.port for p in outputs)),
+        bool(states),
     )
+
+
+CTYPES = {
+    "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t",
+    "float32": "float", "bool": "uint8_t",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _End:
+    """One input or output of the network, for the templates. `place`: its byte in the arena."""
+
+    port: Port
+    tensor: Tensor
+    place: int
+
+
+def _ports(program: Program, ends: tuple[int, ...], places: dict[int, int]) -> list[_End]:
+    found: list[_End] = []
+    for i, offset in zip(ends, slots(program, ends), strict=False):
+        tensor = program.tensors[i]
+        name = cgen.identifier(tensor.name)
+        if any(e.port.name == name for e in found):
+            name = f"{name}_{len(found)}"
+        found.append(_End(Port(name, CTYPES[tensor.dtype], offset), tensor, places[i]))
+    return found
+
+
+def _is_plain(inputs: list[_End], outputs: list[_End]) -> bool:
+    """One int8 input and one int8 output: the harness's own types."""
+    return [e.tensor.dtype for e in (*inputs, *outputs)] == ["int8", "int8"] and len(inputs) == 1
+
+
+@dataclass(frozen=True)
+class _State:
+    """`place`: where it lies between calls; `after`: where its new value is, None where that is the same place.
+
+    `fill`: the byte that all of its first value is made of, else `table` holds that value.
+    """
+
+    place: int
+    after: int | None
+    size: int
+    fill: int | None
+    table: dict[str, str] | None
+
+
+def _states(program: Program, places: dict[int, int], prefix: str) -> list[_State]:
+    found = []
+    for number, state in enumerate(program.states):
+        content = np.ascontiguousarray(state.initial).reshape(-1).view(np.uint8)
+        fill = int(content[0]) if (content == content[0]).all() else None
+        table = None
+        if fill is None:
+            values = content.view(np.int8)
+            table = {"ctype": "int8_t", "symbol": f"{prefix}_state{number}", "count": str(values.size),
+                     "values": cgen.table(values)}  # fmt: skip
+        place, after = places[state.before], places[state.after]
+        found.append(_State(place, None if after == place else after, int(content.size), fill, table))
+    return found
+
+
+def _address(program: Program, ref: Ref, places: dict[int, int], written: bool) -> str:
+    """The C expression of a tensor's place, in its type."""
+    ctype = CTYPES[program.tensors[ref.tensor].dtype]
+    place = f"a + {places[ref.tensor] + ref.offset}"
+    if ctype.endswith("int8_t"):
+        return place
+    return f"({'' if written else 'const '}{ctype} *)(void *)({place})"
 
 
 def _is_free(call: Call, offsets: dict[int, int]) -> bool:

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Port:
+    """One input or output: its C name and type, and where it begins in the piece that the harness passes, bytes."""
+
+    name: str
+    ctype: str
+    offset: int
+
+
+@dataclass(frozen=True)
 class GeneratedModel:
     """One compiled model as C99 text.
 
@@ -15,6 +24,8 @@ class GeneratedModel:
     `<name>_weights.c`, so that linker scripts can place them by object file.
     `arena_bytes`, `input_bytes`, `output_bytes`: of one inference; `arena_alignment` in bytes.
     `layers`: one entry per operator call, in the order in which the after-layer hook reports them.
+    `inputs`, `outputs`: where there are several, or one of another type than int8; each is then a piece of
+    `input_bytes` or `output_bytes`. `stateful`: a call depends on those before it.
     """
 
     name: str
@@ -24,3 +35,6 @@ class GeneratedModel:
     input_bytes: int
     output_bytes: int
     layers: tuple[str, ...]
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    stateful: bool = False

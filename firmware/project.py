@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from secateur.errors import UserError
 from secateur.firmware.board import environments, load_board
-from secateur.firmware.generated import GeneratedModel
+from secateur.firmware.generated import GeneratedModel, Port
 from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,8 @@ def _model_header(model: GeneratedModel, samples: int) -> str:
         f'#define SEC_NAME "{lower}"',
         f"typedef {lower}_state sec_state;",
         f"#define SEC_INIT {lower}_init",
-        f"#define SEC_INVOKE {lower}_invoke",
+        *_invoke(model),
+        f"#define SEC_STATEFUL {int(model.stateful)}",
         *(
             f"#define SEC_{what} {upper}_{what}"
             for what in ("ARENA_BYTES", "ARENA_ALIGNMENT", "INPUT_BYTES", "OUTPUT_BYTES", "LAYERS")
@@ -112,6 +113,26 @@ def _model_header(model: GeneratedModel, samples: int) -> str:
             "extern const int8_t sec_samples[SEC_SAMPLES][SEC_INPUT_BYTES];",
         ]
     return "\n".join([*lines, "#endif", ""])
+
+
+def _invoke(model: GeneratedModel) -> list[str]:
+    """SEC_INVOKE takes one piece of int8 each way; other inputs and outputs lie in it at their offsets."""
+    name = model.name
+    if not model.inputs:
+        return [f"#define SEC_INVOKE {name}_invoke"]
+
+    def places(ports: tuple[Port, ...], piece: str, const: str) -> list[str]:
+        return [f"({const}{p.ctype} *)({const}void *)({piece} + {p.offset})" for p in ports]
+
+    given = (("input", places(model.inputs, "input", "const ")), ("output", places(model.outputs, "output", "")))
+    several = max(len(values) for _, values in given) > 1
+    lines = [f"static inline int sec_invoke({name}_state *s, const int8_t *input, int8_t *output) {{"]
+    if several:
+        lines += [f"    const {name}_{what}s {what}s = {{{', '.join(values)}}};" for what, values in given]
+        lines += [f"    return {name}_invoke(s, &inputs, &outputs);", "}"]
+    else:
+        lines += [f"    return {name}_invoke(s, {given[0][1][0]}, {given[1][1][0]});", "}"]
+    return [*lines, "#define SEC_INVOKE sec_invoke"]
 
 
 def _samples_source(samples: npt.NDArray[np.int8]) -> str:

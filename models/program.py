@@ -7,6 +7,7 @@ defined by the TensorFlow Lite Micro reference kernels. Operators carry TFLite's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,7 +54,7 @@ class Tensor:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on the device. A float Program is costed as the int8 Program that it will become."""
+        """Bytes that the values take; of an activation on the device, see `Program.bytes_of`."""
         return self.elements * int(np.dtype(DTYPES[self.dtype]).itemsize)
 
     @property
@@ -109,8 +110,23 @@ class Op:
 
 
 @dataclass(frozen=True)
+class State:
+    """Memory from call to call: tensor `before` holds it when an inference starts, `after` when it has ended.
+
+    `initial`: its value before the first call, of the tensors' shape and type.
+    """
+
+    before: int
+    after: int
+    initial: npt.NDArray[Any] = field(compare=False)
+
+
+@dataclass(frozen=True)
 class Program:
-    """Operators in execution order over a table of tensors. Passes return a new one."""
+    """Operators in execution order over a table of tensors. Passes return a new one.
+
+    `shape_only`: lowered from a float network, to be quantized; its float32 activations are costed as int8.
+    """
 
     name: str
     tensors: tuple[Tensor, ...]
@@ -118,6 +134,13 @@ class Program:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     labels: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    shape_only: bool = False
+
+    def bytes_of(self, tensor: int) -> int:
+        """Bytes that an activation takes on the device."""
+        found = self.tensors[tensor]
+        return found.elements if self.shape_only else found.size_bytes
 
     def activations(self, op: Op) -> tuple[int, ...]:
         """Indices of the inputs of `op` that are computed or fed, not constants."""
@@ -150,10 +173,46 @@ def op_macs(program: Program, op: Op) -> int:
     return out * per_output * (weights.shape[3] if op.kind == "CONV_2D" else 1)
 
 
+SLOT_ALIGNMENT = 16
+"""Bytes: where each of several inputs or outputs begins when they are passed as one piece."""
+
+
+def slots(program: Program, tensors: tuple[int, ...]) -> tuple[int, ...]:
+    """Byte offset of each of `tensors` (a Program's inputs or outputs) in one piece, and the piece's size last."""
+    offsets, end = [], 0
+    for i in tensors:
+        start = -(-end // SLOT_ALIGNMENT) * SLOT_ALIGNMENT
+        offsets.append(start)
+        end = start + program.bytes_of(i)
+    return (*offsets, end)
+
+
+def pack(program: Program, tensors: tuple[int, ...], values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int8]:
+    """The values of `tensors` as one piece of bytes."""
+    *offsets, size = slots(program, tensors)
+    piece = np.zeros(size, np.int8)
+    for i, offset, value in zip(tensors, offsets, values, strict=True):
+        content = np.ascontiguousarray(value, DTYPES[program.tensors[i].dtype]).reshape(-1).view(np.int8)
+        piece[offset : offset + content.size] = content
+    return piece
+
+
+def unpack(program: Program, tensors: tuple[int, ...], piece: npt.NDArray[np.int8]) -> list[npt.NDArray[Any]]:
+    """The reverse of `pack`, each in its tensor's shape and type."""
+    found = []
+    piece = np.ascontiguousarray(piece).reshape(-1)
+    for i, offset in zip(tensors, slots(program, tensors), strict=False):
+        tensor = program.tensors[i]
+        content = piece[offset : offset + tensor.size_bytes].copy()
+        found.append(content.view(DTYPES[tensor.dtype]).reshape(tensor.shape))
+    return found
+
+
 def with_ops(program: Program, ops: list[Op], tensors: list[Tensor] | None = None) -> Program:
     """`program` with other operators, tensors that nobody uses dropped and indices closed up."""
     table = list(program.tensors) if tensors is None else tensors
-    used = sorted({i for op in ops for i in (*op.inputs, *op.outputs) if i >= 0} | {*program.inputs, *program.outputs})
+    kept = {i for s in program.states for i in (s.before, s.after)} | {*program.inputs, *program.outputs}
+    used = sorted({i for op in ops for i in (*op.inputs, *op.outputs) if i >= 0} | kept)
     index = {old: new for new, old in enumerate(used)} | {-1: -1}
     return replace(
         program,
@@ -164,6 +223,7 @@ def with_ops(program: Program, ops: list[Op], tensors: list[Tensor] | None = Non
         ),
         inputs=tuple(index[i] for i in program.inputs),
         outputs=tuple(index[i] for i in program.outputs),
+        states=tuple(replace(s, before=index[s.before], after=index[s.after]) for s in program.states),
     )
 
 
@@ -174,7 +234,9 @@ def verify_program(program: Program) -> None:
     shape and type, outputs written.
     """
     size = len(program.tensors)
-    known = set(program.inputs) | {i for i, t in enumerate(program.tensors) if t.data is not None}
+    fed = (*program.inputs, *(s.before for s in program.states))
+    known = set(fed) | {i for i, t in enumerate(program.tensors) if t.data is not None}
+    assert len(set(fed)) == len(fed), f"{program.name}: one tensor is fed twice"
     for position, op in enumerate(program.ops):
         where = f"{program.name}: op {position} {op.kind} {op.name}"
         for i in op.inputs:
@@ -184,6 +246,12 @@ def verify_program(program: Program) -> None:
             assert 0 <= i < size, f"{where}: tensor index {i} of {size}"
             assert i not in known, f"{where}: writes {program.tensors[i].name} a second time"
             known.add(i)
+    for s in program.states:
+        before, after = program.tensors[s.before], program.tensors[s.after]
+        where = f"{program.name}: state {before.name}"
+        assert s.after in known, f"{where} is never written"
+        assert (before.shape, before.dtype) == (after.shape, after.dtype), f"{where} changes its shape or type"
+        assert s.initial.shape == before.shape, f"{where} starts with {s.initial.shape}"
     for i in program.outputs:
         assert i in known, f"{program.name}: output {program.tensors[i].name} is never written"
     for t in program.tensors:

@@ -7,6 +7,7 @@ TensorFlow Lite Micro; where TFLM's wheel does not exist it is the golden runtim
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,24 +21,39 @@ from secateur.models.fixed_point import (
     rounding_shift_right,
     wrap32,
 )
-from secateur.models.program import Op, Program, Tensor
+from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
 
 Ints = npt.NDArray[np.int64]
 
 
 def run_reference(program: Program, samples: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """Outputs (n, output bytes) of an int8 Program for samples (n, ...)."""
-    shape = program.tensors[program.inputs[0]].shape
-    return np.stack([run_values(program, s.reshape(shape))[program.outputs[0]].reshape(-1) for s in samples])
+    """Outputs (n, output bytes) of an exact Program for samples (n, input bytes), its calls in that order."""
+    states = {s.before: s.initial for s in program.states}
+    outputs = []
+    for sample in samples:
+        values = run_values(program, sample, states)
+        states = {s.before: values[s.after] for s in program.states}
+        outputs.append(pack(program, program.outputs, [values[i] for i in program.outputs]))
+    return np.stack(outputs)
 
 
-def run_values(program: Program, sample: npt.NDArray[np.int8]) -> dict[int, npt.NDArray[np.int8]]:
-    """Every activation of one inference, by tensor index."""
-    values: dict[int, Any] = {program.inputs[0]: sample.astype(np.int8)}
+def run_values(
+    program: Program, sample: npt.NDArray[np.int8], states: Mapping[int, npt.NDArray[Any]] | None = None
+) -> dict[int, npt.NDArray[Any]]:
+    """Every activation of one inference, by tensor index. `sample`: the inputs as one piece of bytes.
+
+    `states`: value of each state's `before`; the initial ones where None.
+    """
+    if states is None:
+        states = {s.before: s.initial for s in program.states}
+    values: dict[int, Any] = dict(states)
+    values |= dict(zip(program.inputs, unpack(program, program.inputs, sample), strict=True))
     for op in program.ops:
         operands = [values[i] if i in values else program.tensors[i].data if i >= 0 else None for i in op.inputs]
         out = program.tensors[op.outputs[0]]
-        values[op.outputs[0]] = _compute(program, op, operands).reshape(out.shape).astype(np.int8)
+        values[op.outputs[0]] = _compute(program, op, operands).reshape(out.shape).astype(DTYPES[out.dtype])
+    for s in program.states:  # a state may end as a constant
+        values.setdefault(s.after, program.tensors[s.after].data)
     return values
 
 

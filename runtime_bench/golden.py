@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.errors import MismatchError
-from secateur.models.program import Program
+from secateur.models.program import Program, pack, unpack
 from secateur.models.reference import run_reference
 
 
 @dataclass(frozen=True)
 class Golden:
-    """`outputs`: (samples, output bytes) int8. `runtime`: what computed them."""
+    """`outputs`: (samples, output bytes). `runtime`: what computed them."""
 
     runtime: str
     outputs: npt.NDArray[np.int8]
@@ -31,7 +31,10 @@ def tflm_available() -> bool:
 
 
 def golden_outputs(content: bytes, program: Program, samples: npt.NDArray[np.int8]) -> Golden:
-    """Outputs of the `.tflite` bytes `content`, whose Program is `program`, for samples (n, ...) int8."""
+    """Outputs of the `.tflite` bytes `content`, whose Program is `program`, for samples (n, input bytes) in a row.
+
+    Inputs and outputs are pieces of bytes, as `models.program.pack` makes them.
+    """
     if tflm_available():
         return Golden("TensorFlow Lite Micro (tflite-micro wheel)", run_tflm(content, program, samples))
     return Golden("secateur reference interpreter", run_reference(program, samples))
@@ -41,15 +44,16 @@ def run_tflm(content: bytes, program: Program, samples: npt.NDArray[np.int8]) ->
     """TFLite Micro's outputs, (n, output bytes)."""
     from tflite_micro.python.tflite_micro import runtime
 
-    shape = program.tensors[program.inputs[0]].shape
     # TFLM wants its arena's size: activations of all operators at once, and its own records, are never exceeded.
     arena = 65536 + 2 * sum(t.size_bytes for t in program.tensors if t.data is None) + 4096 * len(program.ops)
     interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
     outputs = []
     for sample in samples:
-        interpreter.set_input(sample.reshape(shape), 0)
+        for number, value in enumerate(unpack(program, program.inputs, sample)):
+            interpreter.set_input(value, number)
         interpreter.invoke()
-        outputs.append(np.asarray(interpreter.get_output(0), np.int8).reshape(-1).copy())
+        found = [np.asarray(interpreter.get_output(i)) for i in range(len(program.outputs))]
+        outputs.append(pack(program, program.outputs, found))
     return np.stack(outputs) if outputs else np.empty((0, 0), np.int8)
 
 

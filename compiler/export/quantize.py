@@ -44,7 +44,7 @@ def quantize(program: Program, ranges: dict[int, Range]) -> Program:
             for i in op.inputs:
                 if tensors[i].data is not None and tensors[i].dtype == "float32":
                     tensors[i] = _constant(tensors[i])
-    quantized = replace(program, tensors=tuple(tensors))
+    quantized = replace(program, tensors=tuple(tensors), shape_only=False)
     verify_program(quantized)
     return quantized
 

@@ -9,19 +9,25 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from secateur.models.program import Program
+import numpy as np
+
+from secateur.models.program import DTYPES, Program, State, Tensor
 from secateur.passes.program.choose_kernels import Selection
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """A piece of the arena. Live from operator `first` to `last`, both included (-1: before the first)."""
+    """A piece of the arena. Live from operator `first` to `last`, both included (-1: before the first).
+
+    `size`, `alignment` in bytes. `tensors`: several where a reshape only renames, or where a state is written back.
+    """
 
     name: str
     size: int
     first: int
     last: int
-    tensors: tuple[int, ...]  # several where a reshape only renames
+    tensors: tuple[int, ...]
+    alignment: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ def _buffers(program: Program, selection: Selection) -> tuple[list[Buffer], dict
         last[i] = len(program.ops)
     for i in program.inputs:
         last.setdefault(i, -1)
+    end = len(program.ops)
+    for s in program.states:  # memory between calls: nothing else may lie there at any time
+        first[s.before] = -1
+        last[s.before] = last.get(s.before, -1)
+        last[s.after] = end
     alias = {i: i for i in first}
     for op, kernel in zip(program.ops, selection, strict=True):
         source = alias.get(op.inputs[0])
@@ -71,13 +82,17 @@ def _buffers(program: Program, selection: Selection) -> tuple[list[Buffer], dict
     groups: dict[int, list[int]] = {}
     for tensor, root in alias.items():
         groups.setdefault(root, []).append(tensor)
+    for s in program.states:
+        _write_back(program, selection, s, groups, first, last)
+    kept = {s.before for s in program.states}
     buffers = [
         Buffer(
             name=program.tensors[root].name,
-            size=program.tensors[root].elements,
+            size=program.bytes_of(root),
             first=min(first[t] for t in tensors),
-            last=max(last[t] for t in tensors),
+            last=end if any(t in kept for t in tensors) else max(last[t] for t in tensors),
             tensors=tuple(tensors),
+            alignment=max(1 if program.shape_only else alignment_of(program.tensors[t]) for t in tensors),
         )
         for root, tensors in groups.items()
     ]
@@ -87,6 +102,36 @@ def _buffers(program: Program, selection: Selection) -> tuple[list[Buffer], dict
         if size:
             buffers.append(Buffer(f"scratch of {op.kind} {step}", size, step, step, ()))
     return buffers, owner
+
+
+def alignment_of(tensor: Tensor) -> int:
+    """Bytes that an address of this type must be a multiple of; 64-bit integers are read in halves."""
+    return min(4, int(np.dtype(DTYPES[tensor.dtype]).itemsize))
+
+
+def _write_back(
+    program: Program, selection: Selection, state: State, groups: dict[int, list[int]], first: dict[int, int],
+    last: dict[int, int],
+) -> None:  # fmt: skip
+    """Let a state's new value be computed where the old one lies, if nobody reads the old one any more then.
+
+    Otherwise the generated code copies it there at the end.
+    """
+    new = next((root for root, tensors in groups.items() if state.after in tensors), None)
+    old = groups[state.before]
+    if new is None or state.after in old or any(t in program.inputs for t in groups[new]):
+        return
+    if any(s.before in groups[new] for s in program.states):
+        return
+    born, dead = min(first[t] for t in groups[new]), max(last[t] for t in old)
+    in_place = False
+    if born == dead and 0 <= born < len(program.ops):
+        op, kernel = program.ops[born], selection[born]
+        read = [k for k, i in enumerate(op.inputs) if i in old]
+        size = program.bytes_of(op.outputs[0])
+        in_place = all(kernel.overlap_bytes(program, op, k) >= size for k in read)
+    if born > dead or in_place:
+        old.extend(groups.pop(new))
 
 
 def _distances(
@@ -102,7 +147,7 @@ def _distances(
             if tensor not in owner or program.tensors[tensor].data is not None:
                 continue
             into = owner[tensor]
-            if buffers[into].last != step or op.inputs.count(tensor) > 1:
+            if into == out or buffers[into].last != step or op.inputs.count(tensor) > 1:
                 continue
             # two operands may be one buffer under two names: the one that allows less decides
             apart = buffers[out].size - kernel.overlap_bytes(program, op, position)
@@ -183,11 +228,14 @@ def _place(
         ]  # open intervals: the ends themselves are allowed
         choice = -1
         if down[i]:
-            tops = sorted({limit - buffers[i].size, *(low for low, _ in forbidden)}, reverse=True)
+            up = buffers[i].alignment
+            ends = {limit - buffers[i].size, *(low for low, _ in forbidden)}
+            tops = sorted((end // up * up for end in ends), reverse=True)
             fits = (o for o in tops if 0 <= o <= limit - buffers[i].size and _free(o, forbidden))
             choice = next(fits, -1)
         if choice < 0:
-            starts = sorted({0, *(high for _, high in forbidden)})
+            up = buffers[i].alignment
+            starts = sorted({0, *(-(-high // up) * up for _, high in forbidden)})
             choice = next(o for o in starts if o >= 0 and _free(o, forbidden))
         offsets[i] = choice
     return offsets
