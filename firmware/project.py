@@ -66,9 +66,9 @@ def write_project(
     _write(
         root,
         {
-            "harness/sec_model.h": _model_header(model, len(samples)),
+            "harness/sec_model.h": model_header(model, len(samples)),
             "harness/samples.c": _samples_source(samples),
-            "src/sec_model.h": _model_header(model, 0),
+            "src/sec_model.h": model_header(model, 0),
             "src/CMakeLists.txt": _component(model),
             "platformio.ini": _configuration(target, limits, optimize, stack_bytes),
             "README.txt": _read_me(model, target),
@@ -89,7 +89,7 @@ def _copy(source: Path, to: Path) -> None:
     shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), copy_function=shutil.copyfile)
 
 
-def _model_header(model: GeneratedModel, samples: int) -> str:
+def model_header(model: GeneratedModel, samples: int) -> str:
     """The names that the harness (and the vendor's main) use, whatever the model is called."""
     lower, upper = model.name, model.name.upper()
     lines = [

@@ -82,3 +82,40 @@ def activation_range(activation: str, scale: float, zero_point: int) -> tuple[in
     if activation == "RELU_N1_TO_1":
         low, high = max(low, quantize(-1.0)), min(high, quantize(1.0))
     return low, high
+
+
+def exp_negative(a: npt.NDArray[Any], integer_bits: int) -> Int32:
+    """exp(a) in Q0.31 for a <= 0 with `integer_bits` integer bits (4 or 5): Taylor around -1/8, then factors by bit."""
+    fraction_bits = 31 - integer_bits
+    quarter = 1 << (fraction_bits - 2)
+    fraction = (a & (quarter - 1)) - quarter
+    x = (fraction << integer_bits) + (1 << 28)
+    x2 = high_mul(x, x)
+    x3, x4 = high_mul(x2, x), high_mul(x2, x2)
+    tail = rounding_shift_right(high_mul(rounding_shift_right(x4, 2) + x3, 715827883) + x2, 1)
+    result = 1895147668 + high_mul(x + tail, 1895147668)
+    remainder = fraction - a
+    factors = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+    for k, factor in enumerate(factors[: integer_bits + 2]):
+        result = np.where(remainder & (quarter << k), high_mul(result, factor), result)
+    return np.where(a == 0, INT32_MAX, result)
+
+
+def reciprocal_q2(x: npt.NDArray[Any]) -> Int32:
+    """2 / (1 + x) in Q2.29 for x in [0, 1) in Q0.31, by three Newton-Raphson steps from 48/17 - 32/17 d."""
+    half = (np.asarray(x, np.int64) + (1 << 31)) // 2
+    y = 1515870810 + high_mul(half, -1010580540)
+    for _ in range(3):
+        error = (1 << 29) - high_mul(half, y)
+        y = y + saturate32(high_mul(y, error) << 2)
+    return y
+
+
+def one_over_one_plus(x: npt.NDArray[Any]) -> Int32:
+    """1 / (1 + x) in Q0.31 for x in [0, 1) in Q0.31."""
+    return saturate32(reciprocal_q2(x) << 1)
+
+
+def saturate32(x: npt.NDArray[Any]) -> Int32:
+    """The nearest int32."""
+    return np.clip(np.asarray(x, np.int64), -(1 << 31), INT32_MAX)

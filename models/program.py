@@ -93,8 +93,13 @@ class Options:
     activation: str = "NONE"  # NONE, RELU, RELU6, RELU_N1_TO_1
     axis: int = 0  # CONCATENATION
     beta: float = 1.0  # SOFTMAX
-    keep_dims: bool = False  # MEAN
-    begin: tuple[int, ...] = ()  # STRIDED_SLICE, all dimensions, non-negative
+    alpha: float = 0.0  # LEAKY_RELU
+    approximate: bool = False  # GELU
+    permutation: tuple[int, ...] = ()  # TRANSPOSE
+    align_corners: bool = False  # RESIZE_*
+    half_pixel_centers: bool = False
+    keep_dims: bool = False  # MEAN and other reductions
+    begin: tuple[int, ...] = ()  # STRIDED_SLICE, all dimensions
     strides: tuple[int, ...] = ()  # STRIDED_SLICE
 
 

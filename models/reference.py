@@ -15,13 +15,16 @@ import numpy.typing as npt
 
 from secateur.models.fixed_point import (
     activation_range,
+    exp_negative,
     high_mul,
+    one_over_one_plus,
     quantize_multiplier,
     requantize,
     rounding_shift_right,
     wrap32,
 )
 from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
+from secateur.models.tables import TABLE_KINDS, table
 
 Ints = npt.NDArray[np.int64]
 
@@ -72,7 +75,7 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
     if op.kind == "MEAN":
         return _mean(x[0], x[1], source, out)
     if op.kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
-        return np.asarray(x[0], np.int64)
+        return np.asarray(x[0])
     if op.kind == "CONCATENATION":
         return np.concatenate(x, axis=op.options.axis).astype(np.int64)
     if op.kind in ("PAD", "PADV2"):
@@ -82,7 +85,7 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
     if op.kind == "STRIDED_SLICE":
         o = op.options
         ranges = zip(o.begin, out.shape, o.strides, strict=True)
-        return np.asarray(x[0][tuple(slice(b, b + (n - 1) * s + 1, s) for b, n, s in ranges)], np.int64)
+        return np.asarray(x[0][np.ix_(*(b + s * np.arange(n) for b, n, s in ranges))], np.int64)
     if op.kind in ("QUANTIZE", "RELU", "RELU6"):
         real = (
             source.scale / out.scale if op.kind != "RELU" else float(np.float32(source.scale) / np.float32(out.scale))
@@ -91,6 +94,24 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
         return _finish(moved, "NONE" if op.kind == "QUANTIZE" else op.kind, out)
     if op.kind == "SOFTMAX":
         return _softmax(op, x[0], source)
+    if op.kind in TABLE_KINDS:
+        divisor = int(x[1].ravel()[0]) if op.kind == "DIV" else 0
+        b = program.tensors[op.inputs[1]] if op.kind == "DIV" else None
+        return np.asarray(table(op.kind, op.options, source, out, divisor, b)[x[0].astype(np.int64) + 128])
+    if op.kind in ("SUB", "SQUARED_DIFFERENCE"):
+        return _difference(program, op, x, out)
+    if op.kind in ("MAXIMUM", "MINIMUM"):
+        return np.asarray((np.maximum if op.kind == "MAXIMUM" else np.minimum)(x[0], x[1]), np.int64)
+    if op.kind == "PRELU":
+        return _prelu(program, op, x, out)
+    if op.kind == "TRANSPOSE":
+        return np.asarray(x[0].transpose(op.options.permutation))
+    if op.kind == "BROADCAST_TO":
+        return np.asarray(np.broadcast_to(x[0], out.shape))
+    if op.kind == "TAKE":
+        four = x[0].reshape((1,) * (4 - x[0].ndim) + x[0].shape)
+        index = [np.arange(n) if t is None else t for n, t in zip(four.shape, x[1:], strict=True)]
+        return np.asarray(four[np.ix_(*index)])
     raise AssertionError(f"no reference arithmetic for {op.kind}")
 
 
@@ -154,6 +175,30 @@ def _add(program: Program, op: Op, x: list[Any], out: Tensor) -> Ints:
     return _finish(requantize(total, *quantize_multiplier(real)), op.options.activation, out)
 
 
+def _difference(program: Program, op: Op, x: list[Any], out: Tensor) -> Ints:
+    """SUB and SQUARED_DIFFERENCE: both operands on twice the larger scale, with 20 or 7 more bits."""
+    a, b = (program.tensors[i] for i in op.inputs)
+    square = op.kind == "SQUARED_DIFFERENCE"
+    bits = 7 if square else 20
+    twice = 2 * max(np.float64(a.scale), np.float64(b.scale))
+    scaled = [
+        requantize((v.astype(np.int64) - t.zero_point) << bits, *quantize_multiplier(float(t.scale / twice)))
+        for v, t in zip(x, (a, b), strict=True)
+    ]
+    found = scaled[0] - scaled[1]
+    real = twice * twice / ((1 << 2 * bits) * out.scale) if square else twice / ((1 << bits) * out.scale)
+    rescaled = requantize(found * found if square else found, *quantize_multiplier(float(real)))
+    return _finish(rescaled, op.options.activation, out)
+
+
+def _prelu(program: Program, op: Op, x: list[Any], out: Tensor) -> Ints:
+    source, slopes = (program.tensors[i] for i in op.inputs)
+    value, alpha = x[0].astype(np.int64) - source.zero_point, x[1].astype(np.int64) - slopes.zero_point
+    positive = requantize(value, *quantize_multiplier(float(np.float64(source.scale) / np.float64(out.scale))))
+    real = float(np.float64(source.scale) * np.float64(slopes.scale) / np.float64(out.scale))
+    return _finish(np.where(value >= 0, positive, requantize(value * alpha, *quantize_multiplier(real))), "NONE", out)
+
+
 def _pool(op: Op, x: npt.NDArray[np.int8], out: Tensor) -> Ints:
     o = op.options
     found = np.zeros(out.shape, np.int64)
@@ -189,37 +234,10 @@ def _softmax(op: Op, x: npt.NDArray[np.int8], source: Tensor) -> Ints:
     for row, result in zip(rows, found, strict=True):
         diff = row - row.max()
         near = diff >= least
-        powers = _exp_negative(high_mul(diff[near] << left, multiplier))
+        powers = exp_negative(high_mul(diff[near] << left, multiplier), 5)
         total = int(rounding_shift_right(powers, 12).sum())
         headroom = 32 - total.bit_length()
-        scale = _reciprocal((total << headroom) - (1 << 31))
+        scale = int(one_over_one_plus(np.array((total << headroom) - (1 << 31))))
         exponent = 12 - headroom + 31 - 8
         result[near] = np.minimum(127, rounding_shift_right(high_mul(powers, scale), exponent) - 128)
     return found
-
-
-def _exp_negative(a: Ints) -> Ints:
-    quarter = 1 << 24
-    fraction = (a & (quarter - 1)) - quarter
-    x = (fraction << 5) + (1 << 28)
-    x2 = high_mul(x, x)
-    x3, x4 = high_mul(x2, x), high_mul(x2, x2)
-    tail = rounding_shift_right(high_mul(rounding_shift_right(x4, 2) + x3, 715827883) + x2, 1)
-    result = 1895147668 + high_mul(x + tail, 1895147668)
-    remainder = fraction - a
-    for k, factor in enumerate((1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)):
-        result = np.where(remainder & (1 << (24 + k)), high_mul(result, factor), result)
-    return np.where(a == 0, (1 << 31) - 1, result)
-
-
-def _reciprocal(x: int) -> int:
-    half = (x + (1 << 31)) // 2
-    y = 1515870810 + int(high_mul(half, -1010580540))
-    for _ in range(3):
-        error = (1 << 29) - int(high_mul(half, y))
-        y += _saturate(int(high_mul(y, error)) << 2)
-    return _saturate(y << 1)
-
-
-def _saturate(x: int) -> int:
-    return max(-(1 << 31), min((1 << 31) - 1, x))

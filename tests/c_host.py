@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from secateur.firmware.codegen import generate
 from secateur.firmware.generated import GeneratedModel
+from secateur.firmware.project import model_header
 from secateur.models.program import Program
 from secateur.passes.program.cost import Planned, plan
 from secateur.targets.target import find
@@ -30,7 +31,7 @@ def generated(made: Planned, name: str = "net") -> GeneratedModel:
 
 def write(model: GeneratedModel, folder: Path) -> list[Path]:
     """The model's files below `folder`; returns the C sources."""
-    for path, text in model.files.items():
+    for path, text in {**model.files, "sec_model.h": model_header(model, 0)}.items():
         to = folder / path
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_text(text)
@@ -45,13 +46,13 @@ def run_library(
     n = model.name
     glue = folder / "glue.c"
     glue.write_text(
-        f'#include "{n}.h"\n'
+        f'#include "sec_model.h"\n'
         f"static int32_t arena[({n.upper()}_ARENA_BYTES + 3) / 4 + 8];\n"
         "int run(const int8_t *input, int8_t *output);\n"
         "int run(const int8_t *input, int8_t *output) {\n"
         f"    {n}_state s;\n"
         f"    char *a = (char *)arena + (16 - (uintptr_t)arena % 16) % 16;\n"
-        f"    return {n}_init(&s, a) ? 100 : {n}_invoke(&s, input, output);\n"
+        f"    return {n}_init(&s, a) ? 100 : SEC_INVOKE(&s, input, output);\n"
         "}\n"
     )
     library = folder / "model.so"
@@ -71,15 +72,15 @@ def run_sanitized(model: GeneratedModel, samples: npt.NDArray[np.int8], folder: 
     n = model.name
     (folder / "input.bin").write_bytes(np.ascontiguousarray(samples).tobytes())
     (folder / "main.c").write_text(
-        f'#include "{n}.h"\n#include <stdio.h>\n#include <stdlib.h>\n'
+        f'#include "sec_model.h"\n#include <stdio.h>\n#include <stdlib.h>\n'
         "int main(int argc, char **argv) {\n"
         '    FILE *f = argc > 1 ? fopen(argv[1], "rb") : 0;\n'
-        f"    int8_t *in = malloc({n.upper()}_INPUT_BYTES), *out = malloc({n.upper()}_OUTPUT_BYTES);\n"
+        f"    int8_t *in = malloc({n.upper()}_INPUT_BYTES), *out = calloc(1, {n.upper()}_OUTPUT_BYTES);\n"
         f"    void *arena = malloc({n.upper()}_ARENA_BYTES);\n"
         f"    {n}_state s;\n"
         f"    if (!f || {n}_init(&s, arena)) return 9;\n"
         f"    while (fread(in, 1, {n.upper()}_INPUT_BYTES, f) == {n.upper()}_INPUT_BYTES) {{\n"
-        f"        if ({n}_invoke(&s, in, out)) return 8;\n"
+        "        if (SEC_INVOKE(&s, in, out)) return 8;\n"
         f"        fwrite(out, 1, {n.upper()}_OUTPUT_BYTES, stdout);\n"
         "    }\n    free(in); free(out); free(arena); fclose(f);\n    return 0;\n}\n"
     )

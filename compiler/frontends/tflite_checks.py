@@ -9,12 +9,13 @@ import numpy as np
 from secateur.errors import UserError
 from secateur.firmware.kernels.elementwise import strides
 from secateur.models.program import WEIGHTED, Op, Program, Tensor
+from secateur.models.tables import TABLE_KINDS
 
 LARGEST_DIMENSION = 32767  # int16_t in the kernels' parameter structs
 LARGEST_SCALE = 2.0**60
 LARGEST_MULTIPLIER = 2.0**30
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
-SAME_COUNT = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX")
+SAME_COUNT = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX", *TABLE_KINDS)
 WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
 
@@ -44,7 +45,7 @@ def check_operator(op: Op, tensors: list[Tensor], where: str) -> None:
     if op.options.activation not in ACTIVATIONS:
         raise UserError(f"{where}: fused activation {op.options.activation}; known: {', '.join(ACTIVATIONS)}")
     for t in (x, out):
-        if t.elements == 0 or (len(t.shape) > 4 and op.kind not in SAME_COUNT[:3]):
+        if t.elements == 0 or (len(t.shape) > 4 and op.kind not in (*SAME_COUNT[:3], "TRANSPOSE", "BROADCAST_TO")):
             raise UserError(f"{where}: tensor {t.name} has shape {t.shape}")
     _scales(op, tensors, where)
     _windows(op, tensors, where)
@@ -130,11 +131,17 @@ def _weights(op: Op, tensors: list[Tensor], where: str) -> None:
 def _elementwise(op: Op, tensors: list[Tensor], where: str) -> None:
     """Output shapes of everything that is no convolution, pool or fully connected layer."""
     x, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
-    moved = op.kind in ("ADD", "MUL", "CONCATENATION", "PAD", "PADV2", "STRIDED_SLICE", "MEAN")
-    if moved and max(n for i in (*op.inputs, *op.outputs) for n in (1, *tensors[i].shape)) > LARGEST_DIMENSION:
+    moved = op.kind in (
+        "ADD", "MUL", "SUB", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "PRELU", "CONCATENATION", "PAD", "PADV2",
+        "STRIDED_SLICE", "MEAN", "TRANSPOSE", "BROADCAST_TO", "TAKE",
+    )  # fmt: skip
+    if (
+        moved
+        and max(n for i in (*op.inputs, *op.outputs) if i >= 0 for n in (1, *tensors[i].shape)) > LARGEST_DIMENSION
+    ):
         raise UserError(f"{where}: a dimension above {LARGEST_DIMENSION}")
     bad = op.kind in SAME_COUNT and x.elements != out.elements
-    if op.kind in ("ADD", "MUL"):
+    if op.kind in ("ADD", "MUL", "SUB", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "PRELU"):
         pair = [tensors[i] for i in op.inputs]
         bad = len(pair) != 2 or any(len(t.shape) > 4 for t in pair)
         bad = bad or tuple(np.broadcast_shapes(*(t.shape for t in pair))) != out.shape
@@ -182,6 +189,6 @@ def _multipliers(op: Op, tensors: list[Tensor], where: str) -> None:
     factors = [max(q.scale) for i in op.inputs[:2] if i >= 0 and (q := tensors[i].quantization) is not None]
     if not factors:
         return
-    real = math.prod(factors) if op.kind in (*WEIGHTED, "MUL") else max(factors)
+    real = math.prod(factors) if op.kind in (*WEIGHTED, "MUL", "PRELU") else max(factors)
     if real / out.scale >= LARGEST_MULTIPLIER:
         raise UserError(f"{where}: scales {', '.join(f'{f:g}' for f in factors)} to {out.scale:g} are out of range")

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from secateur.compiler.frontends.tflite_checks import check_operator, check_program
+from secateur.compiler.frontends.tflite_expand import expand
+from secateur.compiler.frontends.tflite_shapes import fold
+from secateur.compiler.frontends.tflite_variables import VARIABLE_KINDS, Variables, variable_name
 from secateur.errors import UserError
 from secateur.models.program import (
     DTYPES,
@@ -29,24 +32,43 @@ KINDS = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, 
 ACTIVATIONS = {v: k for k, v in vars(schema.ActivationFunctionType).items() if isinstance(v, int)}
 TYPE_NAMES = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
 # Constant operands that become options; they are dropped from the operator's inputs.
-SHAPE_OPERANDS = {"RESHAPE": 1, "SQUEEZE": 1, "EXPAND_DIMS": 1, "STRIDED_SLICE": 1}
+SHAPE_OPERANDS = {"RESHAPE": 1, "SQUEEZE": 1, "EXPAND_DIMS": 1}
+END_TYPES = ("int8", "uint8", "int16", "int32", "int64", "float32")
 OPTIONS = {
     "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions", "ADD": "AddOptions", "MUL": "MulOptions",
     "MAX_POOL_2D": "Pool2DOptions", "AVERAGE_POOL_2D": "Pool2DOptions", "MEAN": "ReducerOptions",
     "RESHAPE": "ReshapeOptions", "CONCATENATION": "ConcatenationOptions", "PAD": "PadOptions",
     "PADV2": "PadV2Options", "STRIDED_SLICE": "StridedSliceOptions", "SOFTMAX": "SoftmaxOptions",
-    "QUANTIZE": "QuantizeOptions",
+    "QUANTIZE": "QuantizeOptions", "DEQUANTIZE": "DequantizeOptions", "SUB": "SubOptions", "DIV": "DivOptions",
+    "MAXIMUM": "MaximumMinimumOptions", "MINIMUM": "MaximumMinimumOptions", "GELU": "GeluOptions",
+    "SQUARED_DIFFERENCE": "SquaredDifferenceOptions", "LEAKY_RELU": "LeakyReluOptions", "ABS": "AbsOptions",
+    "HARD_SWISH": "HardSwishOptions", "SLICE": "SliceOptions", "SPLIT": "SplitOptions", "SPLIT_V": "SplitVOptions",
+    "UNPACK": "UnpackOptions", "PACK": "PackOptions", "TRANSPOSE": "TransposeOptions", "GATHER": "GatherOptions",
+    "SPACE_TO_DEPTH": "SpaceToDepthOptions", "DEPTH_TO_SPACE": "DepthToSpaceOptions",
+    "SPACE_TO_BATCH_ND": "SpaceToBatchNDOptions", "BATCH_TO_SPACE_ND": "BatchToSpaceNDOptions",
+    "BROADCAST_TO": "BroadcastToOptions", "MIRROR_PAD": "MirrorPadOptions",
+    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
 }  # fmt: skip
-MAY_LACK_OPTIONS = ("RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "QUANTIZE")
+MAY_LACK_OPTIONS = (
+    "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "QUANTIZE", "DEQUANTIZE", "HARD_SWISH", "ABS", "SLICE", "TRANSPOSE",
+    "SPLIT_V", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "GATHER", "BROADCAST_TO", "SPACE_TO_BATCH_ND",
+    "BATCH_TO_SPACE_ND",
+)  # fmt: skip
+LEAST_OPERANDS = {
+    "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "ADD": 2, "SUB": 2, "MUL": 2, "DIV": 2, "MAXIMUM": 2,
+    "MINIMUM": 2, "SQUARED_DIFFERENCE": 2, "PRELU": 2, "PAD": 2, "PADV2": 3, "MIRROR_PAD": 2, "MEAN": 2, "SLICE": 3,
+    "STRIDED_SLICE": 4, "SPLIT": 2, "SPLIT_V": 3, "TRANSPOSE": 2, "GATHER": 2, "BROADCAST_TO": 2,
+    "SPACE_TO_BATCH_ND": 3, "BATCH_TO_SPACE_ND": 3,
+}  # fmt: skip
 MAX_BYTES = 256 << 20
 
 
 def load_tflite(path: Path) -> Program:
-    """Read one subgraph of int8 operators.
+    """Read an int8 network, its variables as states.
 
     Raises UserError: no such file, not a TFLite file or a truncated one, a float network, a construct that
-    the Program does not have (several subgraphs, computed shapes). Operators without a kernel are found later,
+    the Program does not have (control flow, computed shapes). Operators without a kernel are found later,
     by `choose_kernels`, all at once.
     """
     if not path.is_file():
@@ -78,16 +100,19 @@ class _Reader:
         self.model, self.name, self.where = model, name, where
         if not model.subgraphs:
             raise UserError(f"{where}: the file holds no network")
-        if len(model.subgraphs) > 1:
-            raise UserError(f"{where}: {len(model.subgraphs)} subgraphs (control flow or variables); one is supported")
         self.graph = model.subgraphs[0]
+        self.variables = Variables()
 
     def program(self) -> Program:
         tensors = [self.tensor(t) for t in self.graph.tensors]
         inputs, outputs = (tuple(int(i) for i in x) for x in (self.graph.inputs, self.graph.outputs))
         self.refuse_float(tensors, (*inputs, *outputs))
-        ops = [self.op(record, tensors, position) for position, record in enumerate(self.graph.operators)]
-        program = Program(self.name, tuple(tensors), tuple(ops), inputs, outputs)
+        ops: list[Op] = []
+        for position, record in enumerate(self.graph.operators):
+            ops += self.ops(record, tensors, position)
+        states = self.variables.states(tensors)
+        outputs = tuple(self.variables.now(i) for i in outputs)
+        program = Program(self.name, tuple(tensors), tuple(ops), inputs, outputs, states=states)
         verify_program(program)
         check_program(program, self.where)
         return with_ops(program, ops)
@@ -100,15 +125,16 @@ class _Reader:
                 "Give the float network as PyTorch or ONNX with --data, and it is quantized"
             )
         for i in ends:
-            if tensors[i].dtype != "int8":
-                raise UserError(
-                    f"{self.where}: input or output {tensors[i].name} is {tensors[i].dtype}; int8 is supported. "
-                    "Convert with inference_input_type and inference_output_type int8"
-                )
+            if tensors[i].dtype not in END_TYPES:
+                raise UserError(f"{self.where}: input or output {tensors[i].name} is {tensors[i].dtype}")
 
     def tensor(self, record: Any) -> Tensor:
         kind = TYPE_NAMES.get(record.type, str(record.type))
         name = (record.name or b"").decode() if isinstance(record.name, bytes) else str(record.name or "")
+        if kind == "resource":
+            return Tensor(name, (), "int32")  # a variable's handle: followed by name, never computed
+        if kind == "int4":
+            kind = "int8"  # constants alone; two a byte in the file, one a byte on the device
         if kind not in DTYPES:
             raise UserError(f"{self.where}: tensor {name} has type {kind}, which is not supported")
         shape = tuple(int(n) for n in record.shape) if record.shape is not None else ()
@@ -137,29 +163,70 @@ class _Reader:
         if getattr(record, "sparsity", None) is not None:
             raise UserError(f"{self.where}: a sparse tensor; densify it when converting")
         content = np.asarray(buffer.data, np.uint8).tobytes()
+        if record.type == schema.TensorType.INT4:
+            packed = np.frombuffer(content, np.uint8)
+            nibbles = np.stack([packed & 15, packed >> 4], 1).ravel()[: int(np.prod(shape, dtype=np.int64))]
+            content = np.where(nibbles > 7, nibbles.astype(np.int8) - 16, nibbles).astype(np.int8).tobytes()
         values = np.frombuffer(content, DTYPES[kind])
         return values.reshape(shape).copy()
 
-    def op(self, record: Any, tensors: list[Tensor], position: int) -> Op:
+    def ops(self, record: Any, tensors: list[Tensor], position: int) -> list[Op]:
+        """What one record of the file becomes: nothing where it is about variables or shapes, else operators."""
+        kind = self.kind(record)
+        inputs = tuple(int(i) for i in record.inputs) if record.inputs is not None else ()
+        outputs = tuple(int(i) for i in record.outputs) if record.outputs is not None else ()
+        where = f"{self.where}: operator {position} {kind}"
+        if kind == "CALL_ONCE":
+            self.call_once(int(record.builtinOptions.initSubgraphIndex), where)
+            return []
+        if any(not -1 <= i < len(tensors) for i in inputs) or any(not 0 <= i < len(tensors) for i in outputs):
+            raise UserError(f"{where} has operands {inputs} and outputs {outputs} of {len(tensors)} tensors")
+        if kind in VARIABLE_KINDS:
+            self.variables.access(kind, record.builtinOptions, inputs, outputs, tensors, where)
+            return []
+        inputs = tuple(self.variables.now(i) for i in inputs)
+        if not outputs or not inputs:
+            raise UserError(f"{where} has no inputs or no outputs")
+        self.check_operands(kind, inputs, tensors, position)
+        self.check_options_type(kind, record.builtinOptions, position)
+        if fold(kind, record.builtinOptions, inputs, outputs, tensors):
+            return []
+        try:
+            ops = expand(kind, record.builtinOptions, inputs, outputs, tensors)
+        except UserError as error:
+            raise UserError(f"{where} {tensors[outputs[0]].name}: {error}") from error
+        if ops is None:
+            options = self.options(kind, record.builtinOptions, inputs, tensors, position)
+            keep = SHAPE_OPERANDS.get(kind, len(inputs))
+            ops = [Op(kind, inputs[:keep], outputs, options, tensors[outputs[0]].name)]
+        for op in ops:
+            check_operator(op, tensors, f"{self.where}: operator {position} {op.kind} {op.name}")
+        return ops
+
+    def kind(self, record: Any) -> str:
         code = self.model.operatorCodes[record.opcodeIndex]
         number = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
         kind = KINDS.get(number, f"operator {number}")
-        if kind == "CUSTOM":
-            kind = f"CUSTOM {code.customCode!r}"
-        inputs = tuple(int(i) for i in record.inputs) if record.inputs is not None else ()
-        outputs = tuple(int(i) for i in record.outputs) if record.outputs is not None else ()
-        if not outputs or (not inputs and kind not in ("VAR_HANDLE",)):
-            raise UserError(f"{self.where}: operator {position} {kind} has no inputs or no outputs")
-        self.check_operands(kind, inputs, tensors, position)
-        options = self.options(kind, record.builtinOptions, inputs, outputs, tensors, position)
-        keep = SHAPE_OPERANDS.get(kind, len(inputs))
-        op = Op(kind, inputs[:keep], outputs, options, tensors[outputs[0]].name)
-        check_operator(op, tensors, f"{self.where}: operator {position} {op.kind} {op.name}")
-        return op
+        return f"CUSTOM {code.customCode!r}" if kind == "CUSTOM" else kind
+
+    def call_once(self, number: int, where: str) -> None:
+        """A subgraph that gives variables their first values."""
+        if not 0 < number < len(self.model.subgraphs):
+            raise UserError(f"{where} of subgraph {number}; the file has {len(self.model.subgraphs)}")
+        graph = self.model.subgraphs[number]
+        tensors = [self.tensor(t) for t in graph.tensors]
+        handles: dict[int, str] = {}
+        for record in graph.operators:
+            kind = self.kind(record)
+            if kind == "VAR_HANDLE":
+                handles[int(record.outputs[0])] = variable_name(record.builtinOptions)
+            elif kind == "ASSIGN_VARIABLE" and tensors[record.inputs[1]].data is not None:
+                self.variables.initial[handles[int(record.inputs[0])]] = tensors[record.inputs[1]].data
+            else:
+                raise UserError(f"{where}: {kind} in the subgraph that starts variables; constants alone are known")
 
     def check_operands(self, kind: str, inputs: tuple[int, ...], tensors: list[Tensor], position: int) -> None:
-        least = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "ADD": 2, "MUL": 2, "PAD": 2,
-                 "PADV2": 3, "MEAN": 2, "STRIDED_SLICE": 4}.get(kind, 1)  # fmt: skip
+        least = LEAST_OPERANDS.get(kind, 1)
         if len(inputs) < least or any(not -1 <= i < len(tensors) for i in inputs) or -1 in inputs[:least]:
             raise UserError(f"{self.where}: operator {position} {kind} has operands {inputs}")
 
@@ -174,15 +241,12 @@ class _Reader:
         kind: str,
         o: Any,
         inputs: tuple[int, ...],
-        outputs: tuple[int, ...],
         tensors: list[Tensor],
         position: int,
     ) -> Options:
-        found = Options()
         values: dict[str, Any] = {}
-        self.check_options_type(kind, o, position)
         if o is None:
-            return self.slice_options(inputs, outputs, tensors, position, 0, 0) if kind == "STRIDED_SLICE" else found
+            return Options()
         if hasattr(o, "fusedActivationFunction"):
             number = o.fusedActivationFunction
             values["activation"] = ACTIVATIONS.get(number, f"number {number}")
@@ -208,53 +272,10 @@ class _Reader:
             values["axis"] = int(o.axis)
         if kind == "SOFTMAX":
             values["beta"] = float(o.beta)
-        if kind == "MEAN":
+        if kind == "LEAKY_RELU":
+            values["alpha"] = float(o.alpha)
+        if kind == "GELU":
+            values["approximate"] = bool(o.approximate)
+        if hasattr(o, "keepDims"):
             values["keep_dims"] = bool(o.keepDims)
-        if kind == "STRIDED_SLICE":
-            if o.ellipsisMask or o.newAxisMask or getattr(o, "offset", False):
-                raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with an ellipsis or new axis")
-            return self.slice_options(inputs, outputs, tensors, position, o.beginMask, o.shrinkAxisMask, o.endMask)
         return Options(**values)
-
-    def slice_options(
-        self,
-        inputs: tuple[int, ...],
-        outputs: tuple[int, ...],
-        tensors: list[Tensor],
-        position: int,
-        begin_mask: int,
-        shrink: int,
-        end_mask: int = 0,
-    ) -> Options:
-        shape = tensors[inputs[0]].shape
-        begin, end, strides = (tensors[i].data for i in inputs[1:4])
-        if begin is None or strides is None or end is None:
-            raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with computed bounds")
-        if (strides < 1).any() or len(begin) != len(shape) or len(strides) != len(shape) or len(shape) > 4:
-            raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with strides {strides.tolist()}")
-        starts = [
-            0 if begin_mask >> i & 1 else int(b) + (n if b < 0 else 0)
-            for i, (b, n) in enumerate(zip(begin, shape, strict=True))
-        ]
-        out = list(tensors[outputs[0]].shape)
-        for axis in range(len(shape)):
-            if shrink >> axis & 1:
-                out.insert(axis, 1)
-        steps = tuple(int(s) for s in strides)
-        if len(end) != len(shape):
-            raise UserError(f"{self.where}: operator {position} STRIDED_SLICE with {len(end)} ends for {shape}")
-        ends = [
-            b + 1 if shrink >> i & 1 else n if end_mask >> i & 1 else min(n, int(e) + (n if e < 0 else 0))
-            for i, (b, e, n) in enumerate(zip(starts, end, shape, strict=True))
-        ]
-        if out != [-(-(e - b) // s) for b, e, s in zip(starts, ends, steps, strict=True)]:
-            raise UserError(
-                f"{self.where}: operator {position} STRIDED_SLICE: output {out} does not follow from {shape}"
-            )
-        if len(out) != len(shape) or any(
-            not 0 <= b or b + (n - 1) * s >= size for b, n, s, size in zip(starts, out, steps, shape, strict=False)
-        ):
-            raise UserError(f"{self.where}: operator {position} STRIDED_SLICE reads outside its input {shape}")
-        if shrink and tuple(out) != tensors[outputs[0]].shape:
-            raise UserError(f"{self.where}: operator {position} STRIDED_SLICE that drops an axis")
-        return Options(begin=tuple(starts), strides=steps)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from secateur.firmware.kernels.binary import Maximum, Minimum, SquaredDifference, Sub
 from secateur.firmware.kernels.convolution import Conv2d, DepthwiseConv2d, FullyConnected
 from secateur.firmware.kernels.descriptor import Kernel
 from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
+from secateur.firmware.kernels.indexing import Permute, Take
 from secateur.firmware.kernels.movement import Concatenation, Pad, Reshape, StridedSlice
 from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Mean
+from secateur.firmware.kernels.tables import Prelu, Table
 
 KERNELS: tuple[Kernel, ...] = (
     Conv2d(),
@@ -14,6 +17,12 @@ KERNELS: tuple[Kernel, ...] = (
     FullyConnected(),
     Add(),
     Mul(),
+    Sub(),
+    SquaredDifference(),
+    Maximum(),
+    Minimum(),
+    Table(),
+    Prelu(),
     Requantize(),
     Softmax(),
     MaxPool(),
@@ -23,4 +32,6 @@ KERNELS: tuple[Kernel, ...] = (
     Concatenation(),
     Pad(),
     StridedSlice(),
+    Permute(),
+    Take(),
 )

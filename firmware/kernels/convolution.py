@@ -11,6 +11,7 @@ from secateur.firmware.kernels.descriptor import (
     Constant,
     Kernel,
     Ref,
+    compute_types,
     nhwc,
     overlap,
     window_starts,
@@ -89,7 +90,7 @@ def output_stage(program: Program, op: Op) -> dict[str, int]:
 def refuse_types(program: Program, op: Op) -> str | None:
     """These kernels take int8 throughout, batch 1 and constant, symmetric weights."""
     tensors = [program.tensors[i] for i in (op.inputs[0], op.inputs[1], op.outputs[0])]
-    if {t.dtype for t in tensors} not in ({"int8"}, {"float32"}):
+    if {t.dtype for t in tensors} != compute_types(program):
         return "types " + ", ".join(t.dtype for t in tensors)
     weights = tensors[1]
     if weights.data is None:

@@ -96,6 +96,11 @@ class Kernel(ABC):
         """The C calls of a quantized operator."""
 
 
+def compute_types(program: Program) -> set[str]:
+    """The one type of all activations that int8 kernels take; a Program lowered for its shapes has them in float32."""
+    return {"float32"} if program.shape_only else {"int8"}
+
+
 def nhwc(tensor: Tensor) -> tuple[int, int, int, int]:
     """The shape as (n, h, w, c), ones in front of what has fewer dimensions."""
     assert len(tensor.shape) <= 4, f"{tensor.name} has {len(tensor.shape)} dimensions"

@@ -6,7 +6,17 @@ import math
 
 import numpy as np
 
-from secateur.firmware.kernels.descriptor import Call, Constant, Ints, Kernel, Params, Ref, nhwc, overlap
+from secateur.firmware.kernels.descriptor import (
+    Call,
+    Constant,
+    Ints,
+    Kernel,
+    Params,
+    Ref,
+    compute_types,
+    nhwc,
+    overlap,
+)
 from secateur.models.fixed_point import activation_range, quantize_multiplier
 from secateur.models.program import Op, Program, Tensor
 
@@ -33,13 +43,15 @@ def addresses(tensor: Tensor, output: Tensor) -> Ints:
 
 def refuse_types(program: Program, op: Op) -> str | None:
     tensors = [program.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
-    if {t.dtype for t in tensors} not in ({"int8"}, {"float32"}):
+    if {t.dtype for t in tensors} != compute_types(program):
         return "types " + ", ".join(t.dtype for t in tensors)
     return None
 
 
 class Binary(Kernel):
-    """Two operands, either of them broadcast or constant."""
+    """Two operands, either of them broadcast or constant. `params_type`: where it is not the kernel's own."""
+
+    params_type = ""
 
     def refuses(self, program: Program, op: Op) -> str | None:
         if any(len(program.tensors[i].shape) > 4 for i in op.inputs):
@@ -72,7 +84,15 @@ class Binary(Kernel):
             for i, t, role in ((op.inputs[0], a, "a"), (op.inputs[1], b, "b"))
         )
         function = f"sec_{self.name}"
-        return (Call(function, f"{function}_params", {**sizes, **shared, **params}, arguments, Ref(op.outputs[0])),)
+        return (
+            Call(
+                function,
+                self.params_type or f"{function}_params",
+                {**sizes, **shared, **params},
+                arguments,
+                Ref(op.outputs[0]),
+            ),
+        )
 
 
 class Add(Binary):

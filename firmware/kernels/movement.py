@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from secateur.firmware.kernels.descriptor import NEVER, Call, Ints, Kernel, Params, Ref, nhwc, overlap
+from secateur.firmware.kernels.descriptor import (
+    NEVER,
+    Call,
+    Ints,
+    Kernel,
+    Params,
+    Ref,
+    compute_types,
+    nhwc,
+    overlap,
+)
 from secateur.firmware.kernels.elementwise import refuse_types
 from secateur.models.program import Op, Program
 
@@ -15,7 +25,7 @@ class Movement(Kernel):
     def refuses(self, program: Program, op: Op) -> str | None:
         moved = [op.inputs[0], *op.outputs]
         tensors = [program.tensors[i] for i in moved]
-        if {t.dtype for t in tensors} not in ({"int8"}, {"float32"}):
+        if {t.dtype for t in tensors} != compute_types(program):
             return "types " + ", ".join(t.dtype for t in tensors)
         if len({t.quantization for t in tensors}) > 1:
             return "input and output scales differ"
@@ -33,11 +43,15 @@ class Reshape(Movement):
 
     name, kinds = "reshape_s8", ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
+    def refuses(self, program: Program, op: Op) -> str | None:
+        x, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
+        return None if x.dtype == out.dtype else f"types {x.dtype}, {out.dtype}"
+
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
-        return program.tensors[op.outputs[0]].elements
+        return program.bytes_of(op.outputs[0])
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
-        size = program.tensors[op.outputs[0]].elements
+        size = program.bytes_of(op.outputs[0])
         params = {"blocks": 1, "block": size, "output_stride": size}
         return (Call("sec_copy_s8", "sec_copy_s8_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
 

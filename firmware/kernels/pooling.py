@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secateur.firmware.kernels.descriptor import NEVER, Call, Kernel, Ref, nhwc, overlap, window_starts
+from secateur.firmware.kernels.descriptor import NEVER, Call, Kernel, Ref, compute_types, nhwc, overlap, window_starts
 from secateur.firmware.kernels.elementwise import refuse_types
 from secateur.models.fixed_point import activation_range, quantize_multiplier
 from secateur.models.program import Op, Program
@@ -69,7 +69,7 @@ class Mean(Kernel):
         if len(x.shape) != 4 or x.shape[0] != 1 or sorted(int(a) % 4 for a in axes.ravel()) != [1, 2]:
             return f"axes {axes.ravel().tolist()} of a tensor {x.shape}; (1, 2) of (1, h, w, c) is known"
         types = {program.tensors[i].dtype for i in (op.inputs[0], op.outputs[0])}
-        return None if types in ({"int8"}, {"float32"}) else "types " + ", ".join(sorted(types))
+        return None if types == compute_types(program) else "types " + ", ".join(sorted(types))
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         # channel c is read from byte c upwards before output byte c is written

@@ -27,8 +27,8 @@ class Cost:
     """Bytes and instructions of one Program on one target.
 
     `constant_bytes`: weights, biases and multipliers, exact. `stack_bytes`, `code_bytes`, `instructions`:
-    modelled, None where no model of the instruction set exists (the host). `live_bytes`: by operator, what the
-    arena must hold then.
+    modelled, None where no model of the instruction set (the host) or of a kernel exists. `live_bytes`: by
+    operator, what the arena must hold then.
     """
 
     macs: int
@@ -78,10 +78,10 @@ def cost(planned: Planned, target: Target) -> Cost:
     layers = None
     code = stack = None
     if model is not None:
-        layers = tuple(
-            predict_instructions(model["kernels"][k.name], k.work(program, op))
-            for k, op in zip(selection, program.ops, strict=True)
-        )
+        known = model["kernels"]
+        if all(k.name in known for k in selection):
+            pairs = zip(selection, program.ops, strict=True)
+            layers = tuple(predict_instructions(known[k.name], k.work(program, op)) for k, op in pairs)
         code = predict_code_bytes(model, planned)
         stack = int(model["stack_bytes"])
     return Cost(

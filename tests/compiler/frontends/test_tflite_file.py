@@ -163,7 +163,6 @@ def _i32(values: list[int]) -> np.ndarray:
 
 
 EDITS: dict[str, tuple[str, Edit, str]] = {
-    "two subgraphs": ("mlp", lambda m: m.subgraphs.append(m.subgraphs[0]), "2 subgraphs"),
     "no operators": ("mlp", lambda m: _set(m.subgraphs[0], operators=[]), "no operators|not computed|never written"),
     "unknown activation": (
         "har", lambda m: _set(_op(m, "CONV_2D").builtinOptions, fusedActivationFunction=4), "fused activation TANH"),
@@ -193,7 +192,6 @@ EDITS: dict[str, tuple[str, Edit, str]] = {
         "residual-1d", lambda m: _set(_op(m, "ADD"), outputs=_i32([*_op(m, "ADD").outputs, 0])), "2 outputs"),
     "bias type": ("har", lambda m: _set(_tensor(m, "CONV_2D", 2), type=schema.TensorType.INT64), "malformed|int32 is"),
     "output is a constant": ("har", lambda m: _set(m.subgraphs[0], outputs=_op(m, "CONV_2D").inputs[1:2]), "constant"),
-    "uint8 input": ("har", lambda m: _set(_tensor(m, "CONV_2D", 0), type=schema.TensorType.UINT8), "uint8; int8 is"),
 }  # fmt: skip
 
 
@@ -205,6 +203,13 @@ def test_contradiction_is_refused(what: str) -> None:
         parse_tflite(edited(name, edit), "net", "net.tflite")
     assert str(caught.value).startswith("net.tflite")
     assert "\n" not in str(caught.value)
+
+
+def test_what_no_kernel_takes_is_named_with_its_types() -> None:
+    """A convolution of uint8 is read, and refused when kernels are chosen."""
+    content = edited("har", lambda m: _set(_tensor(m, "CONV_2D", 0), type=schema.TensorType.UINT8))
+    with pytest.raises(UserError, match=r"no kernel for CONV_2D \(operator 0: types uint8, int8, int8\)"):
+        planned(parse_tflite(content, "net", "net.tflite"))
 
 
 def test_what_is_no_int8_tflite_file() -> None:

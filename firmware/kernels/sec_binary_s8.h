@@ -1,0 +1,55 @@
+/* SUB, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, int8, either operand broadcast.
+ *
+ * Inputs are read through four element strides each (batch, h, w, c); a stride of 0 broadcasts.
+ * Output (n, h, w, c), written in ascending order, each element right after its operands are read.
+ */
+#ifndef SEC_BINARY_S8_H
+#define SEC_BINARY_S8_H
+
+#include "sec_common.h"
+
+typedef struct {
+    int16_t n, h, w, c;
+    int32_t a_stride[4], b_stride[4];
+    int32_t a_offset, a_multiplier, b_offset, b_multiplier, output_offset, output_multiplier, low, high;
+    int8_t a_shift, b_shift, output_shift, left_shift;
+} sec_binary_s8_params;
+
+/* One function a kind: the loops are the same, `result` is the expression of one output from va and vb. */
+#define SEC_BINARY_S8(name, result)                                                                                   \
+    static inline void name(const sec_binary_s8_params *p, const int8_t *a, const int8_t *b, int8_t *output) {        \
+        for (int n = 0; n < p->n; ++n) {                                                                              \
+            for (int y = 0; y < p->h; ++y) {                                                                          \
+                for (int x = 0; x < p->w; ++x) {                                                                      \
+                    const int8_t *pa = a + n * p->a_stride[0] + y * p->a_stride[1] + x * p->a_stride[2];              \
+                    const int8_t *pb = b + n * p->b_stride[0] + y * p->b_stride[1] + x * p->b_stride[2];              \
+                    for (int c = 0; c < p->c; ++c, pa += p->a_stride[3], pb += p->b_stride[3]) {                      \
+                        const int32_t va = *pa, vb = *pb;                                                             \
+                        *output++ = (int8_t)(result);                                                                 \
+                    }                                                                                                 \
+                }                                                                                                     \
+            }                                                                                                         \
+        }                                                                                                             \
+    }
+
+/* Both operands on one scale, `left_shift` more bits each. */
+static inline int32_t sec_scaled_difference(const sec_binary_s8_params *p, int32_t va, int32_t vb) {
+    const int32_t a = (va + p->a_offset) * (1 << p->left_shift), b = (vb + p->b_offset) * (1 << p->left_shift);
+    return sec_requantize(a, p->a_multiplier, p->a_shift) - sec_requantize(b, p->b_multiplier, p->b_shift);
+}
+
+static inline int32_t sec_finish_binary(const sec_binary_s8_params *p, int32_t x) {
+    return sec_clamp(sec_requantize(x, p->output_multiplier, p->output_shift) + p->output_offset, p->low, p->high);
+}
+
+static inline int32_t sec_squared_difference(const sec_binary_s8_params *p, int32_t va, int32_t vb) {
+    const int32_t d = sec_scaled_difference(p, va, vb);
+    return sec_finish_binary(p, d * d);
+}
+
+SEC_BINARY_S8(sec_sub_s8, sec_finish_binary(p, sec_scaled_difference(p, va, vb)))
+SEC_BINARY_S8(sec_squared_difference_s8, sec_squared_difference(p, va, vb))
+SEC_BINARY_S8(sec_maximum_s8, va > vb ? va : vb)
+SEC_BINARY_S8(sec_minimum_s8, va < vb ? va : vb)
+
+#endif

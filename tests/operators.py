@@ -1,0 +1,305 @@
+"""Random `.tflite` files of one operator each: what the reader, the kernels and the golden runtime are compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tflite_builder import TfliteBuilder
+
+Random = np.random.Generator
+Shape = tuple[int, ...]
+
+
+class Case:
+    """One operator being built: random shapes, scales and zero points, inputs in order."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.b = TfliteBuilder()
+        self.inputs: list[int] = []
+
+    def int(self, low: int, high: int) -> int:
+        """Both ends included."""
+        return int(self.random.integers(low, high + 1))
+
+    def chance(self, p: float = 0.5) -> bool:
+        return bool(self.random.random() < p)
+
+    def shape(self, rank: int = 4, largest: int = 6) -> Shape:
+        return (1, *(self.int(1, largest) for _ in range(rank - 1)))
+
+    def scale(self) -> float:
+        return float(np.float32(10 ** self.random.uniform(-2.5, 0)))
+
+    def zero(self) -> int:
+        return self.int(-128, 127)
+
+    def fed(self, shape: Shape, scale: float | None = None, zero: int | None = None, dtype: str = "int8") -> int:
+        i = self.value(shape, scale, zero, dtype)
+        self.inputs.append(i)
+        return i
+
+    def value(self, shape: Shape, scale: float | None = None, zero: int | None = None, dtype: str = "int8") -> int:
+        scale = self.scale() if scale is None else scale
+        return self.b.tensor(shape, dtype, scale, self.zero() if zero is None else zero)
+
+    def constant(self, data: Any, dtype: str = "int32", scale: float | None = None, zero: int = 0) -> int:
+        data = np.asarray(data)
+        return self.b.tensor(data.shape, dtype, scale, zero, data)
+
+    def done(self, *outputs: int) -> bytes:
+        return self.b.finish(self.inputs, outputs)
+
+
+def unary(kind: str, scale: float | None = None, zero: int | None = None) -> Callable[[Case], bytes]:
+    """Output of the input's shape; `scale`, `zero`: of the output, where the operator fixes them."""
+
+    def make(c: Case) -> bytes:
+        shape = c.shape(c.int(2, 4))
+        x_scale = c.scale()
+        out_scale = scale or float(np.float32(x_scale * 10 ** c.random.uniform(-0.6, 0.6)))
+        x, out = c.fed(shape, x_scale), c.value(shape, out_scale, zero)
+        fields: dict[str, Any] = {}
+        if kind == "LEAKY_RELU":
+            fields["alpha"] = float(np.float32(c.random.uniform(0, 1.2)))
+        if kind == "GELU":
+            fields["approximate"] = c.chance()
+        c.b.op(kind, [x], [out], **fields)
+        return c.done(out)
+
+    return make
+
+
+def rsqrt(c: Case) -> bytes:
+    """Every input is above the zero point: TensorFlow Lite Micro stops at others."""
+    shape, scale = c.shape(), c.scale()
+    x, out = c.fed(shape, scale, -128), c.value(shape, float(np.float32(10 ** c.random.uniform(-3, 0))))
+    least = c.constant(np.full((1,), -127), "int8", scale, -128)
+    positive = c.value(shape, scale, -128)
+    c.b.op("MAXIMUM", [x, least], [positive])
+    c.b.op("RSQRT", [positive], [out])
+    return c.done(out)
+
+
+def binary(kind: str) -> Callable[[Case], bytes]:
+    def make(c: Case) -> bytes:
+        shape = c.shape(4)
+        other = tuple(n if c.chance(0.7) else 1 for n in shape)
+        shapes = [shape, other]
+        if c.chance():
+            shapes.reverse()
+        same = kind in ("MAXIMUM", "MINIMUM")
+        scale, zero = c.scale(), c.zero()
+        scales = [scale] * 2 if same else [scale, float(np.float32(scale * 10 ** c.random.uniform(-0.7, 0.7)))]
+        out_scale = {"SQUARED_DIFFERENCE": scale * scale * 90, "MUL": scales[0] * scales[1] * 60}.get(kind, scale * 1.7)
+        tensors = [c.fed(shapes[0], scales[0], zero if same else None)]
+        if c.chance(0.3):
+            data = c.random.integers(-128, 128, shapes[1])
+            tensors.append(c.constant(data, "int8", scales[1], zero if same else c.zero()))
+        else:
+            tensors.append(c.fed(shapes[1], scales[1], zero if same else None))
+        out = c.value(shape, scale if same else float(np.float32(out_scale)), zero if same else None)
+        fields = {} if kind in ("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE") else {
+            "fusedActivationFunction": c.int(0, 1) * c.int(0, 3)
+        }  # fmt: skip
+        c.b.op(kind, tensors, [out], version=2, **fields)
+        return c.done(out)
+
+    return make
+
+
+def div(c: Case) -> bytes:
+    shape = c.shape()
+    scale, zero = c.scale(), c.zero()
+    x, b_zero = c.fed(shape, scale, zero), c.int(-100, 100)
+    by = int(c.random.choice([v for v in range(-128, 128) if v != b_zero]))
+    b_scale = c.scale()
+    d = c.constant([by], "int8", b_scale, b_zero)
+    real = scale / (b_scale * abs(by - b_zero))
+    out = c.value(shape, float(np.float32(real * c.random.uniform(0.5, 2))), c.int(-20, 20))
+    c.b.op("DIV", [x, d], [out])
+    return c.done(out)
+
+
+def prelu(c: Case) -> bytes:
+    shape = c.shape()
+    scale = c.scale()
+    x = c.fed(shape, scale)
+    alpha = c.constant(c.random.integers(-128, 128, (1, 1, shape[3])), "int8", 0.01, c.zero())
+    out = c.value(shape, float(np.float32(scale * 1.2)))
+    c.b.op("PRELU", [x, alpha], [out])
+    return c.done(out)
+
+
+def _like(c: Case, shape: Shape, wanted: Shape, kind: str, operands: list[int], **fields: Any) -> bytes:
+    """A movement: x first, output of the same scale."""
+    scale, zero = c.scale(), c.zero()
+    x, out = c.fed(shape, scale, zero), c.value(wanted, scale, zero)
+    c.b.op(kind, [x, *operands], [out], **fields)
+    return c.done(out)
+
+
+def slice_(c: Case) -> bytes:
+    shape = c.shape(4)
+    begin = [c.int(0, n - 1) for n in shape]
+    size = [c.int(1, n - b) for b, n in zip(begin, shape, strict=True)]
+    given = [-1 if b + s == n and c.chance() else s for b, s, n in zip(begin, size, shape, strict=True)]
+    return _like(c, shape, tuple(size), "SLICE", [c.constant(begin), c.constant(given)])
+
+
+def strided_slice(c: Case) -> bytes:
+    rank = c.int(2, 4)
+    shape = c.shape(rank)
+    begin, end, strides, wanted, shrink, masks = [], [], [], [], 0, [0, 0]
+    for axis, n in enumerate(shape):
+        step = int(c.random.choice([1, 1, 2, -1]))
+        if axis and c.chance(0.2):
+            at = c.int(0, n - 1)
+            begin.append(at - n if c.chance() else at), end.append(at + 1), strides.append(1)
+            shrink |= 1 << axis
+            continue
+        first = c.int(0, n - 1)
+        if c.chance(0.3):
+            masks[0] |= 1 << axis
+            first = 0 if step > 0 else n - 1
+        if c.chance(0.4) or step < 0:
+            masks[1] |= 1 << axis
+            stop = n if step > 0 else -1
+        else:
+            stop = c.int(first + 1, n)
+        begin.append(first), end.append(max(stop, 0)), strides.append(step)
+        wanted.append(len(range(first, stop, step)))
+    operands = [c.constant(begin), c.constant(end), c.constant(strides)]
+    fields = {"beginMask": masks[0], "endMask": masks[1], "shrinkAxisMask": shrink}
+    return _like(c, shape, tuple(wanted), "STRIDED_SLICE", operands, **fields)
+
+
+def split(c: Case) -> bytes:
+    rank, parts = c.int(2, 4), c.int(2, 3)
+    shape = list(c.shape(rank, 4))
+    axis = c.int(1, rank - 1)
+    shape[axis] *= parts
+    scale, zero = c.scale(), c.zero()
+    operand = c.constant([axis - rank if c.chance() else axis])
+    x = c.fed(tuple(shape), scale, zero)
+    shape[axis] //= parts
+    outs = [c.value(tuple(shape), scale, zero) for _ in range(parts)]
+    c.b.op("SPLIT", [operand, x], outs, numSplits=parts)
+    return c.done(*outs)
+
+
+def split_v(c: Case) -> bytes:
+    shape = list(c.shape(3, 4))
+    sizes = [c.int(1, 3) for _ in range(c.int(2, 3))]
+    shape[2] = sum(sizes)
+    scale, zero = c.scale(), c.zero()
+    x = c.fed(tuple(shape), scale, zero)
+    outs = [c.value((*shape[:2], n), scale, zero) for n in sizes]
+    c.b.op("SPLIT_V", [x, c.constant(sizes), c.constant(2)], outs, numSplits=len(sizes))
+    return c.done(*outs)
+
+
+def unpack(c: Case) -> bytes:
+    shape = c.shape(3, 4)
+    axis = c.int(1, 2)
+    scale, zero = c.scale(), c.zero()
+    x = c.fed(shape, scale, zero)
+    rest = tuple(n for i, n in enumerate(shape) if i != axis)
+    outs = [c.value(rest, scale, zero) for _ in range(shape[axis])]
+    c.b.op("UNPACK", [x], outs, num=shape[axis], axis=axis)
+    return c.done(*outs)
+
+
+def pack(c: Case) -> bytes:
+    shape, count = c.shape(3, 5), c.int(1, 3)
+    axis = c.int(0, 3)
+    scale, zero = c.scale(), c.zero()
+    ins = [c.fed(shape, scale, zero) for _ in range(count)]
+    out = c.value((*shape[:axis], count, *shape[axis:]), scale, zero)
+    c.b.op("PACK", ins, [out], valuesCount=count, axis=axis)
+    return c.done(out)
+
+
+def transpose(c: Case) -> bytes:
+    rank = c.int(2, 5)
+    shape = c.shape(rank, 4)
+    order = c.random.permutation(rank).tolist()
+    return _like(c, shape, tuple(shape[i] for i in order), "TRANSPOSE", [c.constant(order)])
+
+
+def space_to_depth(c: Case) -> bytes:
+    _, h, w, k = c.shape(4, 3)
+    b = c.int(2, 3)
+    return _like(c, (1, h * b, w * b, k), (1, h, w, k * b * b), "SPACE_TO_DEPTH", [], blockSize=b)
+
+
+def depth_to_space(c: Case) -> bytes:
+    _, h, w, k = c.shape(4, 3)
+    b = c.int(2, 3)
+    return _like(c, (1, h, w, k * b * b), (1, h * b, w * b, k), "DEPTH_TO_SPACE", [], blockSize=b)
+
+
+def space_to_batch(c: Case) -> bytes:
+    _, h, w, k = c.shape(4, 4)
+    block = [c.int(1, 3), c.int(1, 3)]
+    sizes = [h * block[0], w * block[1]]
+    pads = [[c.int(0, n - 1), 0] for n in sizes]
+    shape = (1, *(n - p[0] for n, p in zip(sizes, pads, strict=True)), k)
+    wanted = (block[0] * block[1], h, w, k)
+    return _like(c, shape, wanted, "SPACE_TO_BATCH_ND", [c.constant(block), c.constant(pads)])
+
+
+def batch_to_space(c: Case) -> bytes:
+    _, h, w, k = c.shape(4, 4)
+    block = [c.int(1, 3), c.int(1, 3)]
+    crops = [[c.int(0, h * block[0] - 1), 0], [0, c.int(0, w * block[1] - 1)]]
+    wanted = (1, h * block[0] - crops[0][0], w * block[1] - crops[1][1], k)
+    shape = (block[0] * block[1], h, w, k)
+    return _like(c, shape, wanted, "BATCH_TO_SPACE_ND", [c.constant(block), c.constant(crops)])
+
+
+def broadcast_to(c: Case) -> bytes:
+    wanted = c.shape(4, 5)
+    shape = tuple(n if c.chance() else 1 for n in wanted)
+    return _like(c, shape, wanted, "BROADCAST_TO", [c.constant(list(wanted))])
+
+
+def gather(c: Case) -> bytes:
+    shape = c.shape(c.int(2, 4))
+    axis = c.int(1, len(shape) - 1)
+    index = [c.int(0, shape[axis] - 1) for _ in range(c.int(1, 7))]
+    wanted = (*shape[:axis], len(index), *shape[axis + 1 :])
+    return _like(c, shape, wanted, "GATHER", [c.constant(index)], axis=axis)
+
+
+def mirror_pad(c: Case) -> bytes:
+    shape = (1, *(c.int(3, 6) for _ in range(3)))
+    pads = [[0, 0], *([c.int(0, 2), c.int(0, 2)] for _ in range(3))]
+    wanted = tuple(n + sum(p) for n, p in zip(shape, pads, strict=True))
+    return _like(c, shape, wanted, "MIRROR_PAD", [c.constant(pads)], mode=c.int(0, 1))
+
+
+def resize_nearest(c: Case) -> bytes:
+    shape, size = c.shape(4, 7), [c.int(1, 12), c.int(1, 12)]
+    align = c.chance(0.3)
+    wanted = (1, *size, shape[3])
+    fields = {"alignCorners": align, "halfPixelCenters": not align and c.chance()}
+    return _like(c, shape, wanted, "RESIZE_NEAREST_NEIGHBOR", [c.constant(size)], **fields)
+
+
+NOT_TFLM = ("GELU", "SPACE_TO_BATCH_ND")
+"""LiteRT's reference kernels say what is right: TensorFlow Lite Micro lacks the first and pads the second wrongly."""
+
+CASES: dict[str, Callable[[Case], bytes]] = {
+    "LOGISTIC": unary("LOGISTIC", 1 / 256, -128), "TANH": unary("TANH", 1 / 128, 0), "ELU": unary("ELU"),
+    "GELU": unary("GELU"), "RSQRT": rsqrt,
+    "HARD_SWISH": unary("HARD_SWISH"), "LEAKY_RELU": unary("LEAKY_RELU"), "ABS": unary("ABS"), "PRELU": prelu,
+    "DIV": div, "SUB": binary("SUB"), "ADD": binary("ADD"), "MUL": binary("MUL"), "MAXIMUM": binary("MAXIMUM"),
+    "MINIMUM": binary("MINIMUM"), "SQUARED_DIFFERENCE": binary("SQUARED_DIFFERENCE"), "SLICE": slice_,
+    "STRIDED_SLICE": strided_slice, "SPLIT": split, "SPLIT_V": split_v, "UNPACK": unpack, "PACK": pack,
+    "TRANSPOSE": transpose, "SPACE_TO_DEPTH": space_to_depth, "DEPTH_TO_SPACE": depth_to_space,
+    "SPACE_TO_BATCH_ND": space_to_batch, "BATCH_TO_SPACE_ND": batch_to_space, "BROADCAST_TO": broadcast_to,
+    "GATHER": gather, "MIRROR_PAD": mirror_pad, "RESIZE_NEAREST_NEIGHBOR": resize_nearest,
+}  # fmt: skip
