@@ -89,13 +89,13 @@ def test_a_variable_that_is_never_assigned_is_a_constant() -> None:
     b.op("VAR_HANDLE", [], [handle], container="", sharedName="v")
     b.op("READ_VARIABLE", [handle], [kept])
     b.op("ADD", [x, kept], [out])
-    program = parse_tflite(b.finish([x], [out]), "constant", "constant")
-    assert program.states == () and program.ops[0].kind == "ADD"
     b.graph()
     first, values = b.tensor((), "resource"), b.tensor((1, 4), "int8", 0.1, 0, np.array([[9, -3, 77, 0]]))
     b.op("VAR_HANDLE", [], [first], container="", sharedName="v")
     b.op("ASSIGN_VARIABLE", [first, values], [])
     content = b.finish([x], [out])
+    program = parse_tflite(content, "constant", "constant")
+    assert program.states == () and program.ops[0].kind == "ADD"
     assert np.array_equal(run_reference(program, _calls(4)), run_tflm(content, program, _calls(4)))
 
 
