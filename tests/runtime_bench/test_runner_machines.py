@@ -166,13 +166,15 @@ def fake_chip_emulator(tmp_path, monkeypatch, images):
     (tmp_path / "report.txt").write_text("ets Jun  8 2016 00:22:57\n" + report)
     program = tmp_path / "qemu-system-xtensa"
     program.write_text(f"""#!{sys.executable}
-import re, sys, time
+import re, select, sys, time
 if "help" in sys.argv:
     print("esp32                Espressif ESP32 machine")
     sys.exit(0)
 flash = open(re.search("file=([^,]*),if=mtd", " ".join(sys.argv))[1], "rb").read()
 if len(flash) != 4 << 20 or flash[0x1000] != 0xE9:
     sys.exit("no boot image at 0x1000")
+if select.select([sys.stdin], [], [], 0.1)[0]:
+    sys.exit("standard input is at its end: the UART of Espressif's machines sends nothing")
 print(open({str(tmp_path / "report.txt")!r}).read(), flush=True)
 time.sleep(600)
 """)
