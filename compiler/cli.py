@@ -378,19 +378,28 @@ def bench_loso(
         print(loso.markdown(folds), end="")
 
 
-@bench.command("networks")
-def bench_networks(
+@bench.command("kernels")
+def bench_kernels(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE.tflite]...", help="The zoo's small networks by default")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", help="Back end, may be repeated; all by default")
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples that each network computes on each back end")] = 4,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Every small network of the zoo on every back end: cost, and each output against the golden runtime."""
-    from secateur.compiler.bench import networks
+    """Int8 networks on every back end: MACs, instructions, arena, stack, flash, each output against the golden."""
+    from secateur.compiler.bench import kernels
+    from secateur.models.zoo.small import SMALL
 
-    cells = networks.bench(samples=samples, tell=_tell)
+    subjects = [kernels.from_file(path, samples) for path in files or ()]
+    subjects = subjects or [kernels.from_zoo(name, samples) for name in SMALL]
+    cells = kernels.bench(subjects, target or kernels.BACK_ENDS, tell=_tell)
     if as_json:
         _print_json([cell.document() for cell in cells])
     else:
-        print(networks.markdown(cells), end="")
+        print(kernels.markdown(cells), end="")
 
 
 @bench.command("calibrate")

@@ -25,7 +25,7 @@ from secateur.errors import UserError
 from secateur.firmware.project import Optimize
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
-from secateur.models.program import Program
+from secateur.models.program import Program, random_inputs
 from secateur.models.training import Recipe
 from secateur.passes.program.lower import lower, to_channels_last
 from secateur.targets.target import Target
@@ -182,7 +182,7 @@ def compile_program(
     entry = program.tensors[program.inputs[0]]
     notes: tuple[str, ...] = ()
     if data is None:
-        samples = np.random.default_rng(seed).integers(-128, 128, (build.samples, entry.elements)).astype(np.int8)
+        samples = random_inputs(program, build.samples, seed)
         notes = (f"No data was given: outputs were compared on {build.samples} random inputs (seed {seed}).",)
         scores = test = None
     else:

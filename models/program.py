@@ -213,6 +213,25 @@ def unpack(program: Program, tensors: tuple[int, ...], piece: npt.NDArray[np.int
     return found
 
 
+def random_inputs(program: Program, samples: int, seed: int) -> npt.NDArray[np.int8]:
+    """Seeded inputs, (samples, input bytes): integers over their whole range, floats normally distributed."""
+    random = np.random.default_rng(seed)
+    pieces = []
+    for _ in range(samples):
+        values = []
+        for i in program.inputs:
+            tensor = program.tensors[i]
+            if tensor.dtype == "float32":
+                values.append(random.normal(size=tensor.shape).astype(np.float32))
+            else:
+                limits = np.iinfo(DTYPES[tensor.dtype])
+                values.append(
+                    random.integers(limits.min, limits.max, tensor.shape, DTYPES[tensor.dtype], endpoint=True)
+                )
+        pieces.append(pack(program, program.inputs, values))
+    return np.stack(pieces)
+
+
 def with_ops(program: Program, ops: list[Op], tensors: list[Tensor] | None = None) -> Program:
     """`program` with other operators, tensors that nobody uses dropped and indices closed up."""
     table = list(program.tensors) if tensors is None else tensors
