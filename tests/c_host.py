@@ -90,3 +90,46 @@ def run_sanitized(model: GeneratedModel, samples: npt.NDArray[np.int8], folder: 
     done = subprocess.run([str(program), str(folder / "input.bin")], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     return np.frombuffer(done.stdout, np.int8).reshape(len(samples), -1)
+
+
+def run_many_sanitized(
+    given: Sequence[tuple[GeneratedModel, npt.NDArray[np.int8]]], folder: Path, compiler: str = "gcc"
+) -> list[npt.NDArray[np.int8]]:
+    """Several models in one program under the sanitizers, each with an arena of exactly the size that it states.
+
+    Their names must differ: they are two models in one image as well.
+    """
+    sources: list[Path] = []
+    lines = ["#include <stdio.h>", "#include <stdlib.h>", "#include <stdint.h>"]
+    for model, samples in given:
+        sources += write(model, folder / model.name)
+        (folder / model.name / "input.bin").write_bytes(np.ascontiguousarray(samples).tobytes())
+        text = (folder / model.name / "sec_model.h").read_text()
+        (folder / model.name / "run.c").write_text(
+            f"#include <stdio.h>\n#include <stdlib.h>\n{text}\nint run_{model.name}(FILE *f);\n"
+            f"int run_{model.name}(FILE *f) {{\n"
+            "    int8_t *in = malloc(SEC_INPUT_BYTES), *out = calloc(1, SEC_OUTPUT_BYTES);\n"
+            "    void *arena = malloc(SEC_ARENA_BYTES);\n    sec_state s;\n"
+            "    if (!f || SEC_INIT(&s, arena)) return 9;\n"
+            "    while (fread(in, 1, SEC_INPUT_BYTES, f) == SEC_INPUT_BYTES) {\n"
+            "        if (SEC_INVOKE(&s, in, out)) return 8;\n"
+            "        fwrite(out, 1, SEC_OUTPUT_BYTES, stdout);\n    }\n"
+            "    free(in); free(out); free(arena); fclose(f);\n    return 0;\n}\n"
+        )
+        sources.append(folder / model.name / "run.c")
+        lines.append(f"int run_{model.name}(FILE *f);")
+    calls = [f'    if (run_{m.name}(fopen("{folder}/{m.name}/input.bin", "rb"))) return {i + 1};'
+             for i, (m, _) in enumerate(given)]  # fmt: skip
+    (folder / "main.c").write_text("\n".join([*lines, "int main(void) {", *calls, "    return 0;", "}", ""]))
+    includes = [f"-I{folder / model.name}" for model, _ in given]
+    program = folder / "sanitized"
+    command = [compiler, *WARNINGS, *SANITIZERS, "-O1", *includes, "-o", str(program), str(folder / "main.c")]
+    subprocess.run([*command, *map(str, sources)], check=True, capture_output=True, text=True)
+    done = subprocess.run([str(program)], capture_output=True)
+    assert done.returncode == 0, f"status {done.returncode}: {done.stderr.decode()[-2000:]}"
+    found, at = [], 0
+    for model, samples in given:
+        size = len(samples) * model.output_bytes
+        found.append(np.frombuffer(done.stdout[at : at + size], np.int8).reshape(len(samples), -1))
+        at += size
+    return found

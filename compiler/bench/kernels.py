@@ -100,8 +100,8 @@ def measure(given: Subject, back_end: str, project: Path) -> Cell:
     assert found.image is not None and found.run is not None and found.comparison is not None
     return Cell(
         given.name, back_end, given.program.macs, found.planned.program.macs, found.run.instructions,
-        found.image.arena_bytes, found.cost.arena_lower_bound_bytes, found.run.stack_bytes, found.image.flash_bytes, found.comparison.golden,
-        found.comparison.samples, found.comparison.values, found.comparison.mismatches,
+        found.image.arena_bytes, found.cost.arena_lower_bound_bytes, found.run.stack_bytes,
+        found.image.flash_bytes, found.comparison.golden, found.comparison.samples, found.comparison.values, found.comparison.mismatches,
     )  # fmt: skip
 
 

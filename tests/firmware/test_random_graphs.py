@@ -1,0 +1,80 @@
+"""Differential fuzzing: random graphs of many operators, reference interpreter and generated C against TFLM.
+
+python tests/firmware/test_random_graphs.py 10000     # a longer run, by hand; prints totals
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from c_host import generated, planned, run_many_sanitized
+from random_graphs import random_graph
+
+from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.models.program import Program, random_inputs
+from secateur.models.reference import run_reference
+from secateur.runtime_bench.golden import run_tflm
+
+SAMPLES = 3
+BATCH = 20  # graphs a program: one start of the compiler and of the sanitizers for all
+
+
+def _case(seed: int) -> tuple[Program, npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+    """A graph as read, samples with the two extremes, and what TFLM makes of them."""
+    content = random_graph(seed)
+    program = parse_tflite(content, f"net{seed}", f"graph {seed}")
+    samples = random_inputs(program, SAMPLES, seed)
+    samples[0], samples[1] = 127, -128
+    return program, samples, run_tflm(content, program, samples)
+
+
+@pytest.mark.parametrize("first", range(0, 100, 25))
+def test_reference_interpreter_equals_tflm(first: int) -> None:
+    """A hundred graphs, every output byte."""
+    for seed in range(first, first + 25):
+        program, samples, expected = _case(seed)
+        assert np.array_equal(run_reference(program, samples), expected), f"graph {seed}"
+
+
+def check(seeds: range, folder: Path) -> Counter[str]:
+    """C of all these graphs against TFLM; returns the operators met. Raises AssertionError, naming the graph."""
+    cases = [_case(seed) for seed in seeds]
+    models = [generated(planned(program), f"net{seed}") for seed, (program, _, _) in zip(seeds, cases, strict=True)]
+    given = [(model, samples) for model, (_, samples, _) in zip(models, cases, strict=True)]
+    for seed, found, (_, _, expected) in zip(seeds, run_many_sanitized(given, folder), cases, strict=True):
+        assert np.array_equal(found, expected), f"graph {seed}"
+    return Counter(op.kind for program, _, _ in cases for op in program.ops)
+
+
+@pytest.mark.emulator
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(1000, 1200, BATCH))
+def test_generated_c_equals_tflm(first: int, tmp_path: Path) -> None:
+    """Two hundred graphs under ASan and UBSan, twenty models in one program."""
+    check(range(first, first + BATCH), tmp_path)
+
+
+def main() -> None:
+    """Print graphs, operators and mismatches of a long run; stops at the first mismatch."""
+    count, start = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
+    totals: Counter[str] = Counter()
+    for first in range(start, start + count, BATCH):
+        with tempfile.TemporaryDirectory() as folder:
+            totals += check(range(first, first + BATCH), Path(folder))
+        sys.stdout.write(f"\r{first + BATCH - start} graphs, {totals.total()} operators, 0 mismatches")
+        sys.stdout.flush()
+    sys.stdout.write("\n" + ", ".join(f"{kind} {n}" for kind, n in totals.most_common()) + "\n")
+
+
+if __name__ == "__main__":
+    main()
