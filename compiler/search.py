@@ -200,6 +200,7 @@ class Search:
         before = excess(now, self.target, self.budget, state.margins)
         useful: list[Candidate] = []
         networks: dict[Removal, Network] = {}
+        lowered: dict[Removal, set[str]] = {}
         removals = self.method.candidates(state.network, self.original, self.data, self.sample)
         for removal in removals:
             if self.options.policy == "layers" and removal.kind != "layer":
@@ -212,8 +213,11 @@ class Search:
             if gain > 0:
                 networks[removal] = smaller
                 useful.append(Candidate(removal, gain, None))
+                lowered[removal] = {name for name, amount in before.items() if after.get(name, 0.0) < amount}
         if not useful:
             raise Exhausted(self._why(now, state))
+        limit = _scarcest(list(lowered.values()))
+        useful = [c for c in useful if limit in lowered[c.removal]]
         chosen = self.method.choose(state.network, useful, self.sample, len(state.steps))
         return chosen, networks[chosen.removal]
 
@@ -347,6 +351,15 @@ class Search:
     def _keep_best(self, state: SearchState, accuracy: float) -> None:
         if state.best is None or accuracy >= state.best[0]:
             state.best = (accuracy, _checkpoint(state))
+
+
+def _scarcest(lowered: list[set[str]]) -> str:
+    """Of the limits that candidates lower, the one that the fewest do: it is met first.
+
+    Its removals lower the other limits on the way, while what is cut for those first may turn out to be needless.
+    """
+    names = sorted({name for names in lowered for name in names})
+    return min(names, key=lambda name: sum(name in names for names in lowered))
 
 
 def _checkpoint(state: SearchState) -> str:

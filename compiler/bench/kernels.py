@@ -98,10 +98,11 @@ def measure(given: Subject, back_end: str, project: Path) -> Cell:
     """
     found = deploy(given.content, given.program, given.name, find(back_end), given.inputs, project, limits="none")
     assert found.image is not None and found.run is not None and found.comparison is not None
+    c, r = found.comparison, found.run
     return Cell(
-        given.name, back_end, given.program.macs, found.planned.program.macs, found.run.instructions,
-        found.image.arena_bytes, found.cost.arena_lower_bound_bytes, found.run.stack_bytes,
-        found.image.flash_bytes, found.comparison.golden, found.comparison.samples, found.comparison.values, found.comparison.mismatches,
+        given.name, back_end, given.program.macs, found.planned.program.macs, r.instructions, found.image.arena_bytes,
+        found.cost.arena_lower_bound_bytes, r.stack_bytes, found.image.flash_bytes, c.golden, c.samples, c.values,
+        c.mismatches,
     )  # fmt: skip
 
 
