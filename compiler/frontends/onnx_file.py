@@ -76,6 +76,7 @@ def _read(path: Path) -> onnx.ModelProto:
     size = path.stat().st_size
     try:
         model = onnx.load(str(path))
+        _check_text(model.graph)
         if not model.graph.node:
             raise UserError(f"{path}: no ONNX network in it ({size} bytes). Is the file complete? Export it again.")
         bare = [o for o in model.graph.output if not o.type.tensor_type.HasField("shape")]
@@ -97,6 +98,15 @@ def _read(path: Path) -> onnx.ModelProto:
             "Export again with opset_version=18, or use onnx.version_converter."
         )
     return model
+
+
+def _check_text(graph: onnx.GraphProto) -> None:
+    """Protobuf hands bytes out where a text is no UTF-8. Raises ValueError."""
+    texts = [t for n in graph.node for t in (n.name, n.op_type, n.domain, *n.input, *n.output)]
+    texts += [a.name for n in graph.node for a in n.attribute]
+    texts += [v.name for values in (graph.input, graph.output, graph.initializer, graph.value_info) for v in values]
+    if any(isinstance(t, bytes) for t in texts):
+        raise ValueError("a name that is no text")
 
 
 def _refuse_quantized(graph: onnx.GraphProto, path: Path) -> None:
