@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from secateur.errors import UserError
 from secateur.firmware.codegen import KERNEL_FOLDER
 from secateur.models.program import Program, op_macs
 from secateur.passes.program.choose_kernels import Selection, choose_kernels
-from secateur.passes.program.fuse_padding import FusePadding
 from secateur.passes.program.plan_memory import MemoryPlan, plan_memory
+from secateur.passes.program.simplify import simplify
+from secateur.passes.program.value_ranges import exact
 from secateur.targets.target import Target
 
 STATE_BYTES = 12
@@ -65,10 +67,29 @@ class Planned:
 
 
 def plan(program: Program, target: Target, tries: int = 400) -> Planned:
-    """Simplify, choose kernels and plan the arena. Raises UserError for operators without a kernel."""
-    fused = FusePadding()(program)
-    selection = choose_kernels(fused, target.features)
-    return Planned(fused, selection, plan_memory(fused, selection, tries))
+    """Simplify, choose kernels and plan the arena. Raises UserError for operators without a kernel.
+
+    Channels that values prove constant are cut unless the arena grows: a kernel writes its output below the input
+    that it runs over, and a wide layer behind a cut one must begin that much lower. So the arena that a float
+    Program's shapes tell stays an upper bound.
+    """
+    simple = simplify(program)
+    made = _place(simple, target, tries)
+    if not exact(program):
+        return made
+    uncut = simplify(program, cut_channels=False)
+    if uncut.macs == simple.macs:
+        return made
+    try:
+        whole = _place(uncut, target, tries)
+    except UserError:  # only the cut has taken out what no kernel computes
+        return made
+    return made if made.memory.arena_bytes <= whole.memory.arena_bytes else whole
+
+
+def _place(program: Program, target: Target, tries: int) -> Planned:
+    selection = choose_kernels(program, target.features)
+    return Planned(program, selection, plan_memory(program, selection, tries))
 
 
 def cost(planned: Planned, target: Target) -> Cost:

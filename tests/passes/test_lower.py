@@ -30,6 +30,8 @@ from secateur.targets.target import find
 # (PAD operators that TFLite's padding needs, left after fusing): a stride of 2 on an even size is not
 # SAME; option A's shortcuts pad channels, which no convolution can take over.
 PADS = {"residual-1d": (1, 0), "residual-2d": (2, 0), "option-a": (4, 2), "ds-cnn": (1, 0)}
+# Constants of a channel that seeded random weights leave dead: one of 15, and its part of the head's weights.
+DEAD_BYTES = {"depthwise": 22}
 # Counted by hand from the layers' sizes.
 MACS = {
     "residual-2d": 12_501_632,
@@ -61,7 +63,10 @@ def test_fused_padding_changes_no_output(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(SMALL))
 def test_predicted_constants_are_the_generated_ones(name: str) -> None:
-    """The bytes told from shapes alone are those of the tables that C gets, and the arena is the same."""
+    """The bytes told from shapes alone are those of the tables that C gets, and the arena is the same.
+
+    Where values prove channels dead, shapes alone give an upper bound.
+    """
     s = sample(name)
     made, shapes_only = planned(s.program), plan(s.floats, find("host"))
     tables = [
@@ -71,8 +76,11 @@ def test_predicted_constants_are_the_generated_ones(name: str) -> None:
         for argument in call.arguments
         if isinstance(argument, Constant)
     ]
-    assert constant_bytes(made) == constant_bytes(shapes_only) == sum(tables)
-    assert shapes_only.memory.arena_bytes == made.memory.arena_bytes == generated(made).arena_bytes
+    assert constant_bytes(made) == sum(tables)
+    assert constant_bytes(shapes_only) - constant_bytes(made) == DEAD_BYTES.get(name, 0)
+    assert made.memory.arena_bytes == generated(made).arena_bytes
+    assert (shapes_only.memory.arena_bytes == made.memory.arena_bytes) or name in DEAD_BYTES
+    assert shapes_only.memory.arena_bytes >= made.memory.arena_bytes
 
 
 @pytest.mark.parametrize("name", list(MACS))
