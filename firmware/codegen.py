@@ -41,6 +41,7 @@ def generate(
     constants: list[dict[str, str]] = []
     params: list[str] = []
     layers: list[Layer] = []
+    known: dict[tuple[str, bytes], str] = {}  # equal tables are one table
     for step, (op, kernel) in enumerate(zip(program.ops, kernels, strict=True)):
         calls = []
         for part, call in enumerate(kernel.calls(program, op)):
@@ -52,6 +53,11 @@ def generate(
             for argument in (*call.arguments, call.output):
                 if isinstance(argument, Constant):
                     symbol = f"{prefix}_{argument.role}{suffix}"
+                    content = (argument.ctype, np.ascontiguousarray(argument.values, np.int64).tobytes())
+                    if content in known:
+                        arguments.append(known[content])
+                        continue
+                    known[content] = symbol
                     constants.append(
                         {"ctype": argument.ctype, "symbol": symbol, "count": str(argument.values.size),
                          "values": cgen.table(argument.values)}

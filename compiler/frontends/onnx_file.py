@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -60,9 +61,9 @@ def load_onnx(
     if model.producer_name == "secateur" and not set(PROPERTIES) <= set(properties):  # they are last in the file
         raise UserError(f"{path}: cut off behind the network ({path.stat().st_size} bytes). Export it again.")
     if not labels and cut_at is None:  # behind a cut the outputs are other ones
-        labels = tuple(json.loads(properties.get("secateur.labels", "[]")))
+        labels = tuple(map(str, _property(properties, "labels", path)))
     if preprocess is None:
-        mean, std = (tuple(json.loads(properties.get(f"secateur.{k}", "[]"))) for k in ("mean", "std"))
+        mean, std = (tuple(map(float, _property(properties, k, path))) for k in ("mean", "std"))
         preprocess = Preprocess(mean, std)
     network = to_network(module, shape, name, labels, preprocess, batch=batch or 3, own=True)
     if cut_at is None:
@@ -98,6 +99,18 @@ def _read(path: Path) -> onnx.ModelProto:
             "Export again with opset_version=18, or use onnx.version_converter."
         )
     return model
+
+
+def _property(properties: dict[str, str], key: str, path: Path) -> list[Any]:
+    """A list that secateur wrote into the file; empty where it did not. Raises UserError for what is none."""
+    text = properties.get(f"secateur.{key}", "[]")
+    try:
+        found = json.loads(text)
+        if isinstance(found, list) and (key == "labels" or all(isinstance(v, (int, float)) for v in found)):
+            return found
+    except ValueError:
+        pass
+    raise UserError(f"{path}: property secateur.{key} is {str(text)[:40]!r}, no list. Export it again.")
 
 
 def _check_text(graph: onnx.GraphProto) -> None:

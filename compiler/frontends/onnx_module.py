@@ -54,7 +54,7 @@ class ImportedModule(nn.Module):
         graph = model.graph
         self.output = output
         self.steps: list[_Step] = []
-        self.constants: dict[str, npt.NDArray[Any]] = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+        self.constants: dict[str, npt.NDArray[Any]] = {i.name: _array(i, path) for i in graph.initializer}
         self.input = next(i.name for i in graph.input if i.name not in self.constants)
         self._opset = list(model.opset_import)
         self._inferred = _inferred_shapes(model, self.input, shape)
@@ -191,6 +191,14 @@ def _type_of(value: npt.NDArray[Any]) -> onnx.TypeProto:
     return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
 
 
+def _array(initializer: onnx.TensorProto, path: Path) -> npt.NDArray[Any]:
+    """Its values. Raises UserError where there are more or fewer than its shape says."""
+    try:
+        return onnx.numpy_helper.to_array(initializer)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: initializer {initializer.name}: {error}. Is the file complete?") from error
+
+
 def _inferred_shapes(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Shapes that ONNX itself can tell; used to go on behind an unsupported operator, to find the others."""
     copy = onnx.ModelProto()
@@ -206,6 +214,6 @@ def _inferred_shapes(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) 
     found = {}
     for value in copy.graph.value_info:
         dims = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
+        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") and d.dim_value >= 0 for d in dims):
             found[value.name] = tuple(d.dim_value for d in dims)
     return found

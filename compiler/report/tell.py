@@ -52,7 +52,7 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
     accuracy_float = None
     if scores is not None and scores.float_guess is not None:
         accuracy_float = Measured(scores.float_percent, "measured", f"float network, {samples}")
-    constants = d.cost.constant_bytes
+    constants = d.cost.constant_bytes if d.image is None else d.image.weights_bytes  # equal tables are one in C
     stack = d.stack_bytes
     stack_from = f"high water in {where}" if ran else where
     entry, end = (p.tensors[i].elements for i in (p.inputs[0], p.outputs[0]))
