@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from secateur.firmware.kernels.descriptor import (
-    NEVER,
     Arguments,
+    Block,
     Call,
     Constant,
     Kernel,
     Ref,
+    Windows,
+    block_overlap,
     compute_types,
     nhwc,
-    overlap,
-    window_starts,
 )
 from secateur.models.fixed_point import activation_range, quantize_multiplier, wrap32
 from secateur.models.program import Op, Program, op_macs
@@ -72,13 +72,17 @@ def geometry(program: Program, op: Op) -> dict[str, int]:
     }  # fmt: skip
 
 
-def starts(program: Program, op: Op) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """First input byte of each output pixel's window."""
+def windows(program: Program, op: Op) -> Windows:
     g, o = geometry(program, op), op.options
-    return window_starts(
-        g["out_h"], g["out_w"], g["in_h"], g["in_w"], g["in_c"],
-        (g["k_h"], g["k_w"]), o.stride, o.dilation, (o.padding.top, o.padding.left),
+    return Windows(
+        (g["out_h"], g["out_w"]), (g["in_h"], g["in_w"]), (g["k_h"], g["k_w"]), o.stride, o.dilation,
+        (o.padding.top, o.padding.left),
     )  # fmt: skip
+
+
+def channel_blocks(count: int) -> list[tuple[int, int]]:
+    """[first, end) of the blocks of output channels that are computed together."""
+    return [(c, min(c + BLOCK, count)) for c in range(0, count, BLOCK)]
 
 
 def output_stage(program: Program, op: Op) -> dict[str, int]:
@@ -102,6 +106,7 @@ def refuse_types(program: Program, op: Op) -> str | None:
 
 class Conv2d(Kernel):
     name, header, kinds = "conv2d_s8", "sec_conv2d_s8.h", ("CONV_2D",)
+    both_ways = True
 
     def refuses(self, program: Program, op: Op) -> str | None:
         if nhwc(program.tensors[op.inputs[0]])[0] != 1:
@@ -112,12 +117,12 @@ class Conv2d(Kernel):
         g = geometry(program, op)
         groups = self._groups(program, op)
         group_in, group_out = g["in_c"] // groups, g["out_c"] // groups
-        blocks = np.arange(0, group_out, BLOCK)
-        inner = np.array([[grp * group_out + b, grp * group_in] for grp in range(groups) for b in blocks])
-        first = starts(program, op)
-        written = np.arange(len(first))[:, None] * g["out_c"] + inner[:, 0]
-        lowest = np.where(first[:, None] == NEVER, NEVER, first[:, None] + inner[:, 1])
-        return overlap(written.ravel(), lowest.ravel(), program.tensors[op.outputs[0]].elements)
+        blocks = tuple(
+            Block(i * group_out + first, i * group_out + end, i * group_in, (i + 1) * group_in)
+            for i in range(groups)
+            for first, end in channel_blocks(group_out)
+        )
+        return block_overlap(windows(program, op), blocks, g["in_c"], g["out_c"], self.descending)
 
     def constant_bytes(self, program: Program, op: Op) -> int:
         return constant_bytes(program, op, program.tensors[op.outputs[0]].shape[-1])
@@ -136,7 +141,7 @@ class Conv2d(Kernel):
         }  # fmt: skip
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
-        params = geometry(program, op) | {"groups": self._groups(program, op)}
+        params = geometry(program, op) | {"groups": self._groups(program, op), "step": self.step}
         params |= {"input_offset": -program.tensors[op.inputs[0]].zero_point} | output_stage(program, op)
         arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=False))
         return (Call("sec_conv2d_s8", "sec_conv2d_s8_params", params, arguments, Ref(op.outputs[0])),)
@@ -148,6 +153,7 @@ class Conv2d(Kernel):
 
 class DepthwiseConv2d(Kernel):
     name, header, kinds = "depthwise_conv2d_s8", "sec_depthwise_conv2d_s8.h", ("DEPTHWISE_CONV_2D",)
+    both_ways = True
 
     def refuses(self, program: Program, op: Op) -> str | None:
         if nhwc(program.tensors[op.inputs[0]])[0] != 1:
@@ -156,12 +162,12 @@ class DepthwiseConv2d(Kernel):
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         g = geometry(program, op)
-        channel = np.arange(0, g["out_c"], BLOCK)
-        first = starts(program, op)
-        written = np.arange(len(first))[:, None] * g["out_c"] + channel
         multiplier = g["out_c"] // g["in_c"]
-        lowest = np.where(first[:, None] == NEVER, NEVER, first[:, None] + channel // multiplier)
-        return overlap(written.ravel(), lowest.ravel(), program.tensors[op.outputs[0]].elements)
+        blocks = tuple(
+            Block(first, end, first // multiplier, (end - 1) // multiplier + 1)
+            for first, end in channel_blocks(g["out_c"])
+        )
+        return block_overlap(windows(program, op), blocks, g["in_c"], g["out_c"], self.descending)
 
     def constant_bytes(self, program: Program, op: Op) -> int:
         return constant_bytes(program, op, program.tensors[op.outputs[0]].shape[-1])
@@ -178,7 +184,7 @@ class DepthwiseConv2d(Kernel):
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         g = geometry(program, op)
-        params = g | {"depth_multiplier": g["out_c"] // g["in_c"]}
+        params = g | {"depth_multiplier": g["out_c"] // g["in_c"], "step": self.step}
         params |= {"input_offset": -program.tensors[op.inputs[0]].zero_point} | output_stage(program, op)
         arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=3, float_product=False))
         call = Call("sec_depthwise_conv2d_s8", "sec_depthwise_conv2d_s8_params", params, arguments, Ref(op.outputs[0]))
@@ -187,6 +193,7 @@ class DepthwiseConv2d(Kernel):
 
 class FullyConnected(Kernel):
     name, header, kinds = "fully_connected_s8", "sec_fully_connected_s8.h", ("FULLY_CONNECTED",)
+    both_ways = True
 
     def refuses(self, program: Program, op: Op) -> str | None:
         return refuse_types(program, op)
@@ -194,10 +201,8 @@ class FullyConnected(Kernel):
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         outputs, inputs = program.tensors[op.inputs[1]].shape
         batch = program.tensors[op.outputs[0]].elements // outputs
-        blocks = np.arange(0, outputs, BLOCK)
-        written = (np.arange(batch)[:, None] * outputs + blocks).ravel()
-        lowest = np.repeat(np.arange(batch) * inputs, len(blocks))
-        return overlap(written, lowest, batch * outputs)
+        blocks = tuple(Block(first, end, 0, inputs) for first, end in channel_blocks(outputs))
+        return block_overlap(Windows((batch, 1), (batch, 1)), blocks, inputs, outputs, self.descending)
 
     def constant_bytes(self, program: Program, op: Op) -> int:
         weights = program.tensors[op.inputs[1]]
@@ -217,7 +222,7 @@ class FullyConnected(Kernel):
         outputs, inputs = weights.shape
         params = {
             "batch": program.tensors[op.outputs[0]].elements // outputs, "in": inputs, "out": outputs,
-            "per_row": int(weights.quantization.per_channel),
+            "per_row": int(weights.quantization.per_channel), "step": self.step,
         } | output_stage(program, op)  # fmt: skip
         per_tensor = not weights.quantization.per_channel
         arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=per_tensor))

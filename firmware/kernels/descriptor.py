@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,11 +60,30 @@ class Call:
 
 
 class Kernel(ABC):
-    """The descriptor of one C kernel."""
+    """The descriptor of one C kernel, walking its outputs in one direction.
+
+    `both_ways`: the C code also walks from the last output to the first, where its parameters say `step` -1.
+    """
 
     name: str
     header: str
     kinds: tuple[str, ...]
+    both_ways = False
+    descending = False
+
+    @property
+    def step(self) -> int:
+        """The parameter of the C kernels that walk both ways."""
+        return -1 if self.descending else 1
+
+    @cached_property
+    def walks(self) -> tuple[Kernel, ...]:
+        """This kernel in every direction that it knows, ascending first. The planner takes one for each operator."""
+        if not self.both_ways:
+            return (self,)
+        up, down = copy(self), copy(self)
+        up.descending, down.descending = False, True
+        return up, down
 
     def applies(self, program: Program, op: Op, features: tuple[str, ...]) -> bool:
         """True if this kernel computes `op` exactly on a core with these features."""
@@ -75,12 +97,17 @@ class Kernel(ABC):
         """Working memory in the arena during the call."""
         return 0
 
+    def whole(self, program: Program, tensor: int) -> Ref:
+        """A tensor for C code that walks backwards from its last element where `step` is -1; int8 only."""
+        return Ref(tensor, program.tensors[tensor].elements - 1 if self.descending else 0)
+
     @abstractmethod
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
-        """How many bytes at the output's end may lie over the start of a dying input.
+        """How many bytes of the output may lie over a dying input: the output's end over the input's start, or,
+        descending, the output's start over the input's end.
 
-        0 keeps them apart; the output's size allows both at one address. From the access order of the C
-        kernel: see `overlap`.
+        0 keeps them apart; the output's size allows both at one address, or both to end at one. From the access
+        order of the C kernel: see `overlap` and `block_overlap`.
         """
 
     @abstractmethod
@@ -123,18 +150,66 @@ def overlap(written: Ints, lowest_read: Ints, output_bytes: int) -> int:
     return max(0, min(output_bytes, output_bytes - distance))
 
 
-def window_starts(
-    out_h: int, out_w: int, in_h: int, in_w: int, channels: int,
-    kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], pad: tuple[int, int],
-) -> Ints:  # fmt: skip
-    """Byte address of the first tap inside the input, for every output pixel in order; NEVER if none is."""
+def overlap_descending(kept: Ints, highest_read: Ints, output_bytes: int, input_bytes: int) -> int:
+    """Bytes of the output's start that may lie over the input's end, for a kernel that walks downwards.
 
-    def first(out: int, size: int, k: int, s: int, d: int, p: int) -> Ints:
-        taps = np.arange(out)[:, None] * s - p + np.arange(k)[None, :] * d
-        inside = (taps >= 0) & (taps < size)
-        return np.where(inside.any(1), np.where(inside, taps, size).min(1), -1)
+    As `overlap`, seen from the other end: at moment i, in the order of time, all but the first `kept[i]` bytes of
+    the output are written, and the input is read below `highest_read[i]` (-1: not at all).
+    """
+    from_end = np.where(highest_read < 0, NEVER, input_bytes - highest_read)
+    return overlap(output_bytes - kept, from_end, output_bytes)
 
-    rows = first(out_h, in_h, kernel[0], stride[0], dilation[0], pad[0])
-    columns = first(out_w, in_w, kernel[1], stride[1], dilation[1], pad[1])
-    address = (rows[:, None] * in_w + columns[None, :]) * channels
+
+@dataclass(frozen=True)
+class Windows:
+    """Which input pixels each output pixel reads; (h, w) in pixels."""
+
+    output: tuple[int, int]
+    input: tuple[int, int]
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+
+
+class Block(NamedTuple):
+    """Bytes of one output pixel that are written together, after some bytes of every pixel of its window are read.
+
+    All from the pixel's first byte; the ends are not included.
+    """
+
+    write_first: int
+    write_end: int
+    read_first: int
+    read_end: int
+
+
+@lru_cache(4096)  # the budget search asks for the same layers again and again
+def block_overlap(windows: Windows, blocks: tuple[Block, ...], in_c: int, out_c: int, descending: bool) -> int:
+    """`overlap` of a kernel that writes pixels of `out_c` bytes in order, each block by block in order."""
+    write_first, write_end, read_first, read_end = np.array(blocks, np.int64).T
+    pixels, input_bytes = windows.output[0] * windows.output[1], windows.input[0] * windows.input[1] * in_c
+    pixel = np.arange(pixels)[:, None] * out_c
+    tap = window_taps(windows, in_c, last=descending)[:, None]
+    if descending:
+        highest = np.where(tap == NEVER, -1, tap + read_end)
+        kept = pixel + write_end
+        return overlap_descending(kept.ravel()[::-1], highest.ravel()[::-1], pixels * out_c, input_bytes)
+    lowest = np.where(tap == NEVER, NEVER, tap + read_first)
+    return overlap((pixel + write_first).ravel(), lowest.ravel(), pixels * out_c)
+
+
+def window_taps(windows: Windows, in_c: int, last: bool = False) -> Ints:
+    """First byte of the first tap inside the input (or of the last), by output pixel in order; NEVER if none is."""
+
+    def taps(axis: int) -> Ints:
+        w = windows
+        steps = np.arange(w.kernel[axis])[None, :] * w.dilation[axis] - w.pad[axis]
+        found = np.arange(w.output[axis])[:, None] * w.stride[axis] + steps
+        inside = (found >= 0) & (found < w.input[axis])
+        ends: Ints = np.where(inside, found, -1).max(1) if last else np.where(inside, found, w.input[axis]).min(1)
+        return np.where(inside.any(1), ends, -1)
+
+    rows, columns = taps(0), taps(1)
+    address = (rows[:, None] * windows.input[1] + columns[None, :]) * in_c
     return np.where((rows[:, None] < 0) | (columns[None, :] < 0), NEVER, address).astype(np.int64).ravel()

@@ -16,6 +16,7 @@ from secateur.firmware.kernels.descriptor import (
     compute_types,
     nhwc,
     overlap,
+    overlap_descending,
 )
 from secateur.models.fixed_point import activation_range, quantize_multiplier
 from secateur.models.program import Op, Program, Tensor
@@ -52,6 +53,7 @@ class Binary(Kernel):
     """Two operands, either of them broadcast or constant. `params_type`: where it is not the kernel's own."""
 
     params_type = ""
+    both_ways = True
 
     def refuses(self, program: Program, op: Op) -> str | None:
         if any(len(program.tensors[i].shape) > 4 for i in op.inputs):
@@ -60,7 +62,12 @@ class Binary(Kernel):
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         out = program.tensors[op.outputs[0]]
-        read = addresses(program.tensors[op.inputs[position]], out)
+        x = program.tensors[op.inputs[position]]
+        if x.shape == out.shape:
+            return out.elements
+        read = addresses(x, out)
+        if self.descending:
+            return overlap_descending(np.arange(out.elements, 0, -1), read[::-1] + 1, out.elements, x.elements)
         return overlap(np.arange(out.elements), read, out.elements)
 
     def constant_bytes(self, program: Program, op: Op) -> int:
@@ -76,23 +83,21 @@ class Binary(Kernel):
         low, high = activation_range(op.options.activation, out.scale, out.zero_point)
         sizes: Params = dict(zip("nhwc", nhwc(out), strict=True))
         shared: Params = {
-            "a_stride": strides(a, out), "b_stride": strides(b, out), "a_offset": -a.zero_point,
-            "b_offset": -b.zero_point, "output_offset": out.zero_point, "low": low, "high": high,
+            "a_stride": self._strides(a, out), "b_stride": self._strides(b, out), "a_offset": -a.zero_point,
+            "b_offset": -b.zero_point, "output_offset": out.zero_point, "low": low, "high": high, "step": self.step,
         }  # fmt: skip
         arguments = tuple(
-            Ref(i) if t.data is None else Constant(role, "int8_t", t.data)
+            self.whole(program, i) if t.data is None else Constant(role, "int8_t", t.data.ravel()[:: self.step])
             for i, t, role in ((op.inputs[0], a, "a"), (op.inputs[1], b, "b"))
         )
-        function = f"sec_{self.name}"
-        return (
-            Call(
-                function,
-                self.params_type or f"{function}_params",
-                {**sizes, **shared, **params},
-                arguments,
-                Ref(op.outputs[0]),
-            ),
-        )
+        function, output = f"sec_{self.name}", self.whole(program, op.outputs[0])
+        params_type = self.params_type or f"{function}_params"
+        return (Call(function, params_type, {**sizes, **shared, **params}, arguments, output),)
+
+    def _strides(self, tensor: Tensor, output: Tensor) -> tuple[int, ...]:
+        """Of the walk; a constant's table is turned round instead."""
+        sign = self.step if tensor.data is None else 1
+        return tuple(sign * s for s in strides(tensor, output))
 
 
 class Add(Binary):
@@ -119,6 +124,7 @@ class Mul(Binary):
 
 class Requantize(Kernel):
     name, header, kinds = "requantize_s8", "sec_requantize_s8.h", ("QUANTIZE", "RELU", "RELU6")
+    both_ways = True
 
     def refuses(self, program: Program, op: Op) -> str | None:
         x, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
@@ -147,15 +153,15 @@ class Requantize(Kernel):
         multiplier, shift = quantize_multiplier(real)
         params = {
             "elements": out.elements, "input_zero_point": x.zero_point, "output_offset": out.zero_point,
-            "multiplier": multiplier, "shift": shift, "low": low, "high": high,
+            "multiplier": multiplier, "shift": shift, "low": low, "high": high, "step": self.step,
         }  # fmt: skip
         return (
             Call(
                 "sec_requantize_s8",
                 "sec_requantize_s8_params",
                 params,
-                (Ref(op.inputs[0]),),
-                Ref(op.outputs[0]),
+                (self.whole(program, op.inputs[0]),),
+                self.whole(program, op.outputs[0]),
             ),
         )
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from secateur.firmware.kernels.descriptor import NEVER, Call, Kernel, Ref, compute_types, nhwc, overlap, window_starts
+from secateur.firmware.kernels.descriptor import (
+    Block,
+    Call,
+    Kernel,
+    Ref,
+    Windows,
+    block_overlap,
+    compute_types,
+    nhwc,
+)
 from secateur.firmware.kernels.elementwise import refuse_types
 from secateur.models.fixed_point import activation_range, quantize_multiplier
 from secateur.models.program import Op, Program
@@ -12,6 +19,7 @@ from secateur.models.program import Op, Program
 
 class Pool(Kernel):
     header = "sec_pool_s8.h"
+    both_ways = True
     function: str
 
     def refuses(self, program: Program, op: Op) -> str | None:
@@ -25,11 +33,9 @@ class Pool(Kernel):
         _, in_h, in_w, c = nhwc(program.tensors[op.inputs[0]])
         _, out_h, out_w, _ = nhwc(program.tensors[op.outputs[0]])
         o = op.options
-        first = window_starts(out_h, out_w, in_h, in_w, c, o.kernel, o.stride, (1, 1), (o.padding.top, o.padding.left))
-        channel = np.arange(c)
-        written = np.arange(len(first))[:, None] * c + channel
-        lowest = np.where(first[:, None] == NEVER, NEVER, first[:, None] + channel)
-        return overlap(written.ravel(), lowest.ravel(), out_h * out_w * c)
+        pad = (o.padding.top, o.padding.left)
+        windows = Windows((out_h, out_w), (in_h, in_w), o.kernel, o.stride, (1, 1), pad)
+        return block_overlap(windows, tuple(Block(i, i + 1, i, i + 1) for i in range(c)), c, c, self.descending)
 
     def constant_bytes(self, program: Program, op: Op) -> int:
         return 0
@@ -43,12 +49,17 @@ class Pool(Kernel):
         _, in_h, in_w, c = nhwc(x)
         _, out_h, out_w, _ = nhwc(out)
         low, high = activation_range(o.activation, out.scale, out.zero_point)
+        top, left = o.padding.top, o.padding.left
+        if self.descending:  # what the last window's taps leave below and to the right of the input
+            top = (out_h - 1) * o.stride[0] + o.kernel[0] - top - in_h
+            left = (out_w - 1) * o.stride[1] + o.kernel[1] - left - in_w
         params = {
             "in_h": in_h, "in_w": in_w, "c": c, "out_h": out_h, "out_w": out_w, "k_h": o.kernel[0],
-            "k_w": o.kernel[1], "stride_h": o.stride[0], "stride_w": o.stride[1], "pad_top": o.padding.top,
-            "pad_left": o.padding.left, "low": low, "high": high,
+            "k_w": o.kernel[1], "stride_h": o.stride[0], "stride_w": o.stride[1], "pad_top": top, "pad_left": left,
+            "low": low, "high": high, "step": self.step,
         }  # fmt: skip
-        return (Call(self.function, "sec_pool_s8_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
+        arguments, output = (self.whole(program, op.inputs[0]),), self.whole(program, op.outputs[0])
+        return (Call(self.function, "sec_pool_s8_params", params, arguments, output),)
 
 
 class MaxPool(Pool):

@@ -4,6 +4,12 @@
 
 #include <stdint.h>
 
+/* Where a loop over `count` things begins. A kernel with `step` 1 writes its outputs from the first to the last and may
+   lie below the input that it overwrites; with `step` -1 it goes from the last to the first and may lie above. */
+static inline int32_t sec_begin(int32_t count, int step) {
+    return step < 0 ? count - 1 : 0;
+}
+
 /* round(a * b / 2^31), ties towards +infinity; not for a == b == INT32_MIN. TFLite nudges by 1 - 2^30 and truncates
    where the product is negative: the same value as flooring after adding 2^30, which is one shift. */
 static inline int32_t sec_high_mul(int32_t a, int32_t b) {

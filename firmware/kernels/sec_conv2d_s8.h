@@ -6,7 +6,8 @@
  * output  (out_h, out_w, out_c)
  *
  * A tap outside the input counts as the input's zero point (-input_offset), as in TFLite.
- * Writes in ascending order; of a pixel's window everything is read again for every block of four channels.
+ * Writes block of four channels by block, from the first to the last or, with `step` -1, from the last to the first; of a
+ * pixel's window everything is read again for every block.
  */
 #ifndef SEC_CONV2D_S8_H
 #define SEC_CONV2D_S8_H
@@ -19,7 +20,7 @@ typedef struct {
     int16_t k_h, k_w;
     int16_t stride_h, stride_w, dilation_h, dilation_w;
     int16_t pad_top, pad_left;
-    int16_t groups;
+    int16_t groups, step;
     int32_t input_offset, output_offset, low, high;
 } sec_conv2d_s8_params;
 
@@ -81,19 +82,22 @@ static inline void sec_conv2d_s8(const sec_conv2d_s8_params *p, const int8_t *in
     const int32_t filter = (int32_t)p->k_h * p->k_w * group_in;
     const int32_t output_offset = p->output_offset, low = p->low, high = p->high;
     const int whole_rows = p->groups == 1 && p->dilation_w == 1;
-    for (int oy = 0; oy < p->out_h; ++oy) {
+    const int step = p->step;
+    int32_t pixel = sec_begin((int32_t)p->out_h * p->out_w, step) * p->out_c; /* of the pixel's first output */
+    for (int oy = sec_begin(p->out_h, step); oy >= 0 && oy < p->out_h; oy += step) {
         const int y0 = oy * p->stride_h - p->pad_top;
-        for (int ox = 0; ox < p->out_w; ++ox) {
+        for (int ox = sec_begin(p->out_w, step); ox >= 0 && ox < p->out_w; ox += step, pixel += step * p->out_c) {
             const int x0 = ox * p->stride_w - p->pad_left;
             const int inside = x0 >= 0 && x0 + (p->k_w - 1) * p->dilation_w < p->in_w;
             /* columns of an undilated window inside the input: [first, last) */
             const int left = x0 < 0 ? -x0 : 0, right = p->in_w - x0 < p->k_w ? p->in_w - x0 : p->k_w;
             const int first = left < p->k_w ? left : p->k_w, last = right > first ? right : first;
-            for (int g = 0; g < p->groups; ++g) {
-                for (int c = 0; c < group_out; c += 4) {
+            for (int g = sec_begin(p->groups, step); g >= 0 && g < p->groups; g += step) {
+                for (int c = sec_begin(group_out, step) & ~3; c >= 0 && c < group_out; c += 4 * step) {
                     const int rows = group_out - c < 4 ? group_out - c : 4;
                     const int channel = g * group_out + c;
                     const int8_t *w = weights + channel * filter;
+                    int8_t *to = output + pixel + channel;
                     int32_t acc[4];
                     for (int r = 0; r < rows; ++r) {
                         acc[r] = bias[channel + r];
@@ -141,7 +145,7 @@ static inline void sec_conv2d_s8(const sec_conv2d_s8_params *p, const int8_t *in
                     }
                     for (int r = 0; r < rows; ++r) {
                         const int32_t v = sec_requantize(acc[r], multiplier[channel + r], shift[channel + r]);
-                        *output++ = (int8_t)sec_clamp(v + output_offset, low, high);
+                        to[r] = (int8_t)sec_clamp(v + output_offset, low, high);
                     }
                 }
             }

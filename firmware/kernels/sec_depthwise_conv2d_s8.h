@@ -5,7 +5,8 @@
  * bias    (in_c * multiplier)  with input_offset * sum(weights) folded in
  * output  (out_h, out_w, in_c * multiplier)
  *
- * Four output channels at a time: their windows are read, then their four bytes are written, in ascending order.
+ * Four output channels at a time: their windows are read, then their four bytes are written; blocks from the first to
+ * the last or, with `step` -1, from the last to the first.
  * A tap outside the input counts as the input's zero point (-input_offset), as in TFLite.
  */
 #ifndef SEC_DEPTHWISE_CONV2D_S8_H
@@ -19,7 +20,7 @@ typedef struct {
     int16_t k_h, k_w;
     int16_t stride_h, stride_w, dilation_h, dilation_w;
     int16_t pad_top, pad_left;
-    int16_t depth_multiplier;
+    int16_t depth_multiplier, step;
     int32_t input_offset, output_offset, low, high;
 } sec_depthwise_conv2d_s8_params;
 
@@ -125,13 +126,15 @@ static inline void sec_depthwise_conv2d_s8(const sec_depthwise_conv2d_s8_params 
     const int8_t zero = (int8_t)-p->input_offset;
     const int8_t outside[4] = {zero, zero, zero, zero};
     sec_depthwise_conv2d_s8_window at;
-    for (int oy = 0; oy < p->out_h; ++oy) {
+    const int step = p->step;
+    int32_t pixel = sec_begin((int32_t)p->out_h * p->out_w, step) * out_c; /* of the pixel's first output */
+    for (int oy = sec_begin(p->out_h, step); oy >= 0 && oy < p->out_h; oy += step) {
         at.y0 = oy * p->stride_h - p->pad_top;
         at.rows = sec_depthwise_conv2d_s8_inside(at.y0, p->dilation_h, p->k_h, p->in_h);
-        for (int ox = 0; ox < p->out_w; ++ox) {
+        for (int ox = sec_begin(p->out_w, step); ox >= 0 && ox < p->out_w; ox += step, pixel += step * out_c) {
             at.x0 = ox * p->stride_w - p->pad_left;
             at.columns = sec_depthwise_conv2d_s8_inside(at.x0, p->dilation_w, p->k_w, p->in_w);
-            for (int channel = 0; channel < out_c; channel += 4) {
+            for (int channel = sec_begin(out_c, step) & ~3; channel >= 0 && channel < out_c; channel += 4 * step) {
                 const int count = out_c - channel < 4 ? out_c - channel : 4;
                 int32_t acc[4];
                 for (int r = 0; r < count; ++r) {
@@ -147,7 +150,7 @@ static inline void sec_depthwise_conv2d_s8(const sec_depthwise_conv2d_s8_params 
                 }
                 for (int r = 0; r < count; ++r) {
                     const int32_t v = sec_requantize(acc[r], multiplier[channel + r], shift[channel + r]);
-                    *output++ = (int8_t)sec_clamp(v + output_offset, low, high);
+                    output[pixel + channel + r] = (int8_t)sec_clamp(v + output_offset, low, high);
                 }
             }
         }

@@ -1,11 +1,12 @@
-"""Every kernel writes its output over a dying input by exactly the bytes that its descriptor promises, and no more."""
+"""Every kernel, in every direction that it walks, writes its output over a dying input by exactly the bytes that its
+descriptor promises, and no more."""
 
 from __future__ import annotations
 
 import ctypes
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,8 @@ from secateur.firmware import cgen
 from secateur.firmware.codegen import KERNEL_FOLDER
 from secateur.firmware.kernels.catalogue import KERNELS
 from secateur.firmware.kernels.descriptor import Constant, Kernel
+from secateur.firmware.kernels.elementwise import Binary
+from secateur.firmware.kernels.movement import Concatenation
 from secateur.models.program import Op, Options, Padding, Program, Quantization, Tensor, verify_program
 from secateur.models.reference import run_reference
 from secateur.passes.program.lower import same_padding
@@ -59,7 +62,7 @@ class Maker:
         return self.constant(w, "int8", q), self.constant(bias, "int32")
 
     def program(self, kind: str, inputs: list[int], out: int, options: Options = PLAIN) -> Program:
-        fed = tuple(i for i in inputs if self.tensors[i].data is None)
+        fed = tuple(i for i in inputs if i >= 0 and self.tensors[i].data is None)
         made = Program(
             kind,
             tuple(self.tensors),
@@ -125,9 +128,14 @@ def binary(kind: str) -> Callable[[Maker], Program]:
         shapes = [(1, h, w, c), (1, *broadcast)]
         if m.random.random() < 0.5:
             shapes.reverse()
-        a, b = (m.add(s, Quantization((0.05,), m.zero())) for s in shapes)
-        scale = 0.1 if kind == "ADD" else 0.3
-        return m.program(kind, [a, b], m.add((1, h, w, c), Quantization((scale,), (3,))))
+        one_scale = kind in ("MAXIMUM", "MINIMUM")
+        a, b = (m.add(s, m.same if one_scale else Quantization((0.05,), m.zero())) for s in shapes)
+        if m.random.random() < 0.4:
+            smaller = min(a, b, key=lambda i: m.tensors[i].elements)
+            data = m.random.integers(-128, 128, m.tensors[smaller].shape).astype(np.int8)
+            m.tensors[smaller] = replace(m.tensors[smaller], data=data)
+        scale = {"ADD": 0.1, "SUB": 0.1, "SQUARED_DIFFERENCE": 0.5}.get(kind, 0.3)
+        return m.program(kind, [a, b], m.add((1, h, w, c), m.same if one_scale else Quantization((scale,), (3,))))
 
     return make
 
@@ -135,6 +143,36 @@ def binary(kind: str) -> Callable[[Maker], Program]:
 def quantize(m: Maker) -> Program:
     shape = (1, *_map(m))
     return m.program("QUANTIZE", [m.add(shape)], m.add(shape))
+
+
+def table(m: Maker) -> Program:
+    shape = (1, *_map(m))
+    return m.program("TANH", [m.add(shape)], m.add(shape, Quantization((1 / 128,), (0,))))
+
+
+def prelu(m: Maker) -> Program:
+    shape = (1, *_map(m))
+    slopes = m.random.integers(-128, 128, (1, 1, 1, shape[3]))
+    x, alpha = m.add(shape), m.constant(slopes, "int8", Quantization((0.01,), (0,)))
+    return m.program("PRELU", [x, alpha], m.add(shape))
+
+
+def permute(m: Maker) -> Program:
+    shape, order = (1, *_map(m)), (0, *(int(i) for i in 1 + m.random.permutation(3)))
+    out = tuple(shape[i] for i in order)
+    return m.program("TRANSPOSE", [m.add(shape, m.same)], m.add(out, m.same), Options(permutation=order))
+
+
+def take(m: Maker) -> Program:
+    shape = (1, *_map(m))
+    x, tables = m.add(shape, m.same), [-1, -1, -1, -1]
+    out = list(shape)
+    for axis in {1, int(m.random.integers(1, 4))}:
+        index = m.random.integers(0, shape[axis], int(m.random.integers(1, 6)))
+        if m.random.random() < 0.5:
+            index.sort()
+        tables[axis], out[axis] = m.constant(index, "int16"), len(index)
+    return m.program("TAKE", [x, *tables], m.add(tuple(out), m.same))
 
 
 def softmax(m: Maker) -> Program:
@@ -198,6 +236,8 @@ MAKERS: dict[str, Callable[[Maker], Program]] = {
     "conv2d_s8": conv2d, "depthwise_conv2d_s8": depthwise, "fully_connected_s8": fully_connected,
     "add_s8": binary("ADD"), "mul_s8": binary("MUL"), "requantize_s8": quantize, "softmax_s8": softmax,
     "max_pool_s8": pool("MAX_POOL_2D"), "average_pool_s8": pool("AVERAGE_POOL_2D"), "mean_s8": mean,
+    "sub_s8": binary("SUB"), "squared_difference_s8": binary("SQUARED_DIFFERENCE"), "maximum_s8": binary("MAXIMUM"),
+    "minimum_s8": binary("MINIMUM"), "table_s8": table, "prelu_s8": prelu, "permute_s8": permute, "take_s8": take,
     "reshape_s8": reshape, "concatenation_s8": concatenation, "pad_s8": pad, "strided_slice_s8": strided_slice,
 }  # fmt: skip
 
@@ -235,7 +275,7 @@ def _cases() -> tuple[list[Case], ctypes.CDLL]:
         for i in range(CASES):
             program = MAKERS[kernel.name](Maker(np.random.default_rng([position, i])))
             assert kernel.applies(program, program.ops[0], ()), kernel.refuses(program, program.ops[0])
-            cases.append(Case(kernel, program, f"{kernel.name}_{i}"))
+            cases += [Case(k, program, f"{k.name}_{i}_{'down' if k.descending else 'up'}") for k in kernel.walks]
     with TemporaryDirectory() as folder:
         source, library = Path(folder, "all.c"), Path(folder, "all.so")
         headers = "\n".join(f'#include "{h}"' for h in sorted({k.header for k in KERNELS}))
@@ -247,22 +287,28 @@ def _cases() -> tuple[list[Case], ctypes.CDLL]:
 
 
 def _run(case: Case, library: ctypes.CDLL, inputs: dict[int, Any], over: int = -1, share: int = 0) -> Any:
-    """The output, its last `share` bytes over the start of input `over`; everything else apart."""
+    """The output, `share` bytes of it over input `over`; everything else apart.
+
+    Ascending, the output's end lies over the input's start; descending, its start over the input's end.
+    """
     tensors, out = case.program.tensors, case.program.ops[0].outputs[0]
-    places, end = {out: 64}, 64 + tensors[out].elements
+    size = tensors[out].elements
+    places, end = {out: 0}, size
     if over >= 0:
-        places[over] = end - share
+        places[over] = share - tensors[over].elements if case.kernel.descending else size - share
         end = max(end, places[over] + tensors[over].elements)
+    start = 64 - min(places.values())
     for i in inputs:
         if i not in places:
             places[i] = end
             end += tensors[i].elements
-    arena = np.full(end + 64, 99, np.int8)
+    arena = np.full(start + end + 64, 99, np.int8)
     for i, value in inputs.items():
-        arena[places[i] : places[i] + value.size] = value.ravel()
-    addresses = (ctypes.c_void_p * len(tensors))(*(arena.ctypes.data + places.get(i, 0) for i in range(len(tensors))))
+        arena[start + places[i] : start + places[i] + value.size] = value.ravel()
+    begin = arena.ctypes.data + start
+    addresses = (ctypes.c_void_p * len(tensors))(*(begin + places.get(i, 0) for i in range(len(tensors))))
     getattr(library, case.function)(addresses)
-    return arena[64 : 64 + tensors[out].elements].copy()
+    return arena[start : start + size].copy()
 
 
 def _samples(case: Case) -> Iterator[dict[int, Any]]:
@@ -280,7 +326,10 @@ def _of(name: str) -> tuple[list[Case], ctypes.CDLL]:
 NAMES = [k.name for k in KERNELS]
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("add_s8", "mul_s8", "concatenation_s8")])
+ONE_INPUT = [k.name for k in KERNELS if not isinstance(k, (Binary, Concatenation))]
+
+
+@pytest.mark.parametrize("name", ONE_INPUT)
 def test_kernel_is_exact_on_random_operators(name: str) -> None:
     """Random shapes, strides, paddings, groups, dilations and zero points give the reference's bytes."""
     cases, library = _of(name)
@@ -288,6 +337,16 @@ def test_kernel_is_exact_on_random_operators(name: str) -> None:
         for inputs in _samples(case):
             expected = run_reference(case.program, next(iter(inputs.values()))[None])[0]
             assert np.array_equal(_run(case, library, inputs), expected), case.program.ops[0]
+
+
+@pytest.mark.parametrize("name", [k.name for k in KERNELS if k.both_ways])
+def test_both_directions_give_the_same_bytes(name: str) -> None:
+    """Whether the first or the last output is computed first changes nothing."""
+    cases, library = _of(name)
+    for up, down in zip(cases[::2], cases[1::2], strict=True):
+        assert (up.kernel.descending, down.kernel.descending) == (False, True)
+        for inputs in _samples(up):
+            assert np.array_equal(_run(up, library, inputs), _run(down, library, inputs)), up.program.ops[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
