@@ -34,7 +34,7 @@ from secateur.targets.target import Target
 log = logging.getLogger(__name__)
 
 TOLERATED_POINTS = 2.0  # of validation accuracy below the input network's before a removal is followed by training
-QUICK_PLAN = 12  # placements tried for a candidate; the final image gets the full search
+QUICK_PLAN = 12  # dead ends of the placement's search for a candidate; the final image gets the full search
 
 
 @dataclass(frozen=True)

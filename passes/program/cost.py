@@ -88,8 +88,8 @@ def plan(program: Program, target: Target, tries: int = 400) -> Planned:
 
 
 def _place(program: Program, target: Target, tries: int) -> Planned:
-    selection = choose_kernels(program, target.features)
-    return Planned(program, selection, plan_memory(program, selection, tries))
+    memory = plan_memory(program, choose_kernels(program, target.features), tries)
+    return Planned(program, memory.selection, memory)
 
 
 def cost(planned: Planned, target: Target) -> Cost:

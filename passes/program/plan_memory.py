@@ -1,18 +1,20 @@
 """Where every activation lies in the arena, and how close that is to the least possible.
 
 An output may lie over an input that dies with the operator, as far as the kernel's access order allows
-(`Kernel.overlap_bytes`). Placement is a greedy one over many orders; it stops when it meets the lower bound.
+(`Kernel.overlap_bytes`): below it where the kernel walks from the first output to the last, above it where it walks
+the other way. Offsets and walks are found together (placement.py).
 """
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 import numpy as np
 
+from secateur.firmware.kernels.descriptor import Kernel
 from secateur.models.program import DTYPES, Program, State, Tensor
 from secateur.passes.program.choose_kernels import Selection
+from secateur.passes.program.placement import Pair, Problem, least
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class Buffer:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """`offsets[i]` places `buffers[i]`; `tensor_offsets` places every activation and `scratch_offsets` every
-    operator's working memory. `lower_bound_bytes`: no placement of this operator order can be smaller."""
+    """`offsets[i]` places `buffers[i]`, scratch included; `tensor_offsets` places every activation. `selection`: the
+    kernels, each walking as the plan needs it. `lower_bound_bytes`: no placement of this operator order, whatever the
+    walks, can be smaller."""
 
     buffers: tuple[Buffer, ...]
     offsets: tuple[int, ...]
@@ -41,18 +44,32 @@ class MemoryPlan:
     lower_bound_bytes: int
     live_bytes: tuple[int, ...]  # by operator: live bytes less safe overlap, scratch included
     tensor_offsets: dict[int, int]
+    selection: Selection
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What one operator may write over: `shared[k][i]` bytes of its output buffer over the dying buffer `i` when its
+    kernel walks as `walks[k]`."""
+
+    output: int
+    walks: tuple[Kernel, ...]
+    shared: tuple[dict[int, int], ...]
 
 
 def plan_memory(program: Program, selection: Selection, tries: int = 400) -> MemoryPlan:
-    """Place all activations of `program`. Deterministic: the orders tried come from a fixed seed."""
+    """Place all activations of `program`. Deterministic. `tries`: dead ends of the search, for each height tried."""
     buffers, owner = _buffers(program, selection)
-    distance = _distances(program, selection, buffers, owner)
-    live = _live_bytes(program, buffers, distance)
+    sharing = _sharing(program, selection, buffers, owner)
+    live = _live_bytes(buffers, sharing)
     bound = max(live, default=0)
-    offsets = _search(buffers, distance, bound, tries)
-    arena = max((o + b.size for o, b in zip(offsets, buffers, strict=True)), default=0)
-    placed = {t: offsets[i] for i, b in enumerate(buffers) for t in b.tensors}
-    return MemoryPlan(tuple(buffers), tuple(offsets), arena, bound, tuple(live), placed)
+    problem = _problem(buffers, sharing)
+    found = least(problem, bound, tries)
+    placed = {t: found.offsets[i] for i, b in enumerate(buffers) for t in b.tensors}
+    walking = tuple(s.walks[found.walk.get(step, 0)] for step, s in enumerate(sharing))
+    return MemoryPlan(
+        tuple(buffers), found.offsets, found.height(problem), bound, tuple(live), placed, walking
+    )  # fmt: skip
 
 
 def _buffers(program: Program, selection: Selection) -> tuple[list[Buffer], dict[int, int]]:
@@ -129,117 +146,71 @@ def _write_back(
         op, kernel = program.ops[born], selection[born]
         read = [k for k, i in enumerate(op.inputs) if i in old]
         size = program.bytes_of(op.outputs[0])
-        in_place = all(kernel.overlap_bytes(program, op, k) >= size for k in read)
+        in_place = any(all(w.overlap_bytes(program, op, k) >= size for k in read) for w in kernel.walks)
     if born > dead or in_place:
         old.extend(groups.pop(new))
 
 
-def _distances(
+def _sharing(
     program: Program, selection: Selection, buffers: list[Buffer], owner: dict[int, int]
-) -> dict[tuple[int, int], int]:
-    """(output buffer, input buffer) -> the least bytes by which the output must lie below the dying input."""
-    found: dict[tuple[int, int], int] = {}
+) -> list[Sharing]:  # fmt: skip
+    """What each operator's output may lie over. A walk that an output in the very place of an input forbids is left
+    out."""
+    found = []
     for step, (op, kernel) in enumerate(zip(program.ops, selection, strict=True)):
-        if kernel.name == "reshape_s8":
-            continue
         out = owner[op.outputs[0]]
-        for position, tensor in enumerate(op.inputs):
-            if tensor not in owner or program.tensors[tensor].data is not None:
-                continue
-            into = owner[tensor]
-            if into == out or buffers[into].last != step or op.inputs.count(tensor) > 1:
-                continue
-            # two operands may be one buffer under two names: the one that allows less decides
-            apart = buffers[out].size - kernel.overlap_bytes(program, op, position)
-            found[out, into] = max(apart, found.get((out, into), 0))
-    return {pair: apart for pair, apart in found.items() if apart < buffers[pair[0]].size}
-
-
-def _live_bytes(program: Program, buffers: list[Buffer], distance: dict[tuple[int, int], int]) -> list[int]:
-    """For every operator: bytes that must exist at once, less what may be shared."""
-    live = []
-    for step, op in enumerate(program.ops):
-        total = sum(b.size for b in buffers if b.first <= step <= b.last)
-        outs = [i for i, b in enumerate(buffers) if op.outputs[0] in b.tensors]
-        shared = sum(
-            min(buffers[o].size - d, buffers[i].size)
-            for (o, i), d in distance.items()
-            if o in outs and buffers[i].last == step
-        )
-        live.append(total - min(shared, buffers[outs[0]].size if outs else 0))
-    return live
-
-
-def _search(buffers: list[Buffer], distance: dict[tuple[int, int], int], bound: int, tries: int) -> list[int]:
-    """The best of `tries` greedy placements; the first that meets the bound ends the search."""
-    conflicts = _conflicts(buffers, distance)
-    count = len(buffers)
-    by_size = sorted(range(count), key=lambda i: (-buffers[i].size, buffers[i].first, i))
-    # Outputs lie below the inputs that they overlap, so a chain slides down through the arena: from its end upwards.
-    from_end = sorted(range(count), key=lambda i: (-buffers[i].first, -buffers[i].size, i))
-    by_size_from_end = sorted(range(count), key=lambda i: (-buffers[i].size, -buffers[i].first, i))
-    starts = (by_size, from_end, by_size_from_end)
-    generator = random.Random(0)
-    best: list[int] = []
-    best_height = -1
-    for attempt in range(max(tries, len(starts))):
-        order = list(starts[attempt % len(starts)])
-        down = [False] * count
-        if attempt >= len(starts):
-            swaps = 1 + attempt % 7
-            for _ in range(swaps):
-                a, b = generator.randrange(count), generator.randrange(count)
-                order[a], order[b] = order[b], order[a]
-            down = [generator.random() < 0.5 for _ in range(count)] if attempt % 2 else down
-        offsets = _place(buffers, conflicts, order, down, bound)
-        height = max((o + b.size for o, b in zip(offsets, buffers, strict=True)), default=0)
-        if best_height < 0 or height < best_height:
-            best, best_height = offsets, height
-        if best_height <= bound:
-            break
-    return best
-
-
-def _conflicts(buffers: list[Buffer], distance: dict[tuple[int, int], int]) -> list[list[tuple[int, int, int]]]:
-    """For buffer i, (j, below, above): with j at o, i must end up at <= o - below or >= o + above."""
-    found: list[list[tuple[int, int, int]]] = [[] for _ in buffers]
-    for i, a in enumerate(buffers):
-        for j, b in enumerate(buffers):
-            if i == j or a.last < b.first or b.last < a.first:
-                continue
-            below = distance.get((i, j), a.size)  # i is the output, j the dying input
-            above = distance.get((j, i), b.size)  # the other way round
-            found[i].append((j, below, above))
+        walks, shared = [], []
+        for walk in kernel.walks:
+            over: dict[int, int] = {}
+            for position, tensor in enumerate(op.inputs):
+                into = owner.get(tensor, -1)
+                # a state's buffer holds the old value before it holds the new one: nothing else may lie there
+                dies = into >= 0 and buffers[into].last == step == buffers[out].first
+                if (dies and op.inputs.count(tensor) == 1) or into == out:
+                    # two operands may be one buffer under two names: the one that allows less decides
+                    share = walk.overlap_bytes(program, op, position)
+                    over[into] = min(share, over.get(into, share))
+            if over.pop(out, buffers[out].size) >= buffers[out].size:
+                walks.append(walk)
+                shared.append(over)
+        assert walks, f"{op.kind} {step} writes in place, and no walk of {kernel.name} allows it"
+        found.append(Sharing(out, tuple(walks), tuple(shared)))
     return found
 
 
-def _place(
-    buffers: list[Buffer],
-    conflicts: list[list[tuple[int, int, int]]],
-    order: list[int],
-    down: list[bool],
-    limit: int,
-) -> list[int]:
-    """Offsets by first fit: upwards from 0, or downwards from `limit` for those marked so where that is possible."""
-    offsets = [-1] * len(buffers)
-    for i in order:
-        forbidden = [
-            (offsets[j] - below, offsets[j] + above) for j, below, above in conflicts[i] if offsets[j] >= 0
-        ]  # open intervals: the ends themselves are allowed
-        choice = -1
-        if down[i]:
-            up = buffers[i].alignment
-            ends = {limit - buffers[i].size, *(low for low, _ in forbidden)}
-            tops = sorted((end // up * up for end in ends), reverse=True)
-            fits = (o for o in tops if 0 <= o <= limit - buffers[i].size and _free(o, forbidden))
-            choice = next(fits, -1)
-        if choice < 0:
-            up = buffers[i].alignment
-            starts = sorted({0, *(-(-high // up) * up for _, high in forbidden)})
-            choice = next(o for o in starts if o >= 0 and _free(o, forbidden))
-        offsets[i] = choice
-    return offsets
+def _live_bytes(buffers: list[Buffer], sharing: list[Sharing]) -> list[int]:
+    """For every operator: bytes that must exist at once, less the most that any walk may share."""
+    live = []
+    for step, s in enumerate(sharing):
+        total = sum(b.size for b in buffers if b.first <= step <= b.last)
+        saved = max(sum(min(share, buffers[i].size) for i, share in shared.items()) for shared in s.shared)
+        live.append(total - min(saved, buffers[s.output].size))
+    return live
 
 
-def _free(offset: int, forbidden: list[tuple[int, int]]) -> bool:
-    return all(not (low < offset < high) for low, high in forbidden)
+def _problem(buffers: list[Buffer], sharing: list[Sharing]) -> Problem:
+    """Every two buffers that live at once, and how far they must be apart."""
+    over = {(s.output, i): step for step, s in enumerate(sharing) for shared in s.shared for i in shared}
+    pairs = []
+    for a, first in enumerate(buffers):
+        for b, second in enumerate(buffers[:a]):
+            if first.last < second.first or second.last < first.first:
+                continue
+            for out, into in ((a, b), (b, a)):
+                if (out, into) in over:
+                    step = over[out, into]
+                    pairs.append(Pair(out, into, step, _gaps(sharing[step], into, buffers)))
+                    break
+            else:
+                pairs.append(Pair(a, b, -1, ((first.size, second.size),)))
+    walks = {pair.op: len(pair.gaps) for pair in pairs if pair.op >= 0}
+    return Problem(tuple(b.size for b in buffers), tuple(b.alignment for b in buffers), tuple(pairs), walks)
+
+
+def _gaps(sharing: Sharing, into: int, buffers: list[Buffer]) -> tuple[tuple[int, int], ...]:
+    """By walk: the output's offset is at least `below` less than that of the dying input, or `above` more."""
+    out, dying = buffers[sharing.output].size, buffers[into].size
+    return tuple(
+        (out, dying - shared[into]) if walk.descending else (out - shared[into], dying)
+        for walk, shared in zip(sharing.walks, sharing.shared, strict=True)
+    )
