@@ -15,6 +15,7 @@ from secateur.errors import UserError
 from secateur.firmware.codegen import KERNEL_FOLDER
 from secateur.models.program import Program, op_macs
 from secateur.passes.program.choose_kernels import Selection, choose_kernels
+from secateur.passes.program.order import OrderOperators
 from secateur.passes.program.plan_memory import MemoryPlan, plan_memory
 from secateur.passes.program.simplify import simplify
 from secateur.passes.program.value_ranges import exact
@@ -67,7 +68,7 @@ class Planned:
 
 
 def plan(program: Program, target: Target, tries: int = 400) -> Planned:
-    """Simplify, choose kernels and plan the arena. Raises UserError for operators without a kernel.
+    """Simplify, order, choose kernels and plan the arena. Raises UserError for operators without a kernel.
 
     Channels that values prove constant are cut unless the arena grows: a kernel writes its output below the input
     that it runs over, and a wide layer behind a cut one must begin that much lower. So the arena that a float
@@ -88,6 +89,15 @@ def plan(program: Program, target: Target, tries: int = 400) -> Planned:
 
 
 def _place(program: Program, target: Target, tries: int) -> Planned:
+    """In the order that needs the least, unless the given one comes out smaller all the same."""
+    ordered = OrderOperators(target.features, tries)(program)
+    made = _place_as_ordered(ordered, target, tries)
+    if ordered is not program and made.memory.arena_bytes > made.memory.lower_bound_bytes:
+        return min(_place_as_ordered(program, target, tries), made, key=lambda p: p.memory.arena_bytes)
+    return made
+
+
+def _place_as_ordered(program: Program, target: Target, tries: int) -> Planned:
     memory = plan_memory(program, choose_kernels(program, target.features), tries)
     return Planned(program, memory.selection, memory)
 
