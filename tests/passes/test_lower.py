@@ -31,7 +31,7 @@ from secateur.targets.target import find
 # SAME; option A's shortcuts pad channels, which no convolution can take over.
 PADS = {"residual-1d": (1, 0), "residual-2d": (2, 0), "option-a": (4, 2), "ds-cnn": (1, 0)}
 # Constants of a channel that seeded random weights leave dead: one of 15, and its part of the head's weights.
-DEAD_BYTES = {"depthwise": 22}
+DEAD_BYTES = {"depthwise": 22, "ds-cnn": 2289}
 # Counted by hand from the layers' sizes.
 MACS = {
     "residual-2d": 12_501_632,

@@ -109,15 +109,14 @@ def test_float_programs_get_structure_only() -> None:
             each(floats)
 
 
-def test_channels_are_cut_unless_the_arena_grows() -> None:
-    """Outputs lie below the inputs they write over: a wide layer behind cut ones would need more RAM."""
-    program = sample("ds-cnn").program
-    selection = choose_kernels(simplify(program), ())
+@pytest.mark.parametrize("name", ["ds-cnn", "depthwise"])
+def test_channels_are_cut_and_the_arena_does_not_grow(name: str) -> None:
+    """What shapes alone predict of RAM stays an upper bound: a cut that would need more is not made."""
+    program = sample(name).program
+    whole = plan_memory(program, choose_kernels(program, ()))
     made = planned(program)
-    assert plan_memory(simplify(program), selection).arena_bytes > made.memory.arena_bytes == 9776
-    assert simplify(program).macs < made.program.macs == program.macs
-    depthwise = sample("depthwise").program
-    assert planned(depthwise).program.macs < depthwise.macs
+    assert made.program.macs < program.macs
+    assert made.memory.arena_bytes <= whole.arena_bytes
 
 
 # -- MLPerf Tiny

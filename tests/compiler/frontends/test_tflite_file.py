@@ -228,7 +228,7 @@ def test_what_is_no_int8_tflite_file() -> None:
 MLPERF = {
     "IC": ("image_classification/pretrainedResnet_quant", 33_308, 12_501_632),
     "VWW": ("visual_wake_words/vww_96_int8", 36_868, 3_727_313),
-    "KWS": ("keyword_spotting/kws_ref_model", 9_776, 2_656_768),
+    "KWS": ("keyword_spotting/kws_ref_model", 8_384, 2_656_768),
     "AD": ("anomaly_detection/ad01_int8", 764, 264_192),
 }
 
