@@ -70,9 +70,8 @@ class Planned:
 def plan(program: Program, target: Target, tries: int = 400) -> Planned:
     """Simplify, order, choose kernels and plan the arena. Raises UserError for operators without a kernel.
 
-    Channels that values prove constant are cut unless the arena grows: a kernel writes its output below the input
-    that it runs over, and a wide layer behind a cut one must begin that much lower. So the arena that a float
-    Program's shapes tell stays an upper bound.
+    Channels that values prove constant are cut unless the arena grows: a narrower input may leave its output less to
+    run over. So the arena that a float Program's shapes tell stays an upper bound.
     """
     simple = simplify(program)
     made = _place(simple, target, tries)
