@@ -16,6 +16,7 @@ LARGEST_SCALE = 2.0**60
 LARGEST_MULTIPLIER = 2.0**30
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 SAME_COUNT = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX", *TABLE_KINDS)
+FIXED_OUTPUT = ("LOGISTIC", "TANH", "SOFTMAX")
 WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
 
@@ -180,6 +181,8 @@ def _elementwise(op: Op, tensors: list[Tensor], where: str) -> None:
 
 def _multipliers(op: Op, tensors: list[Tensor], where: str) -> None:
     """No rescaling is by 2**30 or more: the fixed-point shift would leave its range."""
+    if op.kind in FIXED_OUTPUT:  # not rescaled from input to output
+        return
     used = [tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0 and tensors[i].quantization is not None]
     if not used or any(t.dtype not in ("int8", "int32") for t in used):
         return
