@@ -7,7 +7,7 @@ TensorFlow Lite Micro; where TFLM's wheel does not exist it is the golden runtim
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from secateur.models.fixed_point import (
     wrap32,
 )
 from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
+from secateur.models.reference_reduction import arg_extreme, l2_normalization, reduce_extreme, reduce_sum
 from secateur.models.tables import TABLE_KINDS, table
 
 Ints = npt.NDArray[np.int64]
@@ -72,8 +73,6 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
         return _finish(requantize(a * b, *quantize_multiplier(real)), op.options.activation, out)
     if op.kind in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
         return _pool(op, x[0], out)
-    if op.kind == "MEAN":
-        return _mean(x[0], x[1], source, out)
     if op.kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
         return np.asarray(x[0])
     if op.kind == "CONCATENATION":
@@ -112,7 +111,15 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
         four = x[0].reshape((1,) * (4 - x[0].ndim) + x[0].shape)
         index = [np.arange(n) if t is None else t for n, t in zip(four.shape, x[1:], strict=True)]
         return np.asarray(four[np.ix_(*index)])
+    if op.kind in _ELSEWHERE:
+        return _ELSEWHERE[op.kind](program, op, x)
     raise AssertionError(f"no reference arithmetic for {op.kind}")
+
+
+_ELSEWHERE: dict[str, Callable[[Program, Op, list[Any]], Ints]] = {
+    "MEAN": reduce_sum, "SUM": reduce_sum, "REDUCE_MAX": reduce_extreme, "REDUCE_MIN": reduce_extreme,
+    "ARG_MAX": arg_extreme, "ARG_MIN": arg_extreme, "L2_NORMALIZATION": l2_normalization,
+}  # fmt: skip
 
 
 def _finish(x: Ints, activation: str, out: Tensor) -> Ints:
@@ -213,15 +220,6 @@ def _pool(op: Op, x: npt.NDArray[np.int8], out: Tensor) -> Ints:
                 found[0, y, z] = np.sign(total) * ((np.abs(total) + count // 2) // count)
     low, high = activation_range(o.activation, out.scale, out.zero_point)
     return np.clip(found, low, high)
-
-
-def _mean(x: npt.NDArray[np.int8], axes: Any, source: Tensor, out: Tensor) -> Ints:
-    over = tuple(int(a) for a in np.ravel(axes))
-    count = int(np.prod([x.shape[a] for a in over]))
-    multiplier, shift = quantize_multiplier(source.scale / out.scale)
-    extra = min(count.bit_length() - 1, 32, 31 + shift)
-    total = x.astype(np.int64).sum(axis=over) - source.zero_point * count
-    return _finish(requantize(total, (multiplier << extra) // count, shift - extra), "NONE", out)
 
 
 def _softmax(op: Op, x: npt.NDArray[np.int8], source: Tensor) -> Ints:

@@ -157,13 +157,13 @@ def _rsqrt(options: Options, x: Tensor, out: Tensor) -> Int32:
         if value <= 0:
             found.append(127)
             continue
-        inverse, inverse_shift = _inverse_sqrt(value)
+        inverse, inverse_shift = inverse_sqrt(value)
         data = requantize(np.array([1]), inverse, inverse_shift + 20)
         found.append(int(requantize(data, multiplier, shift - 20)[0]) + out.zero_point)
     return np.array(found, np.int64)
 
 
-def _inverse_sqrt(value: int) -> tuple[int, int]:
+def inverse_sqrt(value: int) -> tuple[int, int]:
     """(multiplier, shift) of 1 / sqrt(value), five Newton-Raphson steps in Q3.28."""
     if value <= 1:
         return INT32_MAX, 0

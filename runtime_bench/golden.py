@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,10 +47,22 @@ def tflm_lacks(content: bytes) -> str | None:
         return f"it has no {', '.join(missing)}"
     for graph in model.subgraphs:
         for op in graph.operators:
-            if codes[op.opcodeIndex] == "SPACE_TO_BATCH_ND":
-                pads = model.buffers[graph.tensors[op.inputs[2]].buffer].data
-                if pads is not None and np.any(pads):
-                    return "its SPACE_TO_BATCH_ND pads with a value that it does not set"
+            reason = _lacks(codes[op.opcodeIndex], op, graph.tensors, model.buffers)
+            if reason is not None:
+                return reason
+    return None
+
+
+def _lacks(kind: str, op: Any, tensors: Any, buffers: Any) -> str | None:
+    """Why TensorFlow Lite Micro is no reference for one operator, None where it is."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    if kind in ("ARG_MAX", "ARG_MIN") and tensors[op.outputs[0]].type != schema.TensorType.INT32:
+        return f"its {kind} gives int32 alone"
+    if kind == "SPACE_TO_BATCH_ND":
+        pads = buffers[tensors[op.inputs[2]].buffer].data
+        if pads is not None and np.any(pads):
+            return "its SPACE_TO_BATCH_ND pads with a value that it does not set"
     return None
 
 

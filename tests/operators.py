@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tflite_builder import TfliteBuilder
+from tflite_builder import TYPES, TfliteBuilder
 
 Random = np.random.Generator
 Shape = tuple[int, ...]
@@ -289,8 +290,44 @@ def resize_nearest(c: Case) -> bytes:
     return _like(c, shape, wanted, "RESIZE_NEAREST_NEIGHBOR", [c.constant(size)], **fields)
 
 
-NOT_TFLM = ("GELU", "SPACE_TO_BATCH_ND")
-"""LiteRT's reference kernels say what is right: TensorFlow Lite Micro lacks the first and pads the second wrongly."""
+def reduction(kind: str) -> Callable[[Case], bytes]:
+    """Over any axes of up to five dimensions, some of them twice or counted from the end."""
+
+    def make(c: Case) -> bytes:
+        shape = (c.int(1, 3), *c.shape(c.int(1, 5))[1:])
+        rank = len(shape)
+        axes = [a for a in range(rank) if c.chance()] or [c.int(0, rank - 1)]
+        kept = c.chance()
+        wanted = tuple(1 if a in axes else n for a, n in enumerate(shape) if kept or a not in axes)
+        scale, zero = c.scale(), c.zero()
+        same = kind.startswith("REDUCE")
+        count = math.prod(shape[a] for a in axes)
+        wider = c.random.uniform(0.3, 1.5) * (math.sqrt(count) if kind == "SUM" else 1)
+        x = c.fed(shape, scale, zero)
+        out = c.value(wanted, scale if same else float(np.float32(scale * wider)), zero if same else None)
+        named = [a - rank if c.chance(0.3) else a for a in c.random.permutation(axes).tolist()]
+        operand = c.constant(named * 2 if c.chance(0.1) else named)
+        c.b.op(kind, [x, operand], [out], keepDims=kept)
+        return c.done(out)
+
+    return make
+
+
+def arg(kind: str, dtype: str = "int32") -> Callable[[Case], bytes]:
+    def make(c: Case) -> bytes:
+        shape = (c.int(1, 3), *c.shape(c.int(1, 4))[1:])
+        axis = c.int(0, len(shape) - 1)
+        x = c.fed(shape)
+        operand = c.constant([axis - len(shape) if c.chance() else axis])
+        out = c.b.tensor((*shape[:axis], *shape[axis + 1 :]), dtype)
+        c.b.op(kind, [x, operand], [out], outputType=TYPES[dtype])
+        return c.done(out)
+
+    return make
+
+
+NOT_TFLM = ("GELU", "SPACE_TO_BATCH_ND", "ARG_MAX int64")
+"""LiteRT's reference kernels say what is right: TensorFlow Lite Micro lacks them, or pads the second wrongly."""
 
 CASES: dict[str, Callable[[Case], bytes]] = {
     "LOGISTIC": unary("LOGISTIC", 1 / 256, -128), "TANH": unary("TANH", 1 / 128, 0), "ELU": unary("ELU"),
@@ -302,4 +339,7 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "TRANSPOSE": transpose, "SPACE_TO_DEPTH": space_to_depth, "DEPTH_TO_SPACE": depth_to_space,
     "SPACE_TO_BATCH_ND": space_to_batch, "BATCH_TO_SPACE_ND": batch_to_space, "BROADCAST_TO": broadcast_to,
     "GATHER": gather, "MIRROR_PAD": mirror_pad, "RESIZE_NEAREST_NEIGHBOR": resize_nearest,
+    "MEAN": reduction("MEAN"), "SUM": reduction("SUM"), "REDUCE_MAX": reduction("REDUCE_MAX"),
+    "REDUCE_MIN": reduction("REDUCE_MIN"), "L2_NORMALIZATION": unary("L2_NORMALIZATION", 1 / 128, 0),
+    "ARG_MAX": arg("ARG_MAX"), "ARG_MIN": arg("ARG_MIN"), "ARG_MAX int64": arg("ARG_MAX", "int64"),
 }  # fmt: skip

@@ -17,6 +17,8 @@ LARGEST_MULTIPLIER = 2.0**30
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 SAME_COUNT = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX", *TABLE_KINDS)
 FIXED_OUTPUT = ("LOGISTIC", "TANH", "SOFTMAX")
+REDUCTIONS = ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")
+ANY_RANK = (*SAME_COUNT[:3], "TRANSPOSE", "BROADCAST_TO", *REDUCTIONS, "ARG_MAX", "ARG_MIN")
 WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
 
@@ -46,7 +48,7 @@ def check_operator(op: Op, tensors: list[Tensor], where: str) -> None:
     if op.options.activation not in ACTIVATIONS:
         raise UserError(f"{where}: fused activation {op.options.activation}; known: {', '.join(ACTIVATIONS)}")
     for t in (x, out):
-        if t.elements == 0 or (len(t.shape) > 4 and op.kind not in (*SAME_COUNT[:3], "TRANSPOSE", "BROADCAST_TO")):
+        if t.elements == 0 or (len(t.shape) > 4 and op.kind not in ANY_RANK):
             raise UserError(f"{where}: tensor {t.name} has shape {t.shape}")
     _scales(op, tensors, where)
     _windows(op, tensors, where)
@@ -134,7 +136,7 @@ def _elementwise(op: Op, tensors: list[Tensor], where: str) -> None:
     x, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
     moved = op.kind in (
         "ADD", "MUL", "SUB", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "PRELU", "CONCATENATION", "PAD", "PADV2",
-        "STRIDED_SLICE", "MEAN", "TRANSPOSE", "BROADCAST_TO", "TAKE",
+        "STRIDED_SLICE", *REDUCTIONS, "TRANSPOSE", "BROADCAST_TO", "TAKE",
     )  # fmt: skip
     if (
         moved
@@ -165,13 +167,15 @@ def _elementwise(op: Op, tensors: list[Tensor], where: str) -> None:
         if op.kind == "PADV2":
             value = tensors[op.inputs[2]]
             bad = bad or value.elements != 1 or value.dtype != out.dtype or value.quantization != out.quantization
-    elif op.kind == "MEAN":
+    elif op.kind in REDUCTIONS:
         axes = tensors[op.inputs[1]]
         if axes.data is not None:
             bad = axes.dtype != "int32" or any(not -len(x.shape) <= int(a) < len(x.shape) for a in axes.data.ravel())
             over = {int(a) % len(x.shape) for a in axes.data.ravel()} if not bad else set()
             kept = tuple(1 if i in over else n for i, n in enumerate(x.shape) if op.options.keep_dims or i not in over)
             bad = bad or kept != out.shape
+    elif op.kind == "L2_NORMALIZATION":
+        bad = not out.shape or x.shape != out.shape
     elif op.kind == "SOFTMAX":
         bad = bad or not out.shape or x.shape != out.shape or not 0 < op.options.beta < LARGEST_SCALE
     if bad:

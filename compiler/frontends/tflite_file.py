@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from secateur.compiler.frontends.tflite_checks import check_operator, check_program
 from secateur.compiler.frontends.tflite_expand import expand
+from secateur.compiler.frontends.tflite_operands import take_operands
 from secateur.compiler.frontends.tflite_shapes import fold
 from secateur.compiler.frontends.tflite_variables import VARIABLE_KINDS, Variables, variable_name
 from secateur.errors import UserError
@@ -48,7 +49,9 @@ OPTIONS = {
     "SPACE_TO_DEPTH": "SpaceToDepthOptions", "DEPTH_TO_SPACE": "DepthToSpaceOptions",
     "SPACE_TO_BATCH_ND": "SpaceToBatchNDOptions", "BATCH_TO_SPACE_ND": "BatchToSpaceNDOptions",
     "BROADCAST_TO": "BroadcastToOptions", "MIRROR_PAD": "MirrorPadOptions",
-    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
+    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions", "SUM": "ReducerOptions", "REDUCE_MAX": "ReducerOptions",
+    "REDUCE_MIN": "ReducerOptions", "L2_NORMALIZATION": "L2NormOptions", "ARG_MAX": "ArgMaxOptions",
+    "ARG_MIN": "ArgMinOptions",
 }  # fmt: skip
 MAY_LACK_OPTIONS = (
     "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "QUANTIZE", "DEQUANTIZE", "HARD_SWISH", "ABS", "SLICE", "TRANSPOSE",
@@ -59,7 +62,8 @@ LEAST_OPERANDS = {
     "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "ADD": 2, "SUB": 2, "MUL": 2, "DIV": 2, "MAXIMUM": 2,
     "MINIMUM": 2, "SQUARED_DIFFERENCE": 2, "PRELU": 2, "PAD": 2, "PADV2": 3, "MIRROR_PAD": 2, "MEAN": 2, "SLICE": 3,
     "STRIDED_SLICE": 4, "SPLIT": 2, "SPLIT_V": 3, "TRANSPOSE": 2, "GATHER": 2, "BROADCAST_TO": 2,
-    "SPACE_TO_BATCH_ND": 3, "BATCH_TO_SPACE_ND": 3,
+    "SPACE_TO_BATCH_ND": 3, "BATCH_TO_SPACE_ND": 3, "SUM": 2, "REDUCE_MAX": 2, "REDUCE_MIN": 2, "ARG_MAX": 2,
+    "ARG_MIN": 2,
 }  # fmt: skip
 MAX_BYTES = 256 << 20
 
@@ -193,6 +197,8 @@ class _Reader:
             return []
         try:
             ops = expand(kind, record.builtinOptions, inputs, outputs, tensors)
+            if ops is None:
+                ops = take_operands(kind, record.builtinOptions, inputs, outputs, tensors)
         except UserError as error:
             raise UserError(f"{where} {tensors[outputs[0]].name}: {error}") from error
         if ops is None:

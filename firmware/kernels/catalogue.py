@@ -9,6 +9,7 @@ from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
 from secateur.firmware.kernels.indexing import Permute, Take
 from secateur.firmware.kernels.movement import Concatenation, Pad, Reshape, StridedSlice
 from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Mean
+from secateur.firmware.kernels.reduction import Arg, L2Normalization, ReduceMax, ReduceMin, ReduceSum
 from secateur.firmware.kernels.tables import Prelu, Table
 
 KERNELS: tuple[Kernel, ...] = (
@@ -28,6 +29,11 @@ KERNELS: tuple[Kernel, ...] = (
     MaxPool(),
     AveragePool(),
     Mean(),
+    ReduceSum(),
+    ReduceMax(),
+    ReduceMin(),
+    Arg(),
+    L2Normalization(),
     Reshape(),
     Concatenation(),
     Pad(),

@@ -1,0 +1,158 @@
+"""Kernels of random `.tflite` operators, each output over a dying input by the bytes that the descriptor promises."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+from operators import CASES
+from operators import Case as Builder
+
+from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.firmware import cgen
+from secateur.firmware.codegen import CTYPES, KERNEL_FOLDER
+from secateur.firmware.kernels.descriptor import Call, Constant, Kernel, Ref
+from secateur.models.program import DTYPES, Op, Program
+from secateur.passes.program.choose_kernels import choose_kernels
+
+FILES = 4  # random files an operator
+SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator of a random file. `function`: its calls in C, on tensors at t[0], t[1], ..."""
+
+    program: Program
+    op: Op
+    kernel: Kernel
+    function: str
+
+
+def _emit(step: Step) -> str:
+    head, body = [], []
+
+    def place(ref: Ref, const: str) -> str:
+        return f"({const}{CTYPES[step.program.tensors[ref.tensor].dtype]} *)(void *)(t[{ref.tensor}] + {ref.offset})"
+
+    for n, call in enumerate(step.kernel.calls(step.program, step.op)):
+        name = f"{step.function}_{n}"
+        head.append(f"static const {call.params_type} {name} = {{{cgen.initialiser(call.params)}}};")
+        arguments = [f"&{name}"]
+        for k, argument in enumerate(call.arguments):
+            if isinstance(argument, Constant):
+                head.append(f"static const {argument.ctype} {name}_{k}[] = {{{cgen.table(argument.values)}}};")
+                arguments.append(f"{name}_{k}")
+            else:
+                arguments.append(_typed(step, argument, "const "))
+        arguments += [_typed(step, ref, "") for ref in _written(call)]
+        body.append(f"    {call.function}({', '.join(arguments)});")
+    return "\n".join([*head, f"void {step.function}(int8_t *const *t);", f"void {step.function}(int8_t *const *t) {{",
+                      *body, "}"])  # fmt: skip
+
+
+def _typed(step: Step, ref: Ref, const: str) -> str:
+    """8-bit tensors are passed as int8_t, as the code generator does."""
+    ctype = CTYPES[step.program.tensors[ref.tensor].dtype].replace("uint8_t", "int8_t")
+    return f"({const}{ctype} *)(void *)(t[{ref.tensor}] + {ref.offset})"
+
+
+def _written(call: Call) -> tuple[Ref, ...]:
+    return (call.output,)
+
+
+@cache
+def _steps() -> tuple[list[Step], ctypes.CDLL]:
+    """Every operator of every file, in one library."""
+    steps: list[Step] = []
+    for kind, make in CASES.items():
+        for seed in range(FILES):
+            program = parse_tflite(make(Builder(seed)), "net", kind)
+            for op, kernel in zip(program.ops, choose_kernels(program, ()), strict=True):
+                steps.append(Step(program, op, kernel, f"step{len(steps)}"))
+    with TemporaryDirectory() as folder:
+        source, library = Path(folder, "all.c"), Path(folder, "all.so")
+        headers = "\n".join(f'#include "{h}"' for h in sorted({s.kernel.header for s in steps}))
+        source.write_text("\n".join(["#include <string.h>", headers, *map(_emit, steps)]))
+        flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
+        command = ["gcc", *flags, f"-I{KERNEL_FOLDER}", "-o", str(library), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[:2000]
+        return steps, ctypes.CDLL(str(library))
+
+
+def _run(step: Step, library: ctypes.CDLL, inputs: dict[int, Any], over: int = -1, share: int = 0) -> bytes:
+    """The first output's bytes, its last `share` over the start of input `over`; everything else apart."""
+    tensors, out = step.program.tensors, step.op.outputs[0]
+    places, end = {out: 64}, 64 + tensors[out].size_bytes
+    if over >= 0:
+        places[over] = end - share
+        end = max(end, places[over] + tensors[over].size_bytes)
+    for i in (*inputs, *step.op.outputs):
+        if i not in places:
+            end = -(-end // 16) * 16
+            places[i] = end
+            end += tensors[i].size_bytes
+    arena = np.full(end + 64, 99, np.int8)
+    for i, value in inputs.items():
+        content = np.ascontiguousarray(value).reshape(-1).view(np.int8)
+        arena[places[i] : places[i] + content.size] = content
+    addresses = (ctypes.c_void_p * len(tensors))(*(arena.ctypes.data + places.get(i, 0) for i in range(len(tensors))))
+    getattr(library, step.function)(addresses)
+    return arena[64 : 64 + tensors[out].size_bytes].tobytes()
+
+
+def _samples(step: Step) -> list[dict[int, Any]]:
+    random = np.random.default_rng(7)
+    found = []
+    for _ in range(SAMPLES):
+        values = {}
+        for i in step.program.activations(step.op):
+            tensor = step.program.tensors[i]
+            if tensor.dtype == "float32":
+                values[i] = random.uniform(-9, 9, tensor.shape).astype(np.float32)
+            else:
+                raw = random.integers(0, 256, tensor.size_bytes).astype(np.uint8)
+                values[i] = raw.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
+        found.append(values)
+    return found
+
+
+def _of(kind: str) -> tuple[list[Step], ctypes.CDLL]:
+    steps, library = _steps()
+    return [s for s in steps if s.op.kind == kind], library
+
+
+KINDS = sorted({op.kind for make in CASES.values() for seed in range(FILES)
+                for op in parse_tflite(make(Builder(seed)), "net", "net").ops})  # fmt: skip
+DO_NOT_SHOW = ("BROADCAST_TO", "TAKE", "RESIZE_BILINEAR")
+"""Kinds that repeat values, or read some that they give no weight: one byte too many need not show."""
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("kind", KINDS)
+def test_operator_is_exact_at_its_overlap_and_no_further(kind: str) -> None:
+    """No output byte changes at the promised overlap; an element more changes one, where not all is allowed."""
+    steps, library = _of(kind)
+    for step in steps:
+        op, tensors = step.op, step.program.tensors
+        out = tensors[op.outputs[0]]
+        for tensor in dict.fromkeys(step.program.activations(op)):
+            if op.inputs.count(tensor) > 1:
+                continue
+            share = step.kernel.overlap_bytes(step.program, op, op.inputs.index(tensor))
+            assert 0 <= share <= out.size_bytes, (op, share)
+            for inputs in _samples(step):
+                apart = _run(step, library, inputs)
+                assert _run(step, library, inputs, tensor, share) == apart, (op, tensor, share)
+            if share < out.size_bytes and kind not in DO_NOT_SHOW:
+                more = share + out.size_bytes // out.elements
+                changed = any(_run(step, library, x, tensor, more) != _run(step, library, x) for x in _samples(step))
+                assert changed, (op, tensor, share, out.size_bytes)
