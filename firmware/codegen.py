@@ -178,7 +178,8 @@ def _is_free(call: Call, offsets: dict[int, int]) -> bool:
     if call.function != "sec_copy_s8" or call.params["blocks"] != 1:
         return False
     source = call.arguments[0]
-    assert isinstance(source, Ref)
+    if not isinstance(source, Ref):
+        return False  # a constant part of a concatenation
     return offsets[source.tensor] + source.offset == offsets[call.output.tensor] + call.output.offset
 
 

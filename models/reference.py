@@ -25,6 +25,7 @@ from secateur.models.fixed_point import (
 )
 from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
 from secateur.models.reference_reduction import arg_extreme, l2_normalization, reduce_extreme, reduce_sum
+from secateur.models.reference_resize import resize_bilinear
 from secateur.models.tables import TABLE_KINDS, table
 
 Ints = npt.NDArray[np.int64]
@@ -119,6 +120,7 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
 _ELSEWHERE: dict[str, Callable[[Program, Op, list[Any]], Ints]] = {
     "MEAN": reduce_sum, "SUM": reduce_sum, "REDUCE_MAX": reduce_extreme, "REDUCE_MIN": reduce_extreme,
     "ARG_MAX": arg_extreme, "ARG_MIN": arg_extreme, "L2_NORMALIZATION": l2_normalization,
+    "RESIZE_BILINEAR": resize_bilinear,
 }  # fmt: skip
 
 
@@ -146,11 +148,11 @@ def _weighted(program: Program, op: Op, x: list[Any], source: Tensor, out: Tenso
 
 
 def _accumulate(op: Op, x: Ints, weights: Ints, out: Tensor) -> Ints:
-    """Sums of products (1, out_h, out_w, out_c) of an input whose zero is 0."""
-    o, (_, out_h, out_w, out_c) = op.options, out.shape
+    """Sums of products (n, out_h, out_w, out_c) of an input whose zero is 0."""
+    o, (n, out_h, out_w, out_c) = op.options, out.shape
     p = o.padding
     x = np.pad(x, ((0, 0), (p.top, p.bottom), (p.left, p.right), (0, 0)))
-    acc = np.zeros((1, out_h, out_w, out_c), np.int64)
+    acc = np.zeros((n, out_h, out_w, out_c), np.int64)
     for ky in range(weights.shape[1]):
         for kx in range(weights.shape[2]):
             y, z = ky * o.dilation[0], kx * o.dilation[1]
@@ -212,12 +214,12 @@ def _pool(op: Op, x: npt.NDArray[np.int8], out: Tensor) -> Ints:
     for y in range(out.shape[1]):
         for z in range(out.shape[2]):
             y0, z0 = y * o.stride[0] - o.padding.top, z * o.stride[1] - o.padding.left
-            window = x[0, max(0, y0) : y0 + o.kernel[0], max(0, z0) : z0 + o.kernel[1]].astype(np.int64)
+            window = x[:, max(0, y0) : y0 + o.kernel[0], max(0, z0) : z0 + o.kernel[1]].astype(np.int64)
             if op.kind == "MAX_POOL_2D":
-                found[0, y, z] = window.max(axis=(0, 1))
+                found[:, y, z] = window.max(axis=(1, 2))
             else:
-                total, count = window.sum(axis=(0, 1)), window.shape[0] * window.shape[1]
-                found[0, y, z] = np.sign(total) * ((np.abs(total) + count // 2) // count)
+                total, count = window.sum(axis=(1, 2)), window.shape[1] * window.shape[2]
+                found[:, y, z] = np.sign(total) * ((np.abs(total) + count // 2) // count)
     low, high = activation_range(o.activation, out.scale, out.zero_point)
     return np.clip(found, low, high)
 

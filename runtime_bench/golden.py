@@ -59,6 +59,8 @@ def _lacks(kind: str, op: Any, tensors: Any, buffers: Any) -> str | None:
 
     if kind in ("ARG_MAX", "ARG_MIN") and tensors[op.outputs[0]].type != schema.TensorType.INT32:
         return f"its {kind} gives int32 alone"
+    if kind == "CONCATENATION" and len(op.inputs) > 10:
+        return "its CONCATENATION takes 10 inputs at most"
     if kind == "SPACE_TO_BATCH_ND":
         pads = buffers[tensors[op.inputs[2]].buffer].data
         if pads is not None and np.any(pads):

@@ -326,6 +326,133 @@ def arg(kind: str, dtype: str = "int32") -> Callable[[Case], bytes]:
     return make
 
 
+def resize_bilinear(c: Case) -> bytes:
+    shape, size = (c.int(1, 2), *c.shape(4, 7)[1:]), [c.int(1, 12), c.int(1, 12)]
+    align = c.chance(0.4)
+    fields = {"alignCorners": align, "halfPixelCenters": not align and c.chance()}
+    wanted = (shape[0], *size, shape[3])
+    return _like(c, shape, wanted, "RESIZE_BILINEAR", [c.constant(size)], **fields)
+
+
+def _weights(c: Case, shape: Shape, axis: int, x_scale: float, fan_in: int) -> tuple[int, int, float]:
+    """(weights, bias, a fitting output scale); a scale an output channel, or one for all."""
+    channels = shape[axis]
+    scales = np.float32(c.random.uniform(0.002, 0.02, channels if c.chance(0.8) else 1))
+    w = c.b.tensor(shape, "int8", scales.tolist(), 0, c.random.integers(-127, 128, shape), axis)
+    bias_scale = [float(np.float32(x_scale) * s) for s in scales]
+    bias = c.b.tensor((channels,), "int32", bias_scale, 0, c.random.integers(-2000, 2000, channels))
+    return w, bias, float(np.float32(x_scale * scales.mean() * 70 * math.sqrt(fan_in)))
+
+
+def _window(c: Case, sizes: list[int], kernel: list[int]) -> tuple[dict[str, int], list[int]]:
+    """(options of stride and padding, output sizes)."""
+    strides, same = [c.int(1, 3), c.int(1, 3)], c.chance() or min(n - k for n, k in zip(sizes, kernel, strict=True)) < 0
+    wanted = [-(-(n if same else n - k + 1) // s) for n, k, s in zip(sizes, kernel, strides, strict=True)]
+    return {"strideH": strides[0], "strideW": strides[1], "padding": 0 if same else 1}, wanted
+
+
+def conv(kind: str) -> Callable[[Case], bytes]:
+    """CONV_2D or DEPTHWISE_CONV_2D of one to three batch elements."""
+
+    def make(c: Case) -> bytes:
+        n, h, w, k = c.int(1, 3), c.int(1, 7), c.int(1, 7), c.int(1, 6)
+        kernel, x_scale = [c.int(1, 3), c.int(1, 3)], c.scale()
+        fields, (out_h, out_w) = _window(c, [h, w], kernel)
+        depth = c.int(1, 2)
+        depthwise = kind == "DEPTHWISE_CONV_2D"
+        out_c = k * depth if depthwise else c.int(1, 6)
+        shape = (1, *kernel, out_c) if depthwise else (out_c, *kernel, k)
+        x = c.fed((n, h, w, k), x_scale)
+        fan_in = math.prod(kernel) * (1 if depthwise else k)
+        weights, bias, scale = _weights(c, shape, 3 if depthwise else 0, x_scale, fan_in)
+        out = c.value((n, out_h, out_w, out_c), scale)
+        more = {"depthMultiplier": depth} if depthwise else {}
+        ones = {"dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": c.int(0, 1) * c.int(0, 3)}
+        c.b.op(kind, [x, weights, bias], [out], version=3, **fields, **more, **ones)
+        return c.done(out)
+
+    return make
+
+
+def pool(kind: str) -> Callable[[Case], bytes]:
+    def make(c: Case) -> bytes:
+        n, h, w, k = c.int(1, 3), c.int(1, 7), c.int(1, 7), c.int(1, 6)
+        kernel = [c.int(1, 3), c.int(1, 3)]
+        fields, (out_h, out_w) = _window(c, [h, w], kernel)
+        scale, zero = c.scale(), c.zero()
+        x, out = c.fed((n, h, w, k), scale, zero), c.value((n, out_h, out_w, k), scale, zero)
+        more = {"filterHeight": kernel[0], "filterWidth": kernel[1]}
+        c.b.op(kind, [x], [out], version=2, fusedActivationFunction=c.int(0, 1) * c.int(0, 3), **fields, **more)
+        return c.done(out)
+
+    return make
+
+
+def dilated(kind: str) -> Callable[[Case], bytes]:
+    """A dilated convolution as TensorFlow 1 writes it: between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND."""
+
+    def make(c: Case) -> bytes:
+        block, kernel, k = [c.int(1, 3), c.int(1, 3)], [c.int(1, 3), c.int(1, 3)], c.int(1, 5)
+        inner = [n + c.int(0, 3) for n in kernel]
+        scale, zero = c.scale(), c.zero()
+        depthwise = kind == "DEPTHWISE_CONV_2D"
+        out_c = k if depthwise else c.int(1, 5)
+        x = c.fed((1, inner[0] * block[0], inner[1] * block[1], k), scale, zero)
+        parts = c.value((math.prod(block), *inner, k), scale, zero)
+        no_pads = np.zeros((2, 2), int)
+        c.b.op("SPACE_TO_BATCH_ND", [x, c.constant(block), c.constant(no_pads)], [parts])
+        shape = (1, *kernel, out_c) if depthwise else (out_c, *kernel, k)
+        weights, bias, out_scale = _weights(
+            c, shape, 3 if depthwise else 0, scale, math.prod(kernel) * (k, 1)[depthwise]
+        )
+        outer, out_zero = [n - m + 1 for n, m in zip(inner, kernel, strict=True)], c.zero()
+        found = c.value((math.prod(block), *outer, out_c), out_scale, out_zero)
+        fields = {"strideH": 1, "strideW": 1, "padding": 1} | ({"depthMultiplier": 1} if depthwise else {})
+        c.b.op(kind, [parts, weights, bias], [found], version=3, dilationHFactor=1, dilationWFactor=1, **fields)
+        out = c.value((1, outer[0] * block[0], outer[1] * block[1], out_c), out_scale, out_zero)
+        c.b.op("BATCH_TO_SPACE_ND", [found, c.constant(block), c.constant(no_pads)], [out])
+        return c.done(out)
+
+    return make
+
+
+def concatenation(c: Case) -> bytes:
+    """Of computed and constant parts, along any axis of up to five dimensions."""
+    shape = [c.int(1, 4) for _ in range(c.int(1, 5))]
+    axis, scale, zero = c.int(0, len(shape) - 1), c.scale(), c.zero()
+    parts, count = [], c.int(1, 4)
+    fed = c.int(0, count - 1)
+    for i in range(count):
+        one = (*shape[:axis], c.int(1, 4), *shape[axis + 1 :])
+        shape[axis] = one[axis]
+        if i == fed or c.chance():
+            parts.append((one[axis], c.fed(one, scale, zero)))
+        else:
+            parts.append((one[axis], c.constant(c.random.integers(-128, 128, one), "int8", scale, zero)))
+    out = c.value((*shape[:axis], sum(n for n, _ in parts), *shape[axis + 1 :]), scale, zero)
+    named = axis - len(shape) if c.chance() else axis
+    c.b.op("CONCATENATION", [i for _, i in parts], [out], axis=named)
+    return c.done(out)
+
+
+def pad(kind: str) -> Callable[[Case], bytes]:
+    """One to five dimensions."""
+
+    def make(c: Case) -> bytes:
+        shape = tuple(c.int(1, 4) for _ in range(c.int(1, 5)))
+        pads = [[c.int(0, 2), c.int(0, 2)] if c.chance(0.7) else [0, 0] for _ in shape]
+        scale, zero = c.scale(), c.zero()
+        x = c.fed(shape, scale, zero)
+        out = c.value(tuple(n + sum(p) for n, p in zip(shape, pads, strict=True)), scale, zero)
+        operands = [x, c.constant(pads)]
+        if kind == "PADV2":
+            operands.append(c.constant([c.zero()], "int8", scale, zero))
+        c.b.op(kind, operands, [out])
+        return c.done(out)
+
+    return make
+
+
 NOT_TFLM = ("GELU", "SPACE_TO_BATCH_ND", "ARG_MAX int64")
 """LiteRT's reference kernels say what is right: TensorFlow Lite Micro lacks them, or pads the second wrongly."""
 
@@ -342,4 +469,8 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "MEAN": reduction("MEAN"), "SUM": reduction("SUM"), "REDUCE_MAX": reduction("REDUCE_MAX"),
     "REDUCE_MIN": reduction("REDUCE_MIN"), "L2_NORMALIZATION": unary("L2_NORMALIZATION", 1 / 128, 0),
     "ARG_MAX": arg("ARG_MAX"), "ARG_MIN": arg("ARG_MIN"), "ARG_MAX int64": arg("ARG_MAX", "int64"),
+    "RESIZE_BILINEAR": resize_bilinear, "CONV_2D": conv("CONV_2D"), "DEPTHWISE_CONV_2D": conv("DEPTHWISE_CONV_2D"),
+    "MAX_POOL_2D": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
+    "dilated CONV_2D": dilated("CONV_2D"), "dilated DEPTHWISE_CONV_2D": dilated("DEPTHWISE_CONV_2D"),
+    "CONCATENATION": concatenation, "PAD": pad("PAD"), "PADV2": pad("PADV2"),
 }  # fmt: skip

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from secateur.compiler.frontends.tflite_expand import Graph, Shape
 from secateur.errors import UserError
 from secateur.models.program import Op, Options, Tensor
@@ -16,7 +19,7 @@ def take_operands(kind: str, options: Any, inputs: Shape, outputs: Shape, tensor
     New tensors are added to `tensors`. Raises UserError, without a place, where the record contradicts itself.
     """
     handler = _HANDLERS.get(kind)
-    if handler is None:
+    if handler is None or (handler is _pad and len(tensors[inputs[0]].shape) <= 4):
         return None
     graph = Graph(tensors)
     handler(graph, kind, options, inputs, outputs)
@@ -34,6 +37,54 @@ def _arg(g: Graph, kind: str, o: Any, inputs: Shape, outputs: Shape) -> None:
     g.emit(kind, inputs[:1], outputs[0], Options(axis=axis))
 
 
+def _resize_bilinear(g: Graph, kind: str, o: Any, inputs: Shape, outputs: Shape) -> None:
+    shape, wanted = g.shape(inputs[0]), g.shape(outputs[0])
+    size = g.constant(inputs[1], "sizes").ravel().tolist()
+    align, half = bool(o.alignCorners), bool(o.halfPixelCenters)
+    if len(shape) != 4 or len(size) != 2 or wanted != (shape[0], *size, shape[3]) or min(wanted) < 1:
+        raise UserError(f"output {wanted} does not follow from {shape} and sizes {size}")
+    if align and half:
+        raise UserError("both aligned corners and half-pixel centers")
+    g.emit(kind, inputs[:1], outputs[0], Options(align_corners=align, half_pixel_centers=half))
+
+
+def _pad(g: Graph, kind: str, o: Any, inputs: Shape, outputs: Shape) -> None:
+    """More than four dimensions: an axis without padding is joined to the one before it; where none is left, the last
+    axis is padded by itself."""
+    amounts, shape = g.constant(inputs[1], "paddings"), g.shape(inputs[0])
+    padded = tuple(int(n + a + b) for n, (a, b) in zip(shape, amounts, strict=True))
+    if padded != g.shape(outputs[0]) or amounts.min() < 0:
+        raise UserError(f"output {g.shape(outputs[0])} does not follow from {shape} and {amounts.tolist()}")
+    if amounts[1:].any(axis=1).all():
+        first, last = amounts.copy(), np.zeros_like(amounts)
+        first[-1], last[-1] = 0, amounts[-1]
+        between = g.add(inputs[0], (*padded[:-1], shape[-1]))
+        _pad_joined(g, kind, inputs, first, between)
+        _pad_joined(g, kind, (between, *inputs[1:]), last, outputs[0])
+    else:
+        _pad_joined(g, kind, inputs, amounts, outputs[0])
+
+
+def _pad_joined(g: Graph, kind: str, inputs: Shape, amounts: npt.NDArray[np.int64], output: int) -> None:
+    sizes: list[int] = []
+    pads: list[list[int]] = []
+    for size, (before, after) in zip(g.shape(inputs[0]), amounts.tolist(), strict=True):
+        if sizes and not before and not after:
+            sizes[-1] *= size
+            pads[-1] = [pads[-1][0] * size, pads[-1][1] * size]
+        else:
+            sizes.append(size)
+            pads.append([before, after])
+    if len(sizes) > 4:
+        raise UserError(f"padding of {len(sizes)} dimensions")
+    x = g.reshape(inputs[0], g.add(inputs[0], sizes))
+    to = g.add(output, [n + a + b for n, (a, b) in zip(sizes, pads, strict=True)])
+    table = Tensor(f"paddings_{len(g.tensors)}", (len(pads), 2), "int32", data=np.array(pads, np.int32))
+    g.tensors.append(table)
+    g.emit(kind, (x, len(g.tensors) - 1, *inputs[2:]), to)
+    g.reshape(to, output)
+
+
 _HANDLERS: dict[str, Callable[[Graph, str, Any, Shape, Shape], None]] = {
-    "ARG_MAX": _arg, "ARG_MIN": _arg,
+    "ARG_MAX": _arg, "ARG_MIN": _arg, "RESIZE_BILINEAR": _resize_bilinear, "PAD": _pad, "PADV2": _pad,
 }  # fmt: skip

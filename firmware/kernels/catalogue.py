@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secateur.firmware.kernels.batch import AveragePoolBatch, Conv2dBatch, DepthwiseConv2dBatch, MaxPoolBatch
 from secateur.firmware.kernels.binary import Maximum, Minimum, SquaredDifference, Sub
 from secateur.firmware.kernels.convolution import Conv2d, DepthwiseConv2d, FullyConnected
 from secateur.firmware.kernels.descriptor import Kernel
@@ -10,6 +11,7 @@ from secateur.firmware.kernels.indexing import Permute, Take
 from secateur.firmware.kernels.movement import Concatenation, Pad, Reshape, StridedSlice
 from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Mean
 from secateur.firmware.kernels.reduction import Arg, L2Normalization, ReduceMax, ReduceMin, ReduceSum
+from secateur.firmware.kernels.resizing import ResizeBilinear
 from secateur.firmware.kernels.tables import Prelu, Table
 
 KERNELS: tuple[Kernel, ...] = (
@@ -34,6 +36,11 @@ KERNELS: tuple[Kernel, ...] = (
     ReduceMin(),
     Arg(),
     L2Normalization(),
+    ResizeBilinear(),
+    Conv2dBatch(),
+    DepthwiseConv2dBatch(),
+    MaxPoolBatch(),
+    AveragePoolBatch(),
     Reshape(),
     Concatenation(),
     Pad(),

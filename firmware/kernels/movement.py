@@ -7,6 +7,7 @@ import numpy as np
 from secateur.firmware.kernels.descriptor import (
     NEVER,
     Call,
+    Constant,
     Ints,
     Kernel,
     Params,
@@ -62,8 +63,6 @@ class Concatenation(Movement):
     name, kinds = "concatenation_s8", ("CONCATENATION",)
 
     def refuses(self, program: Program, op: Op) -> str | None:
-        if any(program.tensors[i].data is not None for i in op.inputs):
-            return "a constant input"
         if len({program.tensors[i].quantization for i in (*op.inputs, *op.outputs)}) > 1:
             return "input and output scales differ"
         if op.options.activation != "NONE":
@@ -84,13 +83,18 @@ class Concatenation(Movement):
             distance = max(0, blocks - 2) * (stride - 1)
         return max(0, min(out, out - distance))
 
+    def constant_bytes(self, program: Program, op: Op) -> int:
+        return sum(program.tensors[i].elements for i in op.inputs if program.tensors[i].data is not None)
+
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         blocks, runs, stride = self._runs(program, op)
         calls, offset = [], 0
         for tensor, run in zip(op.inputs, runs, strict=True):
+            data = program.tensors[tensor].data
+            source = Ref(tensor) if data is None else Constant("part", "int8_t", data)
             params = {"blocks": blocks, "block": run, "output_stride": stride}
             to = Ref(op.outputs[0], offset)
-            calls.append(Call("sec_copy_s8", "sec_copy_s8_params", params, (Ref(tensor),), to))
+            calls.append(Call("sec_copy_s8", "sec_copy_s8_params", params, (source,), to))
             offset += run
         return tuple(calls)
 
