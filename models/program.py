@@ -99,6 +99,7 @@ class Options:
     align_corners: bool = False  # RESIZE_*
     half_pixel_centers: bool = False
     keep_dims: bool = False  # MEAN and other reductions
+    adjoint: tuple[bool, bool] = (False, False)  # BATCH_MATMUL: of either operand, rows and columns are swapped
     begin: tuple[int, ...] = ()  # STRIDED_SLICE, all dimensions
     strides: tuple[int, ...] = ()  # STRIDED_SLICE
 
@@ -163,15 +164,19 @@ class Program:
         return sum(self.tensors[i].elements for i in used)
 
 
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 
 def op_macs(program: Program, op: Op) -> int:
     """Multiply-accumulates of one operator (padding counted, as everybody does)."""
-    if op.kind not in WEIGHTED:
+    if op.kind not in (*WEIGHTED, "BATCH_MATMUL"):
         return 0
     out = program.tensors[op.outputs[0]].elements
     weights = program.tensors[op.inputs[1]]
+    if op.kind == "BATCH_MATMUL":
+        return out * weights.shape[-1 if op.options.adjoint[1] else -2]
+    if op.kind == "TRANSPOSE_CONV":
+        return program.tensors[op.inputs[0]].elements * weights.elements // weights.shape[3]
     if op.kind == "FULLY_CONNECTED":
         return out * weights.shape[-1]
     per_output = weights.shape[1] * weights.shape[2]

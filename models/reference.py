@@ -24,6 +24,7 @@ from secateur.models.fixed_point import (
     wrap32,
 )
 from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
+from secateur.models.reference_matrix import batch_matmul, transpose_conv
 from secateur.models.reference_reduction import arg_extreme, l2_normalization, reduce_extreme, reduce_sum
 from secateur.models.reference_resize import resize_bilinear
 from secateur.models.tables import TABLE_KINDS, table
@@ -120,7 +121,7 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
 _ELSEWHERE: dict[str, Callable[[Program, Op, list[Any]], Ints]] = {
     "MEAN": reduce_sum, "SUM": reduce_sum, "REDUCE_MAX": reduce_extreme, "REDUCE_MIN": reduce_extreme,
     "ARG_MAX": arg_extreme, "ARG_MIN": arg_extreme, "L2_NORMALIZATION": l2_normalization,
-    "RESIZE_BILINEAR": resize_bilinear,
+    "RESIZE_BILINEAR": resize_bilinear, "BATCH_MATMUL": batch_matmul, "TRANSPOSE_CONV": transpose_conv,
 }  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def _weighted(program: Program, op: Op, x: list[Any], source: Tensor, out: Tenso
     bias = x[2].astype(np.int64) if len(x) > 2 and x[2] is not None else 0
     if op.kind == "FULLY_CONNECTED":
         rows = x[0].astype(np.int64).reshape(-1, weights.shape[1]) - source.zero_point
-        acc = wrap32(rows @ x[1].astype(np.int64).T + bias)
+        acc = wrap32(rows @ (x[1].astype(np.int64) - weights.zero_point).T + bias)
     else:
         acc = wrap32(_accumulate(op, x[0].astype(np.int64) - source.zero_point, x[1].astype(np.int64), out) + bias)
     return _finish(requantize(acc, pairs[:, 0], pairs[:, 1]), op.options.activation, out)

@@ -453,6 +453,66 @@ def pad(kind: str) -> Callable[[Case], bytes]:
     return make
 
 
+def transpose_conv(c: Case) -> bytes:
+    n, k, out_c, kernel = c.int(1, 2), c.int(1, 4), c.int(1, 4), [c.int(1, 4), c.int(1, 4)]
+    strides, same = [c.int(1, 3), c.int(1, 3)], c.chance()
+    outer = [c.int(1, 9) if same else k + c.int(0, 7) for k in kernel]
+    inner = [-(-(o if same else o - k + 1) // s) for o, k, s in zip(outer, kernel, strides, strict=True)]
+    x_scale = c.scale()
+    x = c.fed((n, *inner, k), x_scale)
+    weights, bias, scale = _weights(c, (out_c, *kernel, k), 0, x_scale, k)
+    out = c.value((n, *outer, out_c), scale)
+    operands = [c.constant([n, *outer, out_c]), weights, x, *([bias] if c.chance(0.7) else [])]
+    fields = {"strideH": strides[0], "strideW": strides[1], "padding": 0 if same else 1}
+    activation = c.int(0, 1) * c.int(0, 3)
+    c.b.op("TRANSPOSE_CONV", operands, [out], version=4, fusedActivationFunction=activation, **fields)
+    return c.done(out)
+
+
+def batch_matmul(c: Case) -> bytes:
+    """Both flags; batches that repeat; either operand constant."""
+    rows, depth, columns = c.int(1, 5), c.int(1, 9), c.int(1, 5)
+    batch = tuple(c.int(1, 3) for _ in range(c.int(0, 3)))
+    adjoint = [c.chance(), c.chance()]
+    shapes = []
+    for size, adj in zip(((rows, depth), (depth, columns)), adjoint, strict=True):
+        repeated = tuple(n if c.chance(0.7) else 1 for n in batch)
+        shapes.append((*repeated[c.int(0, len(repeated)) if c.chance(0.3) else 0 :], *(size[::-1] if adj else size)))
+    scales = [c.scale(), c.scale()]
+    fixed = c.int(0, 3)  # which operand is a constant, if any
+    operands = []
+    for i, (shape, scale) in enumerate(zip(shapes, scales, strict=True)):
+        if i == fixed:
+            operands.append(c.constant(c.random.integers(-128, 128, shape), "int8", scale, c.zero()))
+        else:
+            operands.append(c.fed(shape, scale))
+    full = np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
+    scale = float(np.float32(scales[0] * scales[1] * 100 * math.sqrt(depth)))
+    out = c.value((*full, rows, columns), scale)
+    c.b.op("BATCH_MATMUL", operands, [out], version=2, adjX=adjoint[0], adjY=adjoint[1])
+    return c.done(out)
+
+
+def fully_connected(c: Case) -> bytes:
+    """Constant or computed weights, with the input's dimensions kept or not, with or without a bias."""
+    batch, inputs, outputs = tuple(c.int(1, 3) for _ in range(c.int(1, 3))), c.int(1, 9), c.int(1, 9)
+    x_scale = c.scale()
+    x = c.fed((*batch, inputs), x_scale)
+    weights, bias, scale = _weights(c, (outputs, inputs), 0, x_scale, inputs)
+    if c.chance(0.4):
+        w_scale = 0.01
+        weights = c.fed((outputs, inputs), w_scale, 0 if c.chance() else c.zero())
+        scale = float(np.float32(x_scale * w_scale * 70 * math.sqrt(inputs)))
+        bias_scale = float(np.float32(x_scale) * np.float32(w_scale))
+        bias = c.constant(c.random.integers(-2000, 2000, outputs), "int32", bias_scale)
+    kept = c.chance()
+    out = c.value((*batch, outputs) if kept else (math.prod(batch), outputs), scale)
+    operands = [x, weights, bias if c.chance(0.7) else -1]
+    activation = c.int(0, 1) * c.int(0, 3)
+    c.b.op("FULLY_CONNECTED", operands, [out], version=5, keepNumDims=kept, fusedActivationFunction=activation)
+    return c.done(out)
+
+
 NOT_TFLM = ("GELU", "SPACE_TO_BATCH_ND", "ARG_MAX int64")
 """LiteRT's reference kernels say what is right: TensorFlow Lite Micro lacks them, or pads the second wrongly."""
 
@@ -473,4 +533,5 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "MAX_POOL_2D": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
     "dilated CONV_2D": dilated("CONV_2D"), "dilated DEPTHWISE_CONV_2D": dilated("DEPTHWISE_CONV_2D"),
     "CONCATENATION": concatenation, "PAD": pad("PAD"), "PADV2": pad("PADV2"),
+    "TRANSPOSE_CONV": transpose_conv, "BATCH_MATMUL": batch_matmul, "FULLY_CONNECTED": fully_connected,
 }  # fmt: skip

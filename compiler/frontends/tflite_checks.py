@@ -18,8 +18,17 @@ ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 SAME_COUNT = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX", *TABLE_KINDS)
 FIXED_OUTPUT = ("LOGISTIC", "TANH", "SOFTMAX")
 REDUCTIONS = ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")
-ANY_RANK = (*SAME_COUNT[:3], "TRANSPOSE", "BROADCAST_TO", *REDUCTIONS, "ARG_MAX", "ARG_MIN", "CONCATENATION")
-WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+ANY_RANK = (
+    *SAME_COUNT[:3],
+    "TRANSPOSE",
+    "BROADCAST_TO",
+    *REDUCTIONS,
+    "ARG_MAX",
+    "ARG_MIN",
+    "CONCATENATION",
+    "BATCH_MATMUL",
+)
+WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 
 
 def check_program(program: Program, where: str) -> None:
@@ -112,6 +121,8 @@ def _weights(op: Op, tensors: list[Tensor], where: str) -> None:
     elif op.kind == "DEPTHWISE_CONV_2D":
         depth = op.options.depth_multiplier
         good = shape[0] == 1 and shape[3] == out.shape[3] == x.shape[3] * depth
+    elif op.kind == "TRANSPOSE_CONV":
+        good = len(shape) == 4 and shape[0] == out.shape[3] and shape[3] == x.shape[3]
     else:
         good = len(shape) == 2 and min(shape) > 0 and x.elements % shape[1] == 0 and out.shape[-1:] == shape[:1]
         good = good and out.elements == x.elements // shape[1] * shape[0]
@@ -196,6 +207,6 @@ def _multipliers(op: Op, tensors: list[Tensor], where: str) -> None:
     factors = [max(q.scale) for i in op.inputs[:2] if i >= 0 and (q := tensors[i].quantization) is not None]
     if not factors:
         return
-    real = math.prod(factors) if op.kind in (*WEIGHTED, "MUL", "PRELU") else max(factors)
+    real = math.prod(factors) if op.kind in (*WEIGHTED, "MUL", "PRELU", "BATCH_MATMUL") else max(factors)
     if real / out.scale >= LARGEST_MULTIPLIER:
         raise UserError(f"{where}: scales {', '.join(f'{f:g}' for f in factors)} to {out.scale:g} are out of range")

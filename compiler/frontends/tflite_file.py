@@ -52,6 +52,7 @@ OPTIONS = {
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions", "SUM": "ReducerOptions", "REDUCE_MAX": "ReducerOptions",
     "REDUCE_MIN": "ReducerOptions", "L2_NORMALIZATION": "L2NormOptions", "ARG_MAX": "ArgMaxOptions",
     "ARG_MIN": "ArgMinOptions", "RESIZE_BILINEAR": "ResizeBilinearOptions",
+    "TRANSPOSE_CONV": "TransposeConvOptions", "BATCH_MATMUL": "BatchMatMulOptions",
 }  # fmt: skip
 MAY_LACK_OPTIONS = (
     "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "QUANTIZE", "DEQUANTIZE", "HARD_SWISH", "ABS", "SLICE", "TRANSPOSE",
@@ -63,7 +64,7 @@ LEAST_OPERANDS = {
     "MINIMUM": 2, "SQUARED_DIFFERENCE": 2, "PRELU": 2, "PAD": 2, "PADV2": 3, "MIRROR_PAD": 2, "MEAN": 2, "SLICE": 3,
     "STRIDED_SLICE": 4, "SPLIT": 2, "SPLIT_V": 3, "TRANSPOSE": 2, "GATHER": 2, "BROADCAST_TO": 2,
     "SPACE_TO_BATCH_ND": 3, "BATCH_TO_SPACE_ND": 3, "SUM": 2, "REDUCE_MAX": 2, "REDUCE_MIN": 2, "ARG_MAX": 2,
-    "ARG_MIN": 2, "RESIZE_BILINEAR": 2,
+    "ARG_MIN": 2, "RESIZE_BILINEAR": 2, "TRANSPOSE_CONV": 3, "BATCH_MATMUL": 2,
 }  # fmt: skip
 MAX_BYTES = 256 << 20
 

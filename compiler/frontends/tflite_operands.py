@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
 
 from secateur.compiler.frontends.tflite_expand import Graph, Shape
 from secateur.errors import UserError
-from secateur.models.program import Op, Options, Tensor
+from secateur.models.program import Op, Options, Padding, Tensor
+from secateur.passes.program.lower import same_padding
+
+ACTIVATIONS = {v: k for k, v in vars(schema.ActivationFunctionType).items() if isinstance(v, int)}
 
 
 def take_operands(kind: str, options: Any, inputs: Shape, outputs: Shape, tensors: list[Tensor]) -> list[Op] | None:
@@ -85,6 +89,45 @@ def _pad_joined(g: Graph, kind: str, inputs: Shape, amounts: npt.NDArray[np.int6
     g.reshape(to, output)
 
 
+def _transpose_conv(g: Graph, kind: str, o: Any, inputs: Shape, outputs: Shape) -> None:
+    """Operands of the record: output shape, weights, input, bias."""
+    given, weights, x = inputs[:3]
+    shape, wanted, filters = g.shape(x), g.shape(outputs[0]), g.shape(weights)
+    if not len(shape) == len(wanted) == len(filters) == 4 or shape[0] != wanted[0]:
+        raise UserError(f"shapes {shape} to {wanted} by weights {filters}")
+    declared = g.tensors[given].data if given >= 0 else None
+    if declared is not None and tuple(declared.ravel().tolist()) != wanted:
+        raise UserError(f"output {wanted}, declared as {declared.ravel().tolist()}")
+    stride, same = (int(o.strideH), int(o.strideW)), o.padding == schema.Padding.SAME
+    for size, out, k, s in zip(shape[1:3], wanted[1:3], filters[1:3], stride, strict=True):
+        if s < 1 or k < 1 or size != -(-(out if same else out - k + 1) // s):
+            raise UserError(f"output {wanted} does not follow from {shape} by weights {filters} and stride {stride}")
+    sides = [same_padding(n, k, s, 1) for n, k, s in zip(wanted[1:3], filters[1:3], stride, strict=True)]
+    number = int(getattr(o, "fusedActivationFunction", 0) or 0)
+    options = Options(
+        stride=stride, padding=Padding(*sides[0], *sides[1]) if same else Padding(),
+        activation=ACTIVATIONS.get(number, f"number {number}"),
+    )  # fmt: skip
+    g.emit(kind, (x, weights, *inputs[3:4]), outputs[0], options)
+
+
+def _batch_matmul(g: Graph, kind: str, o: Any, inputs: Shape, outputs: Shape) -> None:
+    a, b, wanted = g.shape(inputs[0]), g.shape(inputs[1]), g.shape(outputs[0])
+    adjoint = (bool(o.adjX), bool(o.adjY))
+    if not 2 <= len(a) <= 5 or not 2 <= len(b) <= 5:
+        raise UserError(f"matrices {a} and {b}; two to five dimensions are known")
+    left = a[-2:][::-1] if adjoint[0] else a[-2:]
+    right = b[-2:][::-1] if adjoint[1] else b[-2:]
+    try:
+        found = (*np.broadcast_shapes(a[:-2], b[:-2]), left[0], right[1])
+    except ValueError:
+        found = ()
+    if left[1] != right[0] or found != wanted:
+        raise UserError(f"output {wanted} does not follow from {a} and {b}")
+    g.emit(kind, inputs[:2], outputs[0], Options(adjoint=adjoint))
+
+
 _HANDLERS: dict[str, Callable[[Graph, str, Any, Shape, Shape], None]] = {
     "ARG_MAX": _arg, "ARG_MIN": _arg, "RESIZE_BILINEAR": _resize_bilinear, "PAD": _pad, "PADV2": _pad,
+    "TRANSPOSE_CONV": _transpose_conv, "BATCH_MATMUL": _batch_matmul,
 }  # fmt: skip

@@ -8,6 +8,7 @@ from secateur.firmware.kernels.convolution import Conv2d, DepthwiseConv2d, Fully
 from secateur.firmware.kernels.descriptor import Kernel
 from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
 from secateur.firmware.kernels.indexing import Permute, Take
+from secateur.firmware.kernels.matrix import BatchMatmul, FullyConnectedComputed, TransposeConv
 from secateur.firmware.kernels.movement import Concatenation, Pad, Reshape, StridedSlice
 from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Mean
 from secateur.firmware.kernels.reduction import Arg, L2Normalization, ReduceMax, ReduceMin, ReduceSum
@@ -41,6 +42,9 @@ KERNELS: tuple[Kernel, ...] = (
     DepthwiseConv2dBatch(),
     MaxPoolBatch(),
     AveragePoolBatch(),
+    TransposeConv(),
+    BatchMatmul(),
+    FullyConnectedComputed(),
     Reshape(),
     Concatenation(),
     Pad(),
