@@ -50,7 +50,8 @@ def generate(
             suffix = f"{step}" if part == 0 else f"{step}_{part}"
             params.append(f"static const {call.params_type} p{suffix} = {{{cgen.initialiser(call.params)}}};")
             arguments = [f"&p{suffix}"]
-            for argument in (*call.arguments, call.output):
+            written = (*call.further, call.output)
+            for argument in (*call.arguments, *written):
                 if isinstance(argument, Constant):
                     symbol = f"{prefix}_{argument.role}{suffix}"
                     content = (argument.ctype, np.ascontiguousarray(argument.values, np.int64).tobytes())
@@ -64,7 +65,7 @@ def generate(
                     )  # fmt: skip
                     arguments.append(symbol)
                 else:
-                    arguments.append(_address(program, argument, tensor_offsets, argument is call.output))
+                    arguments.append(_address(program, argument, tensor_offsets, any(argument is w for w in written)))
             calls.append(f"{call.function}({', '.join(arguments)});")
         layers.append(Layer(f"{op.kind} {program.tensors[op.outputs[0]].name}", tuple(calls)))
     constants += [s.table for s in states if s.table]

@@ -100,13 +100,19 @@ class Options:
     half_pixel_centers: bool = False
     keep_dims: bool = False  # MEAN and other reductions
     adjoint: tuple[bool, bool] = (False, False)  # BATCH_MATMUL: of either operand, rows and columns are swapped
+    rank: int = 1  # SVDF
+    time_major: bool = False  # UNIDIRECTIONAL_SEQUENCE_LSTM
+    cell_clip: float = 0.0
     begin: tuple[int, ...] = ()  # STRIDED_SLICE, all dimensions
     strides: tuple[int, ...] = ()  # STRIDED_SLICE
 
 
 @dataclass(frozen=True)
 class Op:
-    """One operator. Inputs and outputs are tensor indices; -1 stands for an absent optional input."""
+    """One operator. Inputs and outputs are tensor indices; -1 stands for an absent optional input.
+
+    Outputs after the first are states after it (SVDF, UNIDIRECTIONAL_SEQUENCE_LSTM).
+    """
 
     kind: str
     inputs: tuple[int, ...]

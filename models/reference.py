@@ -25,6 +25,7 @@ from secateur.models.fixed_point import (
 )
 from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
 from secateur.models.reference_matrix import batch_matmul, transpose_conv
+from secateur.models.reference_recurrent import lstm, svdf
 from secateur.models.reference_reduction import arg_extreme, l2_normalization, reduce_extreme, reduce_sum
 from secateur.models.reference_resize import resize_bilinear
 from secateur.models.tables import TABLE_KINDS, table
@@ -56,8 +57,12 @@ def run_values(
     values |= dict(zip(program.inputs, unpack(program, program.inputs, sample), strict=True))
     for op in program.ops:
         operands = [values[i] if i in values else program.tensors[i].data if i >= 0 else None for i in op.inputs]
-        out = program.tensors[op.outputs[0]]
-        values[op.outputs[0]] = _compute(program, op, operands).reshape(out.shape).astype(DTYPES[out.dtype])
+        found = (
+            _RECURRENT[op.kind](program, op, operands) if op.kind in _RECURRENT else (_compute(program, op, operands),)
+        )
+        for i, value in zip(op.outputs, found, strict=True):
+            out = program.tensors[i]
+            values[i] = value.reshape(out.shape).astype(DTYPES[out.dtype])
     for s in program.states:  # a state may end as a constant
         values.setdefault(s.after, program.tensors[s.after].data)
     return values
@@ -122,6 +127,9 @@ _ELSEWHERE: dict[str, Callable[[Program, Op, list[Any]], Ints]] = {
     "MEAN": reduce_sum, "SUM": reduce_sum, "REDUCE_MAX": reduce_extreme, "REDUCE_MIN": reduce_extreme,
     "ARG_MAX": arg_extreme, "ARG_MIN": arg_extreme, "L2_NORMALIZATION": l2_normalization,
     "RESIZE_BILINEAR": resize_bilinear, "BATCH_MATMUL": batch_matmul, "TRANSPOSE_CONV": transpose_conv,
+}  # fmt: skip
+_RECURRENT: dict[str, Callable[[Program, Op, list[Any]], tuple[Ints, ...]]] = {
+    "SVDF": svdf, "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
 }  # fmt: skip
 
 

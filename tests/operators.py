@@ -513,6 +513,51 @@ def fully_connected(c: Case) -> bytes:
     return c.done(out)
 
 
+def svdf(dtype: str) -> Callable[[Case], bytes]:
+    """`dtype`: of the memory and of its weights."""
+
+    def make(c: Case) -> bytes:
+        batch, inputs, units, rank, memory = c.int(1, 2), c.int(1, 6), c.int(1, 4), c.int(1, 3), c.int(1, 6)
+        largest = 127 if dtype == "int8" else 32767
+        x_scale, feature_scale, time_scale = c.scale(), 0.01, 1 / largest
+        x = c.fed((batch, inputs), x_scale)
+        filters = units * rank
+        feature = c.constant(c.random.integers(-127, 128, (filters, inputs)), "int8", feature_scale)
+        time = c.constant(c.random.integers(-largest, largest + 1, (filters, memory)), dtype, time_scale)
+        reach = x_scale * feature_scale * 127 * 127 * math.sqrt(inputs)
+        state_scale = float(np.float32(reach / largest))
+        zero = c.zero() if dtype == "int8" else 0
+        state = c.b.tensor((batch, filters * memory), dtype, state_scale, zero, variable=True)
+        bias_scale = float(np.float32(state_scale) * np.float32(time_scale))
+        bias = c.constant(c.random.integers(-largest * 9, largest * 9, units), "int32", bias_scale)
+        out = c.value((batch, units), float(np.float32(reach * math.sqrt(rank * memory) / 200)))
+        c.b.op("SVDF", [x, feature, time, bias, state], [out], version=3, rank=rank, fusedActivationFunction=1)
+        return c.done(out)
+
+    return make
+
+
+def lstm(c: Case) -> bytes:
+    batch, steps, inputs, units = c.int(1, 3), c.int(1, 4), c.int(1, 6), c.int(1, 5)
+    major = c.chance()
+    rows = (steps, batch) if major else (batch, steps)
+    x = c.fed((*rows, inputs), float(np.float32(c.random.uniform(0.005, 0.05))))
+    weights = [
+        c.constant(c.random.integers(-127, 128, (units, n)), "int8", float(np.float32(c.random.uniform(0.004, 0.03))))
+        for n in (inputs,) * 4 + (units,) * 4
+    ]
+    biases = [c.constant(c.random.integers(-9000, 9001, units), "int32", 1e-4) for _ in range(4)]
+    scale, zero = float(np.float32(c.random.uniform(0.004, 0.01))), c.int(-30, 30)
+    hidden = c.b.tensor((batch, units), "int8", scale, zero, variable=True)
+    cell = c.b.tensor((batch, units), "int16", 2.0 ** -c.int(9, 15), 0, variable=True)
+    out = c.value((*rows, units), scale, zero)
+    operands = [x, *weights, -1, -1, -1, *biases, -1, -1, hidden, cell, -1, -1, -1, -1]
+    clip = float(c.random.choice([0.0, 0.0, 1.5, 10.0]))
+    c.b.op("UNIDIRECTIONAL_SEQUENCE_LSTM", operands, [out], version=4, fusedActivationFunction=4, timeMajor=major,
+           cellClip=clip)  # fmt: skip
+    return c.done(out)
+
+
 NOT_TFLM = ("GELU", "SPACE_TO_BATCH_ND", "ARG_MAX int64")
 """LiteRT's reference kernels say what is right: TensorFlow Lite Micro lacks them, or pads the second wrongly."""
 
@@ -534,4 +579,5 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "dilated CONV_2D": dilated("CONV_2D"), "dilated DEPTHWISE_CONV_2D": dilated("DEPTHWISE_CONV_2D"),
     "CONCATENATION": concatenation, "PAD": pad("PAD"), "PADV2": pad("PADV2"),
     "TRANSPOSE_CONV": transpose_conv, "BATCH_MATMUL": batch_matmul, "FULLY_CONNECTED": fully_connected,
+    "SVDF": svdf("int16"), "SVDF int8": svdf("int8"), "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
 }  # fmt: skip

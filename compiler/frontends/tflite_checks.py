@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from secateur.compiler.frontends.tflite_recurrent import RECURRENT_KINDS
 from secateur.errors import UserError
 from secateur.firmware.kernels.elementwise import strides
 from secateur.models.program import WEIGHTED, Op, Program, Tensor
@@ -52,7 +53,7 @@ def check_operator(op: Op, tensors: list[Tensor], where: str) -> None:
     Operators that no kernel computes are left to `choose_kernels`, which names them all at once.
     """
     x, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
-    if len(op.outputs) != 1:
+    if len(op.outputs) != 1 and op.kind not in RECURRENT_KINDS:
         raise UserError(f"{where}: {len(op.outputs)} outputs; one is known")
     if op.options.activation not in ACTIVATIONS:
         raise UserError(f"{where}: fused activation {op.options.activation}; known: {', '.join(ACTIVATIONS)}")

@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from secateur.compiler.frontends.tflite_checks import check_operator, check_program
 from secateur.compiler.frontends.tflite_expand import expand
 from secateur.compiler.frontends.tflite_operands import take_operands
+from secateur.compiler.frontends.tflite_recurrent import RECURRENT_KINDS, read_recurrent
 from secateur.compiler.frontends.tflite_shapes import fold
 from secateur.compiler.frontends.tflite_variables import VARIABLE_KINDS, Variables, variable_name
 from secateur.errors import UserError
@@ -52,7 +53,8 @@ OPTIONS = {
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions", "SUM": "ReducerOptions", "REDUCE_MAX": "ReducerOptions",
     "REDUCE_MIN": "ReducerOptions", "L2_NORMALIZATION": "L2NormOptions", "ARG_MAX": "ArgMaxOptions",
     "ARG_MIN": "ArgMinOptions", "RESIZE_BILINEAR": "ResizeBilinearOptions",
-    "TRANSPOSE_CONV": "TransposeConvOptions", "BATCH_MATMUL": "BatchMatMulOptions",
+    "TRANSPOSE_CONV": "TransposeConvOptions", "BATCH_MATMUL": "BatchMatMulOptions", "SVDF": "SVDFOptions",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
 }  # fmt: skip
 MAY_LACK_OPTIONS = (
     "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "QUANTIZE", "DEQUANTIZE", "HARD_SWISH", "ABS", "SLICE", "TRANSPOSE",
@@ -106,7 +108,7 @@ class _Reader:
         if not model.subgraphs:
             raise UserError(f"{where}: the file holds no network")
         self.graph = model.subgraphs[0]
-        self.variables = Variables()
+        self.variables = Variables(tensors={i for i, t in enumerate(self.graph.tensors) if t.isVariable})
 
     def program(self) -> Program:
         tensors = [self.tensor(t) for t in self.graph.tensors]
@@ -189,7 +191,7 @@ class _Reader:
         if kind in VARIABLE_KINDS:
             self.variables.access(kind, record.builtinOptions, inputs, outputs, tensors, where)
             return []
-        inputs = tuple(self.variables.now(i) for i in inputs)
+        given, inputs = inputs, tuple(self.variables.now(i) for i in inputs)
         if not outputs or not inputs:
             raise UserError(f"{where} has no inputs or no outputs")
         self.check_operands(kind, inputs, tensors, position)
@@ -197,7 +199,11 @@ class _Reader:
         if fold(kind, record.builtinOptions, inputs, outputs, tensors):
             return []
         try:
-            ops = expand(kind, record.builtinOptions, inputs, outputs, tensors)
+            ops: list[Op] | None
+            if kind in RECURRENT_KINDS:
+                ops = [read_recurrent(kind, record.builtinOptions, given, outputs, tensors, self.variables)]
+            else:
+                ops = expand(kind, record.builtinOptions, inputs, outputs, tensors)
             if ops is None:
                 ops = take_operands(kind, record.builtinOptions, inputs, outputs, tensors)
         except UserError as error:

@@ -27,17 +27,30 @@ def variable_name(options: Any) -> str:
 @dataclass
 class Variables:
     """`initial`: first values that the file sets; `handles`: tensor -> variable; `current`: variable -> its tensor
-    at this point; `before`: variable -> the tensor that holds it when an inference starts."""
+    at this point; `before`: variable -> the tensor that holds it when an inference starts; `tensors`: those that the
+    file marks as variable, which operators change in place."""
 
     initial: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     handles: dict[int, str] = field(default_factory=dict)
     current: dict[str, int] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)
     aliases: dict[int, int] = field(default_factory=dict)
+    tensors: set[int] = field(default_factory=set)
 
     def now(self, tensor: int) -> int:
         """The tensor that stands for `tensor`, which may have been read from a variable."""
         return self.aliases.get(tensor, tensor)
+
+    def keep(self, tensor: int, tensors: list[Tensor]) -> tuple[int, int]:
+        """(value before, value after) of a variable tensor at the operator that changes it."""
+        if tensor not in self.tensors:
+            raise UserError(f"its state {tensors[tensor].name} is not a variable tensor")
+        name = f"tensor {tensor}"
+        old = self.current.setdefault(name, tensor)
+        self.before.setdefault(name, tensor)
+        tensors.append(replace(tensors[tensor], name=f"{tensors[tensor].name}_after"))
+        self.current[name] = self.aliases[tensor] = len(tensors) - 1
+        return old, len(tensors) - 1
 
     def access(
         self, kind: str, options: Any, inputs: tuple[int, ...], outputs: tuple[int, ...], tensors: list[Tensor],

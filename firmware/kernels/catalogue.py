@@ -11,6 +11,7 @@ from secateur.firmware.kernels.indexing import Permute, Take
 from secateur.firmware.kernels.matrix import BatchMatmul, FullyConnectedComputed, TransposeConv
 from secateur.firmware.kernels.movement import Concatenation, Pad, Reshape, StridedSlice
 from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Mean
+from secateur.firmware.kernels.recurrent import Lstm, Svdf
 from secateur.firmware.kernels.reduction import Arg, L2Normalization, ReduceMax, ReduceMin, ReduceSum
 from secateur.firmware.kernels.resizing import ResizeBilinear
 from secateur.firmware.kernels.tables import Prelu, Table
@@ -45,6 +46,8 @@ KERNELS: tuple[Kernel, ...] = (
     TransposeConv(),
     BatchMatmul(),
     FullyConnectedComputed(),
+    Svdf(),
+    Lstm(),
     Reshape(),
     Concatenation(),
     Pad(),

@@ -40,7 +40,7 @@ class Constant:
 
     @property
     def size_bytes(self) -> int:
-        return int(self.values.size) * {"int8_t": 1, "int16_t": 2, "int32_t": 4}[self.ctype]
+        return int(self.values.size) * {"int8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4}[self.ctype]
 
 
 Arguments = tuple[Ref | Constant, ...]
@@ -50,13 +50,17 @@ Params = Mapping[str, int | Sequence[int]]
 
 @dataclass(frozen=True)
 class Call:
-    """One C call: function(&params, arguments..., output). `params` are the initialisers by field name."""
+    """One C call: function(&params, arguments..., further..., output). `params` are the initialisers by field name.
+
+    `further`: outputs beside the operator's first.
+    """
 
     function: str
     params_type: str
     params: Params
     arguments: Arguments
     output: Ref
+    further: tuple[Ref, ...] = ()
 
 
 class Kernel(ABC):
@@ -109,6 +113,10 @@ class Kernel(ABC):
         0 keeps them apart; the output's size allows both at one address, or both to end at one. From the access
         order of the C kernel: see `overlap` and `block_overlap`.
         """
+
+    def overlap_of(self, program: Program, op: Op, position: int, output: int) -> int:
+        """The same of output number `output`; those after the first are kept apart unless a kernel says otherwise."""
+        return self.overlap_bytes(program, op, position) if output == 0 else 0
 
     @abstractmethod
     def constant_bytes(self, program: Program, op: Op) -> int:

@@ -145,8 +145,9 @@ def _write_back(
     if born == dead and 0 <= born < len(program.ops):
         op, kernel = program.ops[born], selection[born]
         read = [k for k, i in enumerate(op.inputs) if i in old]
-        size = program.bytes_of(op.outputs[0])
-        in_place = any(all(w.overlap_bytes(program, op, k) >= size for k in read) for w in kernel.walks)
+        which = next(k for k, i in enumerate(op.outputs) if i in groups[new])
+        size = program.bytes_of(op.outputs[which])
+        in_place = any(all(w.overlap_of(program, op, k, which) >= size for k in read) for w in kernel.walks)
     if born > dead or in_place:
         old.extend(groups.pop(new))
 
