@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -132,7 +133,7 @@ def compile_command(
     recovery: Annotated[
         str,
         typer.Option(
-            help="short (after each removal and at the end), full (at the end), scratch or none",
+            help="short (after cuts that harm, and at the end), full (at the end), scratch or none",
             rich_help_panel=options.SEARCH,
         ),
     ] = "short",
@@ -181,7 +182,8 @@ def compile_command(
     else:
         from secateur.compiler.report.terminal import summary
 
-        command = f"secateur flash {out} --port /dev/ttyUSB0" if result.flashable else None
+        flash = f"secateur flash {shlex.quote(str(out))} --port /dev/ttyUSB0"
+        command = flash if result.flashable and result.exit_code == 0 else None
         Console().print(summary(result.report, str(out / "report.html"), command), crop=False)
     raise typer.Exit(result.exit_code)
 

@@ -87,7 +87,8 @@ def export(network: Network, data: Data, folder: Path | None = None) -> Exported
     floats = lower(network)
     quantized = quantize(floats, calibrate(floats, x))
     content = tflite_bytes(quantized)
-    program = replace(parse_tflite(content, network.name, "model.tflite"), labels=network.labels)
+    program = parse_tflite(content, network.name, "model.tflite")  # what the file cannot hold comes from the network
+    program = replace(program, labels=network.labels, preprocess=network.preprocess)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         export_onnx(network, folder / "model.onnx")

@@ -32,11 +32,15 @@ CHECKPOINTS = "checkpoints"
 
 def check_out(out: Path, inputs: Sequence[Path]) -> None:
     """Raise UserError where writing to `out` would destroy what is not ours: `inputs`, or another tool's files."""
-    if out.exists() and not out.is_dir():
+    try:
+        blocked = out.exists() and not out.is_dir()
+    except OSError as error:  # a name that is too long
+        raise UserError(f"{str(out)[:80]}: {error.strerror}; name another folder with -o") from error
+    if blocked:
         raise UserError(f"{out}: a file is in the way; name a folder with -o")
     for path in inputs:
         if path.is_file() and out.resolve() in path.resolve().parents:
-            raise UserError(f"{path} lies in {out}, which compile empties first; name another folder with -o")
+            raise UserError(f"{path} lies in {out}, where compile writes; name another folder with -o")
     there = [name for name in (*WRITTEN, CHECKPOINTS) if (out / name).exists()]
     if there and not _ours(out / RUN):
         raise UserError(
@@ -52,9 +56,17 @@ def _ours(record: Path) -> bool:
         return False
 
 
+def _reachable(out: Path) -> None:
+    """Make the folder. Raises UserError where its path cannot be one."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made: {error.strerror}; name another folder with -o") from error
+
+
 def claim_out(out: Path, keep_checkpoints: bool, command: Sequence[str], started: float) -> None:
     """Mark `out` as ours, then remove what an earlier run wrote. `check_out` comes first."""
-    out.mkdir(parents=True, exist_ok=True)
+    _reachable(out)
     write_run_record(out, command, started, finished=False)
     for name in (*WRITTEN, *(() if keep_checkpoints else (CHECKPOINTS,))):
         path = out / name

@@ -17,6 +17,8 @@ from secateur.models.program import Program, Tensor, slots
 KERNEL_FOLDER = Path(__file__).parent / "kernels"
 TEMPLATE_FOLDER = Path(__file__).parent / "templates"
 ALIGNMENT = 16
+STACK_BYTES = 1024
+"""What one inference may take at most; the harness measures what it does take."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def generate(
         "inputs": inputs, "outputs": outputs, "states": states,
         "input_bytes": slots(program, program.inputs)[-1], "output_bytes": slots(program, program.outputs)[-1],
         "labels": [cgen.string(label) for label in program.labels],
-        "hex": lambda v: float(np.float32(v)).hex(),
+        "real": _real, "stack_bytes": STACK_BYTES,
+        "mean": [_real(v) for v in program.preprocess.mean], "std": [_real(v) for v in program.preprocess.std],
     }  # fmt: skip
     several = len(inputs) > 1 or len(outputs) > 1
     context["several"] = several
@@ -103,6 +106,16 @@ def generate(
         *((), ()) if _is_plain(inputs, outputs) else (tuple(p.port for p in inputs), tuple(p.port for p in outputs)),
         bool(states),
     )
+
+
+def _real(value: float) -> str:
+    """A float constant: nine digits are exact, and older C++ knows no hexadecimal ones.
+
+    >>> _real(0.1), _real(1)
+    ('0.100000001f', '1.0f')
+    """
+    text = f"{np.float32(value):.9g}"
+    return f"{text}f" if any(c in text for c in ".en") else f"{text}.0f"
 
 
 CTYPES = {

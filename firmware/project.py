@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from secateur.errors import UserError
 from secateur.firmware.board import environments, load_board
+from secateur.firmware.codegen import STACK_BYTES
 from secateur.firmware.generated import GeneratedModel, Port
 from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
-STACK_BYTES = 1024  # the generated code's promise for one inference
 UNLIMITED_STACK_BYTES = 16384
 OWNED = ("model", "harness", "ports", "platform", "src")
 
@@ -179,7 +179,7 @@ def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_byt
                 f"framework = {framework}",
                 "lib_ldf_mode = off",
                 "monitor_speed = 115200",
-                "build_flags = -Imodel -Isrc -ffp-contract=off",
+                "build_flags = -iquote model -iquote src -ffp-contract=off",
                 f"build_src_filter = +<main_{name}.*> +<../model/*.c>",
             ]
     return "\n".join([*lines, ""])

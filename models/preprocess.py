@@ -1,6 +1,6 @@
 """What happens to a raw sample before the network: per-channel scale, saved with the model.
 
-The same arithmetic is folded into the input quantization of the generated C where that is exact.
+The generated C carries it as `NAME_quantize_raw`, the same arithmetic in the same order.
 """
 
 from __future__ import annotations
@@ -27,3 +27,6 @@ class Preprocess:
         mean = np.asarray(self.mean, dtype=np.float32).reshape(shape)
         std = np.asarray(self.std, dtype=np.float32).reshape(shape)
         return np.asarray((x - mean) / std, dtype=np.float32)
+
+
+IDENTITY = Preprocess()

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from secateur.models.preprocess import IDENTITY, Preprocess
+
 DTYPES: dict[str, Any] = {
     "int8": np.int8,
     "uint8": np.uint8,
@@ -137,6 +139,7 @@ class State:
 class Program:
     """Operators in execution order over a table of tensors. Passes return a new one.
 
+    `preprocess`: what turns a raw sample into the real values that the input is quantized from.
     `shape_only`: lowered from a float network, to be quantized; its float32 activations are costed as int8.
     """
 
@@ -148,6 +151,7 @@ class Program:
     labels: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
     shape_only: bool = False
+    preprocess: Preprocess = IDENTITY
 
     def bytes_of(self, tensor: int) -> int:
         """Bytes that an activation takes on the device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,10 @@ def data_from_arrays(
     }
     seen = bool(table["seen"]) if "seen" in table else False
     data = _assemble(name, parts, labels, seed, seen)
+    given = table["x_train"].shape[1:]
+    if given != input_shape and len(given) == len(input_shape):
+        note = f"Samples are {_shape(given)}, channels last; they were transposed to {_shape(input_shape)}."
+        data = replace(data, notes=(*data.notes, note))
     data.check()
     check_classes(data)
     return data

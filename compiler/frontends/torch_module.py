@@ -60,12 +60,14 @@ def load_torch(
         log.warning("%s: no --weights, the network is as its factory makes it", spec)
     shape = input_shape or _numbers(extras, "input_shape", int, spec)
     if not shape:
-        raise UserError(f"{spec}: the input's shape is unknown. Give --input-shape, such as 3,32,32.")
+        raise UserError(
+            f"{spec}: the input's shape is unknown. Give --input-shape with the batch of 1 in front, such as 1,3,32,32."
+        )
     if preprocess is None:
         preprocess = Preprocess(_numbers(extras, "mean", float, spec), _numbers(extras, "std", float, spec))
     labels = labels or _numbers(extras, "labels", str, spec)
     with _user_code(source):  # its forward runs
-        return to_network(module, shape, factory, labels, preprocess, cut_at=cut_at)
+        return to_network(module, shape, source_name(spec), labels, preprocess, cut_at=cut_at)
 
 
 def _numbers(extras: dict[str, Any], key: str, kind: Callable[[Any], T], spec: str) -> tuple[T, ...]:
@@ -73,6 +75,16 @@ def _numbers(extras: dict[str, Any], key: str, kind: Callable[[Any], T], spec: s
         return tuple(kind(v) for v in extras.get(key, ()))
     except (TypeError, ValueError) as error:
         raise UserError(f"{spec}: {key} {extras[key]!r} is no sequence of the right type: {error}.") from error
+
+
+def source_name(spec: str) -> str:
+    """What the network is called: the file or module that its factory is in.
+
+    >>> source_name("nets/watch.py:factory"), source_name("my.models:build")
+    ('watch', 'models')
+    """
+    source = spec.rpartition(":")[0]
+    return Path(source).stem if source.endswith(".py") else source.rpartition(".")[2]
 
 
 def _parts(spec: str) -> tuple[Path | str, str]:

@@ -141,7 +141,7 @@ def headline(report: Report) -> tuple[Row, ...]:
     if budget.min_accuracy is not None:
         floor = f"min {percent_text(budget.min_accuracy)}"
     elif budget.max_drop is not None:
-        floor = f"drop {budget.max_drop:g} points"
+        floor = f"drop {budget.max_drop:g} point{'s' * (budget.max_drop != 1)}"
     return (
         row("MACs", b.macs, a.macs, count_text),
         row("Parameters", b.params, a.params, count_text),
@@ -171,7 +171,7 @@ def verdict(report: Report) -> Verdict:
         headline = "The budget is met"
         how = {
             "measured": "measured on a board",
-            "emulated": "emulated: the image ran in an emulator, whose time is not a board's",
+            "emulated": "emulated: the same code ran in an emulator, whose time is not a board's",
             "predicted": "predicted: at least one number behind this is a model's or rests on an assumed range",
         }[budget.met]
     else:
@@ -230,6 +230,11 @@ def _limit_lines(report: Report) -> list[str]:
         if abs(drop) < 0.05:
             change = "unchanged on validation"
         lines.append(f"Accuracy {change}, int8 against the float input network{allowed}")
+    if c is not None and c.test_drop is not None:
+        drop = c.test_drop.value
+        change = f"{abs(drop):.1f} points {'lost' if drop > 0 else 'gained'}"
+        proof = "certified" if c.certified else f"not certified: {c.why}"
+        lines.append(f"On the test set {'no change' if abs(drop) < 0.05 else change}; {proof}")
     return lines
 
 

@@ -87,7 +87,7 @@ class _Lowering:
             raise self.error("output", "the network ends in a flattened feature map; end it in a Linear layer")
         program = Program(
             name=network.name, tensors=tuple(self.tensors), ops=tuple(self.ops), inputs=(entry,), outputs=(output,),
-            labels=network.labels, shape_only=True,
+            labels=network.labels, shape_only=True, preprocess=network.preprocess,
         )  # fmt: skip
         return with_ops(program, list(program.ops))
 

@@ -29,8 +29,10 @@ env.Replace(
         "-ffp-contract=off",
         "-ffunction-sections",
         "-fdata-sections",
+        # for #include "..." alone: a model called features must not stand in for <features.h>
+        *(flag for name in ("model", "harness") for flag in ("-iquote", join(project, name))),
     ],
-    CPPPATH=[join(project, "model"), join(project, "harness"), join(project, "ports", "common")],
+    CPPPATH=[join(project, "ports", "common")],
     CPPDEFINES=[],
     LINKFLAGS=[*build["machine"], optimize],
     LIBS=build["libraries"],
