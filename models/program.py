@@ -170,16 +170,16 @@ class Program:
     @property
     def parameters(self) -> int:
         """Elements of weights and biases."""
-        used = {i for op in self.ops if op.kind in WEIGHTED for i in op.inputs[1:3] if i >= 0}
+        used = {i for op in self.ops if op.kind in (*WEIGHTED, "TRANSPOSE_CONV") for i in op.inputs[1:3] if i >= 0}
         return sum(self.tensors[i].elements for i in used)
 
 
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def op_macs(program: Program, op: Op) -> int:
     """Multiply-accumulates of one operator (padding counted, as everybody does)."""
-    if op.kind not in (*WEIGHTED, "BATCH_MATMUL"):
+    if op.kind not in (*WEIGHTED, "TRANSPOSE_CONV", "BATCH_MATMUL"):
         return 0
     out = program.tensors[op.outputs[0]].elements
     weights = program.tensors[op.inputs[1]]

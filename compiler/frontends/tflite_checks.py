@@ -9,7 +9,7 @@ import numpy as np
 from secateur.compiler.frontends.tflite_recurrent import RECURRENT_KINDS
 from secateur.errors import UserError
 from secateur.firmware.kernels.elementwise import strides
-from secateur.models.program import WEIGHTED, Op, Program, Tensor
+from secateur.models.program import Op, Program, Tensor
 from secateur.models.tables import TABLE_KINDS
 
 LARGEST_DIMENSION = 32767  # int16_t in the kernels' parameter structs
@@ -112,7 +112,7 @@ def _windows(op: Op, tensors: list[Tensor], where: str) -> None:
 
 def _weights(op: Op, tensors: list[Tensor], where: str) -> None:
     """Weights, biases and their scales fit the channels."""
-    if op.kind not in WEIGHTED:
+    if op.kind not in WEIGHT_AXIS:
         return
     x, w, out = (tensors[i] for i in (op.inputs[0], op.inputs[1], op.outputs[0]))
     shape = w.shape
@@ -208,6 +208,6 @@ def _multipliers(op: Op, tensors: list[Tensor], where: str) -> None:
     factors = [max(q.scale) for i in op.inputs[:2] if i >= 0 and (q := tensors[i].quantization) is not None]
     if not factors:
         return
-    real = math.prod(factors) if op.kind in (*WEIGHTED, "MUL", "PRELU", "BATCH_MATMUL") else max(factors)
+    real = math.prod(factors) if op.kind in (*WEIGHT_AXIS, "MUL", "PRELU", "BATCH_MATMUL") else max(factors)
     if real / out.scale >= LARGEST_MULTIPLIER:
         raise UserError(f"{where}: scales {', '.join(f'{f:g}' for f in factors)} to {out.scale:g} are out of range")
