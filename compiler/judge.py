@@ -13,7 +13,7 @@ from secateur.compiler.deploy import Deployed
 from secateur.models.data import Split
 from secateur.models.metrics import accuracy, predicted
 from secateur.models.network import Network
-from secateur.models.program import Program
+from secateur.models.program import Program, unpack
 from secateur.models.training import predict
 from secateur.passes.program.cost import latency_ms
 from secateur.runtime_bench.golden import golden_outputs
@@ -67,9 +67,8 @@ def evaluate(
     network: Network | None, program: Program, content: bytes, split: Split, inputs: npt.NDArray[np.int8]
 ) -> Scores:
     """Accuracy in int8, by the golden runtime, and in float where there is a float network."""
-    shape = program.tensors[program.inputs[0]].shape
-    outputs = golden_outputs(content, program, inputs.reshape(-1, *shape[1:])).outputs
-    guess = predicted(outputs)
+    outputs = golden_outputs(content, program, inputs).outputs
+    guess = predicted(np.stack([unpack(program, program.outputs, piece)[0].ravel() for piece in outputs]))
     percent = 100 * accuracy(split.y, guess)
     if network is None:
         return Scores(split, percent, guess)

@@ -61,14 +61,18 @@ def table(values: npt.NDArray[np.integer], per_line: int = 24) -> str:
     return ",\n    ".join(lines)
 
 
-def initialiser(fields: Mapping[str, int | Sequence[int]]) -> str:
+def initialiser(fields: Mapping[str, int | float | Sequence[int]]) -> str:
     """Designated initialisers of a parameter struct.
 
     >>> initialiser({"in_h": 1, "step": (1, 2)})
     '.in_h = 1, .step = {1, 2}'
+    >>> initialiser({"scale": 0.5})
+    '.scale = 0x1.0000000000000p-1f'
     """
 
-    def value(v: int | Sequence[int]) -> str:
+    def value(v: int | float | Sequence[int]) -> str:
+        if isinstance(v, float):
+            return f"{v.hex()}f"  # hexadecimal: the very bits
         return number(v) if isinstance(v, int) else "{" + ", ".join(number(int(x)) for x in v) + "}"
 
     return ", ".join(f".{name} = {value(v)}" for name, v in fields.items())

@@ -229,7 +229,7 @@ def unpack(program: Program, tensors: tuple[int, ...], piece: npt.NDArray[np.int
 
 
 def random_inputs(program: Program, samples: int, seed: int) -> npt.NDArray[np.int8]:
-    """Seeded inputs, (samples, input bytes): integers over their whole range, floats normally distributed."""
+    """Seeded inputs, (samples, input bytes): integers of every value, floats over what is quantized and a bit more."""
     random = np.random.default_rng(seed)
     pieces = []
     for _ in range(samples):
@@ -237,7 +237,9 @@ def random_inputs(program: Program, samples: int, seed: int) -> npt.NDArray[np.i
         for i in program.inputs:
             tensor = program.tensors[i]
             if tensor.dtype == "float32":
-                values.append(random.normal(size=tensor.shape).astype(np.float32))
+                values.append(random.uniform(*_quantized_range(program, i), tensor.shape).astype(np.float32))
+            elif tensor.dtype == "bool":
+                values.append(random.integers(0, 2, tensor.shape).astype(np.bool_))
             else:
                 limits = np.iinfo(DTYPES[tensor.dtype])
                 values.append(
@@ -245,6 +247,18 @@ def random_inputs(program: Program, samples: int, seed: int) -> npt.NDArray[np.i
                 )
         pieces.append(pack(program, program.inputs, values))
     return np.stack(pieces)
+
+
+def _quantized_range(program: Program, tensor: int) -> tuple[float, float]:
+    """A quarter more than the real values that the QUANTIZE behind a float input keeps, so that it saturates too;
+    those of one byte where nothing quantizes it."""
+    for op in program.ops:
+        out = program.tensors[op.outputs[0]]
+        if op.kind == "QUANTIZE" and op.inputs[0] == tensor and out.quantization is not None:
+            limits = np.iinfo(DTYPES[out.dtype])
+            low, high = (1.25 * out.scale * (int(end) - out.zero_point) for end in (limits.min, limits.max))
+            return low, high
+    return -128.0, 127.0
 
 
 def with_ops(program: Program, ops: list[Op], tensors: list[Tensor] | None = None) -> Program:

@@ -28,6 +28,7 @@ from secateur.models.reference_matrix import batch_matmul, transpose_conv
 from secateur.models.reference_recurrent import lstm, svdf
 from secateur.models.reference_reduction import arg_extreme, l2_normalization, reduce_extreme, reduce_sum
 from secateur.models.reference_resize import resize_bilinear
+from secateur.models.reference_types import cast, dequantize, quantize
 from secateur.models.tables import TABLE_KINDS, table
 
 Ints = npt.NDArray[np.int64]
@@ -57,9 +58,11 @@ def run_values(
     values |= dict(zip(program.inputs, unpack(program, program.inputs, sample), strict=True))
     for op in program.ops:
         operands = [values[i] if i in values else program.tensors[i].data if i >= 0 else None for i in op.inputs]
-        found = (
-            _RECURRENT[op.kind](program, op, operands) if op.kind in _RECURRENT else (_compute(program, op, operands),)
-        )
+        found: tuple[npt.NDArray[Any], ...]
+        if op.kind in _RECURRENT:
+            found = _RECURRENT[op.kind](program, op, operands)
+        else:
+            found = (_compute(program, op, operands),)
         for i, value in zip(op.outputs, found, strict=True):
             out = program.tensors[i]
             values[i] = value.reshape(out.shape).astype(DTYPES[out.dtype])
@@ -68,7 +71,7 @@ def run_values(
     return values
 
 
-def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
+def _compute(program: Program, op: Op, x: list[Any]) -> npt.NDArray[Any]:
     source, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
     if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         return _weighted(program, op, x, source, out)
@@ -92,6 +95,8 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
         o = op.options
         ranges = zip(o.begin, out.shape, o.strides, strict=True)
         return np.asarray(x[0][np.ix_(*(b + s * np.arange(n) for b, n, s in ranges))], np.int64)
+    if op.kind == "QUANTIZE" and {source.dtype, out.dtype} != {"int8"}:
+        return quantize(program, op, x)
     if op.kind in ("QUANTIZE", "RELU", "RELU6"):
         real = (
             source.scale / out.scale if op.kind != "RELU" else float(np.float32(source.scale) / np.float32(out.scale))
@@ -123,10 +128,11 @@ def _compute(program: Program, op: Op, x: list[Any]) -> Ints:
     raise AssertionError(f"no reference arithmetic for {op.kind}")
 
 
-_ELSEWHERE: dict[str, Callable[[Program, Op, list[Any]], Ints]] = {
+_ELSEWHERE: dict[str, Callable[[Program, Op, list[Any]], npt.NDArray[Any]]] = {
     "MEAN": reduce_sum, "SUM": reduce_sum, "REDUCE_MAX": reduce_extreme, "REDUCE_MIN": reduce_extreme,
     "ARG_MAX": arg_extreme, "ARG_MIN": arg_extreme, "L2_NORMALIZATION": l2_normalization,
     "RESIZE_BILINEAR": resize_bilinear, "BATCH_MATMUL": batch_matmul, "TRANSPOSE_CONV": transpose_conv,
+    "DEQUANTIZE": dequantize, "CAST": cast,
 }  # fmt: skip
 _RECURRENT: dict[str, Callable[[Program, Op, list[Any]], tuple[Ints, ...]]] = {
     "SVDF": svdf, "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,

@@ -67,6 +67,8 @@ def unary(kind: str, scale: float | None = None, zero: int | None = None) -> Cal
             fields["alpha"] = float(np.float32(c.random.uniform(0, 1.2)))
         if kind == "GELU":
             fields["approximate"] = c.chance()
+        if kind == "SOFTMAX":
+            fields["beta"] = float(np.float32(c.random.uniform(0.2, 2)))
         c.b.op(kind, [x], [out], **fields)
         return c.done(out)
 
@@ -313,6 +315,14 @@ def reduction(kind: str) -> Callable[[Case], bytes]:
     return make
 
 
+def mean_of_map(c: Case) -> bytes:
+    """Over height and width of one batch element, which has a kernel of its own."""
+    shape = c.shape(4)
+    x, out = c.fed(shape), c.value((1, 1, 1, shape[3]))
+    c.b.op("MEAN", [x, c.constant([1, 2])], [out], keepDims=True)
+    return c.done(out)
+
+
 def arg(kind: str, dtype: str = "int32") -> Callable[[Case], bytes]:
     def make(c: Case) -> bytes:
         shape = (c.int(1, 3), *c.shape(c.int(1, 4))[1:])
@@ -355,7 +365,8 @@ def conv(kind: str) -> Callable[[Case], bytes]:
     """CONV_2D or DEPTHWISE_CONV_2D of one to three batch elements."""
 
     def make(c: Case) -> bytes:
-        n, h, w, k = c.int(1, 3), c.int(1, 7), c.int(1, 7), c.int(1, 6)
+        n, h, w, k = c.int(-1, 3), c.int(1, 7), c.int(1, 7), c.int(1, 6)
+        n = max(n, 1)
         kernel, x_scale = [c.int(1, 3), c.int(1, 3)], c.scale()
         fields, (out_h, out_w) = _window(c, [h, w], kernel)
         depth = c.int(1, 2)
@@ -376,7 +387,8 @@ def conv(kind: str) -> Callable[[Case], bytes]:
 
 def pool(kind: str) -> Callable[[Case], bytes]:
     def make(c: Case) -> bytes:
-        n, h, w, k = c.int(1, 3), c.int(1, 7), c.int(1, 7), c.int(1, 6)
+        n, h, w, k = c.int(-1, 3), c.int(1, 7), c.int(1, 7), c.int(1, 6)
+        n = max(n, 1)
         kernel = [c.int(1, 3), c.int(1, 3)]
         fields, (out_h, out_w) = _window(c, [h, w], kernel)
         scale, zero = c.scale(), c.zero()
@@ -558,6 +570,55 @@ def lstm(c: Case) -> bytes:
     return c.done(out)
 
 
+def convert(kind: str, source: str, wanted: str) -> Callable[[Case], bytes]:
+    """QUANTIZE, DEQUANTIZE or CAST from one type to another."""
+
+    def make(c: Case) -> bytes:
+        shape = c.shape(c.int(1, 5))
+        tensors = []
+        scale = c.scale()
+        for dtype in (source, wanted):
+            if dtype in ("float32", "int32", "bool"):
+                tensors.append(c.b.tensor(shape, dtype))
+                continue
+            wide = dtype == "int16"
+            own = float(np.float32(scale * c.random.uniform(0.5, 2) / (256 if wide else 1)))
+            if {source, wanted} == {"int8", "uint8"} and c.chance():
+                own = scale
+            zero = 0 if wide else c.int(0, 255) if dtype == "uint8" else c.zero()
+            tensors.append(c.b.tensor(shape, dtype, own, zero))
+        c.inputs.append(tensors[0])
+        c.b.op(kind, tensors[:1], tensors[1:], version=3 if kind != "CAST" else 1)
+        return c.done(tensors[1])
+
+    return make
+
+
+def float_border(dtype: str) -> Callable[[Case], bytes]:
+    """A layer between QUANTIZE and DEQUANTIZE: float32 in and out, or `dtype`."""
+
+    def make(c: Case) -> bytes:
+        inputs, outputs, x_scale = c.int(1, 9), c.int(1, 9), c.scale()
+        own = {"uint8": (x_scale, c.int(0, 255)), "float32": (None, 0)}[dtype]
+        x = c.b.tensor((1, inputs), dtype, *own)
+        c.inputs.append(x)
+        inner, out = c.value((1, inputs), x_scale), c.b.tensor((1, outputs), dtype, *own)
+        weights, bias, scale = _weights(c, (outputs, inputs), 0, x_scale, inputs)
+        found = c.value((1, outputs), scale)
+        c.b.op("QUANTIZE", [x], [inner])
+        c.b.op("FULLY_CONNECTED", [inner, weights, bias], [found], version=5)
+        c.b.op("QUANTIZE" if dtype == "uint8" else "DEQUANTIZE", [found], [out], version=2)
+        return c.done(out)
+
+    return make
+
+
+CASTS = [(a, b) for a in ("int8", "int16", "int32", "float32", "bool") for b in ("int8", "int16", "int32", "float32")
+         if a != b]  # fmt: skip
+QUANTIZES = [("float32", "int8"), ("float32", "int16"), ("int16", "int8"), ("int16", "int16"), ("int8", "int16"),
+             ("int8", "uint8"), ("uint8", "int8"), ("int8", "int8")]  # fmt: skip
+DEQUANTIZES = [("int8", "float32"), ("uint8", "float32"), ("int16", "float32")]
+
 NOT_TFLM = ("GELU", "SPACE_TO_BATCH_ND", "ARG_MAX int64")
 """LiteRT's reference kernels say what is right: TensorFlow Lite Micro lacks them, or pads the second wrongly."""
 
@@ -571,7 +632,8 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "TRANSPOSE": transpose, "SPACE_TO_DEPTH": space_to_depth, "DEPTH_TO_SPACE": depth_to_space,
     "SPACE_TO_BATCH_ND": space_to_batch, "BATCH_TO_SPACE_ND": batch_to_space, "BROADCAST_TO": broadcast_to,
     "GATHER": gather, "MIRROR_PAD": mirror_pad, "RESIZE_NEAREST_NEIGHBOR": resize_nearest,
-    "MEAN": reduction("MEAN"), "SUM": reduction("SUM"), "REDUCE_MAX": reduction("REDUCE_MAX"),
+    "MEAN": reduction("MEAN"), "MEAN of a map": mean_of_map, "SUM": reduction("SUM"),
+    "REDUCE_MAX": reduction("REDUCE_MAX"),
     "REDUCE_MIN": reduction("REDUCE_MIN"), "L2_NORMALIZATION": unary("L2_NORMALIZATION", 1 / 128, 0),
     "ARG_MAX": arg("ARG_MAX"), "ARG_MIN": arg("ARG_MIN"), "ARG_MAX int64": arg("ARG_MAX", "int64"),
     "RESIZE_BILINEAR": resize_bilinear, "CONV_2D": conv("CONV_2D"), "DEPTHWISE_CONV_2D": conv("DEPTHWISE_CONV_2D"),
@@ -580,4 +642,9 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "CONCATENATION": concatenation, "PAD": pad("PAD"), "PADV2": pad("PADV2"),
     "TRANSPOSE_CONV": transpose_conv, "BATCH_MATMUL": batch_matmul, "FULLY_CONNECTED": fully_connected,
     "SVDF": svdf("int16"), "SVDF int8": svdf("int8"), "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
+    "SOFTMAX": unary("SOFTMAX", 1 / 256, -128), "RELU": unary("RELU"),
+    "float32 to float32": float_border("float32"), "uint8 to uint8": float_border("uint8"),
+    **{f"CAST {a} to {b}": convert("CAST", a, b) for a, b in CASTS},
+    **{f"QUANTIZE {a} to {b}": convert("QUANTIZE", a, b) for a, b in QUANTIZES},
+    **{f"DEQUANTIZE {a} to {b}": convert("DEQUANTIZE", a, b) for a, b in DEQUANTIZES},
 }  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.compiler.export.calibrate import Range
-from secateur.models.program import Op, Program, Quantization, Tensor, verify_program
+from secateur.models.program import DTYPES, Op, Program, Quantization, Tensor, verify_program
 
 # Operators whose output carries the input's scale: TFLite's kernels move or compare bytes, they do not rescale.
 SAME_SCALE = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "CONCATENATION")
@@ -50,11 +50,18 @@ def quantize(program: Program, ranges: dict[int, Range]) -> Program:
 
 
 def quantize_samples(program: Program, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
-    """Preprocessed samples in the Program's layout, as its int8 input. Ties away from zero, saturating."""
+    """Preprocessed samples in the Program's layout, as the bytes of its input, of whatever type.
+
+    The last dimension is longer where a value takes several bytes. Ties away from zero, saturating.
+    """
     entry = program.tensors[program.inputs[0]]
+    if entry.dtype == "float32":
+        return np.ascontiguousarray(samples, np.float32).view(np.int8)
+    limits = np.iinfo(DTYPES[entry.dtype])
     scaled = samples.astype(np.float32) / np.float32(entry.scale)
     rounded = np.where(scaled < 0, np.ceil(scaled - 0.5), np.floor(scaled + 0.5))
-    return np.asarray(np.clip(rounded + entry.zero_point, -128, 127), dtype=np.int8)
+    values = np.clip(rounded + entry.zero_point, limits.min, limits.max).astype(DTYPES[entry.dtype])
+    return np.ascontiguousarray(values).view(np.int8)
 
 
 def activation_quantization(low: float, high: float) -> Quantization:

@@ -9,18 +9,20 @@ import numpy as np
 from secateur.compiler.frontends.tflite_recurrent import RECURRENT_KINDS
 from secateur.errors import UserError
 from secateur.firmware.kernels.elementwise import strides
-from secateur.models.program import Op, Program, Tensor
+from secateur.models.program import DTYPES, Op, Program, Tensor
 from secateur.models.tables import TABLE_KINDS
 
 LARGEST_DIMENSION = 32767  # int16_t in the kernels' parameter structs
 LARGEST_SCALE = 2.0**60
 LARGEST_MULTIPLIER = 2.0**30
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
-SAME_COUNT = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "QUANTIZE", "SOFTMAX", *TABLE_KINDS)
 FIXED_OUTPUT = ("LOGISTIC", "TANH", "SOFTMAX")
+BORDERS = ("QUANTIZE", "DEQUANTIZE", "CAST")
+SAME_COUNT = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "SOFTMAX", *BORDERS, *TABLE_KINDS)
 REDUCTIONS = ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")
 ANY_RANK = (
     *SAME_COUNT[:3],
+    *BORDERS,
     "TRANSPOSE",
     "BROADCAST_TO",
     *REDUCTIONS,
@@ -71,14 +73,16 @@ def _scales(op: Op, tensors: list[Tensor], where: str) -> None:
     """Every int8 operand has a scale; activations have one, with a zero point of int8."""
     for i in (*op.inputs, *op.outputs):
         t = tensors[i] if i >= 0 else None
-        if t is None or t.dtype != "int8":
+        wide = t is not None and t.dtype in ("int16", "uint8") and op.kind in ("QUANTIZE", "DEQUANTIZE")
+        if t is None or op.kind == "CAST" or not (t.dtype == "int8" or wide):
             continue
         if t.quantization is None:
-            raise UserError(f"{where}: int8 tensor {t.name} has no scale")
+            raise UserError(f"{where}: {t.dtype} tensor {t.name} has no scale")
         if not all(1 / LARGEST_SCALE <= s <= LARGEST_SCALE for s in t.quantization.scale):
             raise UserError(f"{where}: tensor {t.name} has scale {min(t.quantization.scale):g}")
-        if not all(-128 <= z <= 127 for z in t.quantization.zero_point):
-            raise UserError(f"{where}: tensor {t.name} has a zero point outside -128..127")
+        limits = np.iinfo(DTYPES[t.dtype])
+        if not all(limits.min <= z <= limits.max for z in t.quantization.zero_point):
+            raise UserError(f"{where}: tensor {t.name} has a zero point outside {limits.min}..{limits.max}")
         weights = op.kind in WEIGHT_AXIS and len(op.inputs) > 1 and i == op.inputs[1]
         if t.quantization.per_channel and not weights:
             raise UserError(f"{where}: tensor {t.name} has {len(t.quantization.scale)} scales; weights alone may")
@@ -200,7 +204,7 @@ def _multipliers(op: Op, tensors: list[Tensor], where: str) -> None:
     if op.kind in FIXED_OUTPUT:  # not rescaled from input to output
         return
     used = [tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0 and tensors[i].quantization is not None]
-    if not used or any(t.dtype not in ("int8", "int32") for t in used):
+    if not used or (any(t.dtype not in ("int8", "int32") for t in used) and op.kind != "QUANTIZE"):
         return
     out = tensors[op.outputs[0]]
     if out.quantization is None:

@@ -35,7 +35,7 @@ ACTIVATIONS = {v: k for k, v in vars(schema.ActivationFunctionType).items() if i
 TYPE_NAMES = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
 # Constant operands that become options; they are dropped from the operator's inputs.
 SHAPE_OPERANDS = {"RESHAPE": 1, "SQUEEZE": 1, "EXPAND_DIMS": 1}
-END_TYPES = ("int8", "uint8", "int16", "int32", "int64", "float32")
+END_TYPES = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
 OPTIONS = {
     "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions", "ADD": "AddOptions", "MUL": "MulOptions",

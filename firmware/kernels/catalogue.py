@@ -15,6 +15,7 @@ from secateur.firmware.kernels.recurrent import Lstm, Svdf
 from secateur.firmware.kernels.reduction import Arg, L2Normalization, ReduceMax, ReduceMin, ReduceSum
 from secateur.firmware.kernels.resizing import ResizeBilinear
 from secateur.firmware.kernels.tables import Prelu, Table
+from secateur.firmware.kernels.types import Cast, Dequantize, QuantizeFloat, QuantizeTable, Rescale
 
 KERNELS: tuple[Kernel, ...] = (
     Conv2d(),
@@ -48,6 +49,11 @@ KERNELS: tuple[Kernel, ...] = (
     FullyConnectedComputed(),
     Svdf(),
     Lstm(),
+    QuantizeFloat(),
+    QuantizeTable(),
+    Rescale(),
+    Dequantize(),
+    Cast(),
     Reshape(),
     Concatenation(),
     Pad(),

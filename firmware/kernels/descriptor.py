@@ -44,7 +44,7 @@ class Constant:
 
 
 Arguments = tuple[Ref | Constant, ...]
-Params = Mapping[str, int | Sequence[int]]
+Params = Mapping[str, int | float | Sequence[int]]
 """Initialisers of a parameter struct, by field name."""
 
 

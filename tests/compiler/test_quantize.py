@@ -14,6 +14,7 @@ from secateur.compiler.export.calibrate import calibrate, rank_errors
 from secateur.compiler.export.quantize import quantize, quantize_samples
 from secateur.compiler.export.tflite import tflite_bytes
 from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.models.program import Program, Quantization, Tensor
 from secateur.models.reference import run_reference
 from secateur.models.zoo.small import SMALL
 from secateur.passes.program.lower import to_channels_last
@@ -134,3 +135,16 @@ def test_samples_are_quantized_by_ties_away_from_zero() -> None:
     got = quantize_samples(s.program, steps * np.float32(entry.scale))
     assert got.tolist() == [*(np.array([1, -1, 1, -2]) + entry.zero_point).tolist(), 127, -128]
     assert np.array_equal(run_reference(s.program, s.inputs[:2]), s.golden[:2])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "int16"])
+def test_samples_are_given_in_the_type_of_the_input(dtype: str) -> None:
+    """Bytes of uint8, float32 or int16, as the generated C takes them."""
+    quantization = Quantization((0.5,), (3,)) if dtype != "float32" else None
+    program = Program("net", (Tensor("x", (1, 2), dtype, quantization),), (), (0,), (0,))
+    found = quantize_samples(program, np.array([[1.25, -2.0], [1000.0, 0.0]], np.float32))
+    expected = {
+        "uint8": np.array([[6, 0], [255, 3]], np.uint8), "int16": np.array([[6, -1], [2003, 3]], np.int16),
+        "float32": np.array([[1.25, -2.0], [1000.0, 0.0]], np.float32),
+    }[dtype]  # fmt: skip
+    assert found.dtype == np.int8 and np.array_equal(found, expected.view(np.int8))

@@ -18,12 +18,13 @@ from operators import Case as Builder
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.firmware import cgen
 from secateur.firmware.codegen import CTYPES, KERNEL_FOLDER
+from secateur.firmware.kernels.catalogue import KERNELS
 from secateur.firmware.kernels.descriptor import Call, Constant, Kernel, Ref
 from secateur.models.program import DTYPES, Op, Program
 from secateur.passes.program.choose_kernels import choose_kernels
 
-FILES = 4  # random files an operator
-SAMPLES = 10
+FILES = 8  # random files an operator
+SAMPLES = 40
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def _samples(step: Step) -> list[dict[int, Any]]:
         values = {}
         for i in step.program.activations(step.op):
             tensor = step.program.tensors[i]
-            if tensor.dtype == "float32":
+            if tensor.dtype == "bool":
+                values[i] = random.integers(0, 2, tensor.shape).astype(np.bool_)
+            elif tensor.dtype == "float32":
                 values[i] = random.uniform(-9, 9, tensor.shape).astype(np.float32)
             else:
                 raw = random.integers(0, 256, tensor.size_bytes).astype(np.uint8)
@@ -133,11 +136,17 @@ DO_NOT_SHOW = ("BROADCAST_TO", "TAKE", "RESIZE_BILINEAR")
 """Kinds that repeat values, or read some that they give no weight: one byte too many need not show."""
 
 
+def test_no_kernel_is_left_out() -> None:
+    """Every kernel of the catalogue computes an operator of some random file."""
+    assert {k.name for k in KERNELS} - {s.kernel.name for s in _steps()[0]} == set()
+
+
 @pytest.mark.emulator
 @pytest.mark.parametrize("kind", KINDS)
 def test_operator_is_exact_at_its_overlap_and_no_further(kind: str) -> None:
     """No output byte changes at the promised overlap; an element more changes one, where not all is allowed."""
     steps, library = _of(kind)
+    tried, shown = 0, 0
     for step in steps:
         op, tensors = step.op, step.program.tensors
         out = tensors[op.outputs[0]]
@@ -149,7 +158,9 @@ def test_operator_is_exact_at_its_overlap_and_no_further(kind: str) -> None:
             for inputs in _samples(step):
                 apart = _run(step, library, inputs)
                 assert _run(step, library, inputs, tensor, share) == apart, (op, tensor, share)
-            if share < out.size_bytes and kind not in DO_NOT_SHOW:
+            if share < out.size_bytes:
                 more = share + out.size_bytes // out.elements
-                changed = any(_run(step, library, x, tensor, more) != _run(step, library, x) for x in _samples(step))
-                assert changed, (op, tensor, share, out.size_bytes)
+                tried += 1
+                shown += any(_run(step, library, x, tensor, more) != _run(step, library, x) for x in _samples(step))
+    # a byte whose weight happens to be 0 does not show
+    assert kind in DO_NOT_SHOW or shown >= 0.8 * tried, (shown, tried)

@@ -12,7 +12,7 @@ from c_host import generated, planned, run_sanitized
 from operators import CASES, NOT_TFLM, Case
 
 from secateur.compiler.frontends.tflite_file import parse_tflite
-from secateur.models.program import Program, pack, slots, unpack
+from secateur.models.program import Program, pack, random_inputs, unpack
 from secateur.models.reference import run_reference
 from secateur.runtime_bench.golden import golden_outputs, run_tflm
 
@@ -22,10 +22,10 @@ SAMPLES = 4
 
 
 def _samples(program: Program, seed: int) -> Bytes:
-    size = slots(program, program.inputs)[-1]
-    found = np.random.default_rng(seed).integers(-128, 128, (SAMPLES, size)).astype(np.int8)
-    found[0] = 127
-    found[1] = -128
+    found = random_inputs(program, SAMPLES, seed)
+    if all(program.tensors[i].dtype == "int8" for i in program.inputs):
+        found[0] = 127
+        found[1] = -128
     return found
 
 
