@@ -90,6 +90,8 @@ CASES = {
     "a baseline at chance": ((NET, "--data", "{}/dark.npz"), "Is the preprocessing right"),
     "unknown target": ((NET, *DIGITS, "--target", "esp33"), "unknown target 'esp33'. Known: esp32,"),
     "OUT is a file": ((NET, *DIGITS, "-o", "{}/a_file"), "a file is in the way"),
+    "OUT below a file": ((NET, *DIGITS, "-o", "{}/a_file/out"), "name another folder with -o"),
+    "a name that is too long": ((NET, *DIGITS, "-o", "{}/" + 300 * "n"), "name another folder with -o"),
     "the model in OUT": (("{}/good/model.tflite", "-o", "{}/good"), "lies in"),
     "a negative size": ((NET, *DIGITS, "--max-ram", "-5"), "--max-ram: '-5' is not a size"),
     "no size": ((NET, *DIGITS, "--max-flash", "much"), "--max-flash: 'much' is not a size"),

@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 
 import pytest
+from c_host import generated, planned
+from exported import sample
 from tiny_firmware import HIDDEN, INPUTS, OUTPUTS, SOURCE, tiny_model, tiny_samples
 
 from secateur.errors import ToolError
@@ -209,3 +211,16 @@ def test_flashing_without_a_chip_says_so(project):
     build(project, "esp32c3")
     with pytest.raises(ToolError, match=r"esp32c3: esptool.* failed"):
         flash_board(project, "esp32c3", "socket://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("name", ["features", "sec", "class", "string"])
+def test_a_model_may_be_called_like_a_header_or_a_keyword(tmp_path, name):
+    """The C prefix steps aside, and the model's folder hides no system header."""
+    s = sample("mlp")
+    model = generated(planned(s.program), name)
+    write_project(tmp_path, model, find("host"), s.inputs[:1].reshape(1, -1))
+    assert build(tmp_path, "host").weights_bytes > 0
+    header = f'#include "{model.name}.h"\nint main() {{ return {model.name.upper()}_OK; }}\n'
+    (tmp_path / "main.cpp").write_text(header)
+    command = ["g++", "-std=c++11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-iquote"]
+    subprocess.run([*command, str(tmp_path / "model"), str(tmp_path / "main.cpp")], check=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from secateur.compiler.export.quantize import quantize, quantize_samples
 from secateur.compiler.export.tflite import tflite_bytes
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.models.canonical import to_network
+from secateur.models.preprocess import Preprocess
 from secateur.passes.program.lower import lower, to_channels_last
 from secateur.runtime_bench.golden import run_tflm
 
@@ -53,3 +56,35 @@ def test_int8_follows_float_and_c_follows_tflm(name: str, tmp_path: Path) -> Non
     assert np.abs(real - float_outputs(floats, x).reshape(len(x), -1)).max() <= 6 * out.scale
     model = generated(planned(program))
     assert np.array_equal(run_sanitized(model, inputs.reshape(len(x), -1), tmp_path), golden)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("mean,std", [((12.5,), (3.7,)), ((12.5, -0.3), (3.7, 0.011))])
+def test_the_header_quantizes_raw_samples_as_the_compiler_does(
+    mean: tuple[float, ...], std: tuple[float, ...], tmp_path: Path
+) -> None:
+    """`NAME_quantize_raw` for every raw value and channel equals `Preprocess` and `quantize_samples`, to the byte."""
+    preprocess = Preprocess(mean, std)
+    module = nn.Sequential(nn.Conv1d(2, 3, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    network = to_network(module.eval(), (2, 12), "raw", preprocess=preprocess)
+    raw = (np.random.default_rng(0).normal(size=(400, 2, 12)) * 30).astype(np.float32)
+    x = to_channels_last(preprocess(raw))
+    floats = lower(network)
+    program = quantize(floats, calibrate(floats, x[:32]))
+    expected = quantize_samples(program, x).reshape(-1)
+    for path, text in generated(planned(program), "raw").files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    (tmp_path / "glue.c").write_text(
+        '#include "raw.h"\nvoid all(const float *in, signed char *out, int n);\n'
+        "void all(const float *in, signed char *out, int n) {\n"
+        "    for (int i = 0; i < n; i++) out[i] = raw_quantize_raw(in[i], i % 2);\n}\n"
+    )
+    library = tmp_path / "glue.so"
+    command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC", "-o", str(library)]
+    subprocess.run([*command, str(tmp_path / "glue.c")], check=True)
+    found = np.empty(expected.size, np.int8)
+    values = np.ascontiguousarray(to_channels_last(raw)).reshape(-1)
+    function = ctypes.CDLL(str(library)).all
+    function(values.ctypes.data_as(ctypes.c_void_p), found.ctypes.data_as(ctypes.c_void_p), values.size)
+    assert np.array_equal(found, expected)
