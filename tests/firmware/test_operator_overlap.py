@@ -136,6 +136,7 @@ DO_NOT_SHOW = ("BROADCAST_TO", "TAKE", "RESIZE_BILINEAR")
 """Kinds that repeat values, or read some that they give no weight: one byte too many need not show."""
 
 
+@pytest.mark.slow
 def test_no_kernel_is_left_out() -> None:
     """Every kernel of the catalogue computes an operator of some random file."""
     assert {k.name for k in KERNELS} - {s.kernel.name for s in _steps()[0]} == set()

@@ -29,6 +29,7 @@ def _samples(program: Program, seed: int) -> Bytes:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(CASES))
 def test_reference_interpreter_equals_tflm(kind: str) -> None:
     """Every output byte of every file."""
