@@ -197,7 +197,7 @@ def _choose(option: str, value: str, known: tuple[str, ...]) -> None:
 def check(
     model: options.ModelArgument,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Device")] = None,
-    all_targets: Annotated[bool, typer.Option("--all-targets", help="Every device")] = False,
+    all_targets: Annotated[bool, typer.Option("--all-targets", help="Every device but the host")] = False,
     max_ram: options.MaxRam = None,
     max_flash: options.MaxFlash = None,
     max_latency: options.MaxLatency = None,

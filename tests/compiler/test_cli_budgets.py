@@ -87,3 +87,11 @@ def test_the_same_command_twice_writes_the_same_bytes(called, tmp_path):
     assert seen[0].keys() == seen[1].keys() == seen[2].keys()
     assert [n for n in seen[0] if not seen[0][n] == seen[1][n] == seen[2][n]] == []
     assert "checkpoints/state.json" in seen[0]
+
+
+def test_what_fits_no_device_is_3_though_this_computer_could_run_it(called):
+    """--all-targets leaves the host out."""
+    code, printed, said = called(["check", "zoo:digits-net", "--all-targets", "--max-ram", "1K", "--json"])
+    rows = json.loads(printed)
+    assert code == 3 and len(rows) >= 5, said
+    assert "host" not in {row["target"] for row in rows} and not any(row["fits"] for row in rows)
