@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from operators import Case, Shape
+
+from secateur.compiler.bench.operator_files import Case, Shape
 
 LARGEST = 2048  # elements of any tensor: the graphs are many and small
 TABLES = ("LOGISTIC", "TANH", "ELU", "HARD_SWISH", "LEAKY_RELU", "ABS")
@@ -32,7 +33,7 @@ class Graph(Case):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         scale, zero = self.any_scale(), self.zero()
-        shape = (1, self.int(1, 9), self.int(1, 9), self.int(1, 9))
+        shape = (1, self.integer(1, 9), self.integer(1, 9), self.integer(1, 9))
         self.values = [Value(self.fed(shape, scale, zero), shape, scale, zero)]
         self.used: set[int] = set()
 
@@ -83,8 +84,8 @@ class Graph(Case):
         return w, b, float(x.scale * scales.max() * 60 * np.sqrt(fan_in))
 
     def window(self, x: Value, dilated: bool) -> tuple[tuple[int, int], dict[str, Any], tuple[int, int]] | None:
-        k, s = (self.int(1, 4), self.int(1, 4)), (self.int(1, 3), self.int(1, 3))
-        d = (self.int(1, 2), self.int(1, 2)) if dilated else (1, 1)
+        k, s = (self.integer(1, 4), self.integer(1, 4)), (self.integer(1, 3), self.integer(1, 3))
+        d = (self.integer(1, 2), self.integer(1, 2)) if dilated else (1, 1)
         same = self.chance(0.6)
         size = []
         for n, kernel, stride, dilation in zip(x.shape[1:3], k, s, d, strict=True):
@@ -105,7 +106,7 @@ class Graph(Case):
         if found is None:
             return None
         k, fields, size = found
-        out_c = self.int(1, 8)
+        out_c = self.integer(1, 8)
         if not self.fits((1, *size, out_c)):
             return None
         w, b, scale = self.weights((out_c, *k, x.shape[3]), 0, x, k[0] * k[1] * x.shape[3])
@@ -116,7 +117,7 @@ class Graph(Case):
         if found is None:
             return None
         k, fields, size = found
-        multiplier = self.int(1, 2)
+        multiplier = self.integer(1, 2)
         out_c = x.shape[3] * multiplier
         if not self.fits((1, *size, out_c)):
             return None
@@ -125,7 +126,7 @@ class Graph(Case):
         return self.emit("DEPTHWISE_CONV_2D", [x.index, w, b], self.output((1, *size, out_c), scale), 3, **fields)
 
     def dense(self, x: Value) -> Value | None:
-        n, outputs = x.elements, self.int(1, 12)
+        n, outputs = x.elements, self.integer(1, 12)
         if x.shape[0] != 1 or n > 512:
             return None
         flat = self.emit("RESHAPE", [x.index, self.constant([1, n])], self.like(x, (1, n)), newShape=[1, n])
@@ -187,10 +188,10 @@ class Graph(Case):
         return self.emit(kind, operands, self.output(x.shape, wanted), 2, **fields)
 
     def concatenate(self, x: Value) -> Value | None:
-        axis = self.int(1, len(x.shape) - 1) if len(x.shape) > 1 else 0
+        axis = self.integer(1, len(x.shape) - 1) if len(x.shape) > 1 else 0
         others = [v for v in self.values if (v.scale, v.zero) == (x.scale, x.zero) and len(v.shape) == len(x.shape)]
         others = [v for v in others if all(i == axis or v.shape[i] == n for i, n in enumerate(x.shape))]
-        parts = [x, *(v for v in others if v.index != x.index)][: self.int(2, 3)]
+        parts = [x, *(v for v in others if v.index != x.index)][: self.integer(2, 3)]
         shape = tuple(sum(p.shape[i] for p in parts) if i == axis else n for i, n in enumerate(x.shape))
         if len(parts) < 2 or not self.fits(shape):
             return None
@@ -198,15 +199,15 @@ class Graph(Case):
         return self.emit("CONCATENATION", [p.index for p in parts], self.like(x, shape), 2, **fields)
 
     def pad(self, x: Value) -> Value | None:
-        pads = [[0, 0], *([self.int(0, 2), self.int(0, 2)] for _ in x.shape[1:])]
+        pads = [[0, 0], *([self.integer(0, 2), self.integer(0, 2)] for _ in x.shape[1:])]
         shape = tuple(n + sum(p) for n, p in zip(x.shape, pads, strict=True))
         if len(x.shape) > 4 or not self.fits(shape):
             return None
         return self.emit("PAD", [x.index, self.constant(pads)], self.like(x, shape), 2)
 
     def slice(self, x: Value) -> Value:
-        begin = [self.int(0, n - 1) for n in x.shape]
-        size = [self.int(1, n - b) for b, n in zip(begin, x.shape, strict=True)]
+        begin = [self.integer(0, n - 1) for n in x.shape]
+        size = [self.integer(1, n - b) for b, n in zip(begin, x.shape, strict=True)]
         operands = [x.index, self.constant(begin), self.constant(size)]
         return self.emit("SLICE", operands, self.like(x, tuple(size)))
 
@@ -215,7 +216,7 @@ class Graph(Case):
         return self.emit("TRANSPOSE", [x.index, self.constant(order)], self.like(x, tuple(x.shape[i] for i in order)))
 
     def resize(self, x: Value) -> Value | None:
-        size = [self.int(1, 8), self.int(1, 8)]
+        size = [self.integer(1, 8), self.integer(1, 8)]
         if len(x.shape) != 4 or not self.fits((1, *size, x.shape[3])):
             return None
         out = self.like(x, (x.shape[0], *size, x.shape[3]))
@@ -225,7 +226,7 @@ class Graph(Case):
     def reshape(self, x: Value) -> Value:
         rest = x.elements
         dims = []
-        for _ in range(self.int(0, 2)):
+        for _ in range(self.integer(0, 2)):
             divisors = [d for d in range(1, rest + 1) if rest % d == 0]
             dims.append(int(self.random.choice(divisors)))
             rest //= dims[-1]
@@ -247,6 +248,6 @@ STEPS = (
 def random_graph(seed: int) -> bytes:
     """The same file for the same seed."""
     graph = Graph(seed)
-    for _ in range(graph.int(1, 12)):
+    for _ in range(graph.integer(1, 12)):
         graph.step()
     return graph.finished()

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from operators import CASES
-from operators import Case as Builder
 
+from secateur.compiler.bench.operator_files import CASES
+from secateur.compiler.bench.operator_files import Case as Builder
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.firmware import cgen
 from secateur.firmware.codegen import CTYPES, KERNEL_FOLDER

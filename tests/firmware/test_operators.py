@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from c_host import generated, planned, run_sanitized
-from operators import CASES, NOT_TFLM, Case
 
+from secateur.compiler.bench.operator_files import CASES, NOT_TFLM, Case
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.models.program import Program, pack, random_inputs, unpack
 from secateur.models.reference import run_reference

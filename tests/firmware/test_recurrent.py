@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from c_host import generated, planned, run_sanitized
-from operators import CASES, Case
 
+from secateur.compiler.bench.operator_files import CASES, Case
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.errors import UserError
 from secateur.models.program import Program, slots

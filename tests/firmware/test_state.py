@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from c_host import generated, planned, run_sanitized
-from operators import CASES, Case
-from tflite_builder import TfliteBuilder
 
+from secateur.compiler.bench.operator_files import CASES, Case
+from secateur.compiler.bench.tflite_builder import TfliteBuilder
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.firmware.image import build
 from secateur.firmware.project import write_project

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from c_host import generated, planned, run_sanitized
 from exported import sample
-from operators import CASES, Case
 from random_programs import Maker, equal, inputs_of, kinds, outputs_of, random_program, unchanged, widths
 
+from secateur.compiler.bench.operator_files import CASES, Case
 from secateur.compiler.frontends.tflite_file import load_tflite, parse_tflite
 from secateur.models.program import Program, Quantization, State, slots
 from secateur.models.reference import run_reference

@@ -22,9 +22,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from exported import sample
-from operators import CASES, Case
 from random_graphs import random_graph
 
+from secateur.compiler.bench.operator_files import CASES, Case
 from secateur.compiler.export.onnx import export_onnx
 from secateur.compiler.frontends.onnx_file import load_onnx
 from secateur.compiler.frontends.tflite_file import parse_tflite

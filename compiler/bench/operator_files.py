@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tflite_builder import TYPES, TfliteBuilder
+
+from secateur.compiler.bench.tflite_builder import TYPES, TfliteBuilder
 
 Random = np.random.Generator
 Shape = tuple[int, ...]
@@ -21,7 +22,7 @@ class Case:
         self.b = TfliteBuilder()
         self.inputs: list[int] = []
 
-    def int(self, low: int, high: int) -> int:
+    def integer(self, low: int, high: int) -> int:
         """Both ends included."""
         return int(self.random.integers(low, high + 1))
 
@@ -29,13 +30,13 @@ class Case:
         return bool(self.random.random() < p)
 
     def shape(self, rank: int = 4, largest: int = 6) -> Shape:
-        return (1, *(self.int(1, largest) for _ in range(rank - 1)))
+        return (1, *(self.integer(1, largest) for _ in range(rank - 1)))
 
     def scale(self) -> float:
         return float(np.float32(10 ** self.random.uniform(-2.5, 0)))
 
     def zero(self) -> int:
-        return self.int(-128, 127)
+        return self.integer(-128, 127)
 
     def fed(self, shape: Shape, scale: float | None = None, zero: int | None = None, dtype: str = "int8") -> int:
         i = self.value(shape, scale, zero, dtype)
@@ -58,7 +59,7 @@ def unary(kind: str, scale: float | None = None, zero: int | None = None) -> Cal
     """Output of the input's shape; `scale`, `zero`: of the output, where the operator fixes them."""
 
     def make(c: Case) -> bytes:
-        shape = c.shape(c.int(2, 4))
+        shape = c.shape(c.integer(2, 4))
         x_scale = c.scale()
         out_scale = scale or float(np.float32(x_scale * 10 ** c.random.uniform(-0.6, 0.6)))
         x, out = c.fed(shape, x_scale), c.value(shape, out_scale, zero)
@@ -104,8 +105,8 @@ def binary(kind: str) -> Callable[[Case], bytes]:
         else:
             tensors.append(c.fed(shapes[1], scales[1], zero if same else None))
         out = c.value(shape, scale if same else float(np.float32(out_scale)), zero if same else None)
-        fields = {} if kind in ("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE") else {
-            "fusedActivationFunction": c.int(0, 1) * c.int(0, 3)
+        fields: dict[str, Any] = {} if kind in ("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE") else {
+            "fusedActivationFunction": c.integer(0, 1) * c.integer(0, 3)
         }  # fmt: skip
         c.b.op(kind, tensors, [out], version=2, **fields)
         return c.done(out)
@@ -116,12 +117,12 @@ def binary(kind: str) -> Callable[[Case], bytes]:
 def div(c: Case) -> bytes:
     shape = c.shape()
     scale, zero = c.scale(), c.zero()
-    x, b_zero = c.fed(shape, scale, zero), c.int(-100, 100)
+    x, b_zero = c.fed(shape, scale, zero), c.integer(-100, 100)
     by = int(c.random.choice([v for v in range(-128, 128) if v != b_zero]))
     b_scale = c.scale()
     d = c.constant([by], "int8", b_scale, b_zero)
     real = scale / (b_scale * abs(by - b_zero))
-    out = c.value(shape, float(np.float32(real * c.random.uniform(0.5, 2))), c.int(-20, 20))
+    out = c.value(shape, float(np.float32(real * c.random.uniform(0.5, 2))), c.integer(-20, 20))
     c.b.op("DIV", [x, d], [out])
     return c.done(out)
 
@@ -146,24 +147,26 @@ def _like(c: Case, shape: Shape, wanted: Shape, kind: str, operands: list[int], 
 
 def slice_(c: Case) -> bytes:
     shape = c.shape(4)
-    begin = [c.int(0, n - 1) for n in shape]
-    size = [c.int(1, n - b) for b, n in zip(begin, shape, strict=True)]
+    begin = [c.integer(0, n - 1) for n in shape]
+    size = [c.integer(1, n - b) for b, n in zip(begin, shape, strict=True)]
     given = [-1 if b + s == n and c.chance() else s for b, s, n in zip(begin, size, shape, strict=True)]
     return _like(c, shape, tuple(size), "SLICE", [c.constant(begin), c.constant(given)])
 
 
 def strided_slice(c: Case) -> bytes:
-    rank = c.int(2, 4)
+    rank = c.integer(2, 4)
     shape = c.shape(rank)
     begin, end, strides, wanted, shrink, masks = [], [], [], [], 0, [0, 0]
     for axis, n in enumerate(shape):
         step = int(c.random.choice([1, 1, 2, -1]))
         if axis and c.chance(0.2):
-            at = c.int(0, n - 1)
-            begin.append(at - n if c.chance() else at), end.append(at + 1), strides.append(1)
+            at = c.integer(0, n - 1)
+            begin.append(at - n if c.chance() else at)
+            end.append(at + 1)
+            strides.append(1)
             shrink |= 1 << axis
             continue
-        first = c.int(0, n - 1)
+        first = c.integer(0, n - 1)
         if c.chance(0.3):
             masks[0] |= 1 << axis
             first = 0 if step > 0 else n - 1
@@ -171,8 +174,10 @@ def strided_slice(c: Case) -> bytes:
             masks[1] |= 1 << axis
             stop = n if step > 0 else -1
         else:
-            stop = c.int(first + 1, n)
-        begin.append(first), end.append(max(stop, 0)), strides.append(step)
+            stop = c.integer(first + 1, n)
+        begin.append(first)
+        end.append(max(stop, 0))
+        strides.append(step)
         wanted.append(len(range(first, stop, step)))
     operands = [c.constant(begin), c.constant(end), c.constant(strides)]
     fields = {"beginMask": masks[0], "endMask": masks[1], "shrinkAxisMask": shrink}
@@ -180,9 +185,9 @@ def strided_slice(c: Case) -> bytes:
 
 
 def split(c: Case) -> bytes:
-    rank, parts = c.int(2, 4), c.int(2, 3)
+    rank, parts = c.integer(2, 4), c.integer(2, 3)
     shape = list(c.shape(rank, 4))
-    axis = c.int(1, rank - 1)
+    axis = c.integer(1, rank - 1)
     shape[axis] *= parts
     scale, zero = c.scale(), c.zero()
     operand = c.constant([axis - rank if c.chance() else axis])
@@ -195,7 +200,7 @@ def split(c: Case) -> bytes:
 
 def split_v(c: Case) -> bytes:
     shape = list(c.shape(3, 4))
-    sizes = [c.int(1, 3) for _ in range(c.int(2, 3))]
+    sizes = [c.integer(1, 3) for _ in range(c.integer(2, 3))]
     shape[2] = sum(sizes)
     scale, zero = c.scale(), c.zero()
     x = c.fed(tuple(shape), scale, zero)
@@ -206,7 +211,7 @@ def split_v(c: Case) -> bytes:
 
 def unpack(c: Case) -> bytes:
     shape = c.shape(3, 4)
-    axis = c.int(1, 2)
+    axis = c.integer(1, 2)
     scale, zero = c.scale(), c.zero()
     x = c.fed(shape, scale, zero)
     rest = tuple(n for i, n in enumerate(shape) if i != axis)
@@ -216,8 +221,8 @@ def unpack(c: Case) -> bytes:
 
 
 def pack(c: Case) -> bytes:
-    shape, count = c.shape(3, 5), c.int(1, 3)
-    axis = c.int(0, 3)
+    shape, count = c.shape(3, 5), c.integer(1, 3)
+    axis = c.integer(0, 3)
     scale, zero = c.scale(), c.zero()
     ins = [c.fed(shape, scale, zero) for _ in range(count)]
     out = c.value((*shape[:axis], count, *shape[axis:]), scale, zero)
@@ -226,7 +231,7 @@ def pack(c: Case) -> bytes:
 
 
 def transpose(c: Case) -> bytes:
-    rank = c.int(2, 5)
+    rank = c.integer(2, 5)
     shape = c.shape(rank, 4)
     order = c.random.permutation(rank).tolist()
     return _like(c, shape, tuple(shape[i] for i in order), "TRANSPOSE", [c.constant(order)])
@@ -234,21 +239,21 @@ def transpose(c: Case) -> bytes:
 
 def space_to_depth(c: Case) -> bytes:
     _, h, w, k = c.shape(4, 3)
-    b = c.int(2, 3)
+    b = c.integer(2, 3)
     return _like(c, (1, h * b, w * b, k), (1, h, w, k * b * b), "SPACE_TO_DEPTH", [], blockSize=b)
 
 
 def depth_to_space(c: Case) -> bytes:
     _, h, w, k = c.shape(4, 3)
-    b = c.int(2, 3)
+    b = c.integer(2, 3)
     return _like(c, (1, h, w, k * b * b), (1, h * b, w * b, k), "DEPTH_TO_SPACE", [], blockSize=b)
 
 
 def space_to_batch(c: Case) -> bytes:
     _, h, w, k = c.shape(4, 4)
-    block = [c.int(1, 3), c.int(1, 3)]
+    block = [c.integer(1, 3), c.integer(1, 3)]
     sizes = [h * block[0], w * block[1]]
-    pads = [[c.int(0, n - 1), 0] for n in sizes]
+    pads = [[c.integer(0, n - 1), 0] for n in sizes]
     shape = (1, *(n - p[0] for n, p in zip(sizes, pads, strict=True)), k)
     wanted = (block[0] * block[1], h, w, k)
     return _like(c, shape, wanted, "SPACE_TO_BATCH_ND", [c.constant(block), c.constant(pads)])
@@ -256,8 +261,8 @@ def space_to_batch(c: Case) -> bytes:
 
 def batch_to_space(c: Case) -> bytes:
     _, h, w, k = c.shape(4, 4)
-    block = [c.int(1, 3), c.int(1, 3)]
-    crops = [[c.int(0, h * block[0] - 1), 0], [0, c.int(0, w * block[1] - 1)]]
+    block = [c.integer(1, 3), c.integer(1, 3)]
+    crops = [[c.integer(0, h * block[0] - 1), 0], [0, c.integer(0, w * block[1] - 1)]]
     wanted = (1, h * block[0] - crops[0][0], w * block[1] - crops[1][1], k)
     shape = (block[0] * block[1], h, w, k)
     return _like(c, shape, wanted, "BATCH_TO_SPACE_ND", [c.constant(block), c.constant(crops)])
@@ -270,22 +275,22 @@ def broadcast_to(c: Case) -> bytes:
 
 
 def gather(c: Case) -> bytes:
-    shape = c.shape(c.int(2, 4))
-    axis = c.int(1, len(shape) - 1)
-    index = [c.int(0, shape[axis] - 1) for _ in range(c.int(1, 7))]
+    shape = c.shape(c.integer(2, 4))
+    axis = c.integer(1, len(shape) - 1)
+    index = [c.integer(0, shape[axis] - 1) for _ in range(c.integer(1, 7))]
     wanted = (*shape[:axis], len(index), *shape[axis + 1 :])
     return _like(c, shape, wanted, "GATHER", [c.constant(index)], axis=axis)
 
 
 def mirror_pad(c: Case) -> bytes:
-    shape = (1, *(c.int(3, 6) for _ in range(3)))
-    pads = [[0, 0], *([c.int(0, 2), c.int(0, 2)] for _ in range(3))]
+    shape = (1, *(c.integer(3, 6) for _ in range(3)))
+    pads = [[0, 0], *([c.integer(0, 2), c.integer(0, 2)] for _ in range(3))]
     wanted = tuple(n + sum(p) for n, p in zip(shape, pads, strict=True))
-    return _like(c, shape, wanted, "MIRROR_PAD", [c.constant(pads)], mode=c.int(0, 1))
+    return _like(c, shape, wanted, "MIRROR_PAD", [c.constant(pads)], mode=c.integer(0, 1))
 
 
 def resize_nearest(c: Case) -> bytes:
-    shape, size = c.shape(4, 7), [c.int(1, 12), c.int(1, 12)]
+    shape, size = c.shape(4, 7), [c.integer(1, 12), c.integer(1, 12)]
     align = c.chance(0.3)
     wanted = (1, *size, shape[3])
     fields = {"alignCorners": align, "halfPixelCenters": not align and c.chance()}
@@ -296,9 +301,9 @@ def reduction(kind: str) -> Callable[[Case], bytes]:
     """Over any axes of up to five dimensions, some of them twice or counted from the end."""
 
     def make(c: Case) -> bytes:
-        shape = (c.int(1, 3), *c.shape(c.int(1, 5))[1:])
+        shape = (c.integer(1, 3), *c.shape(c.integer(1, 5))[1:])
         rank = len(shape)
-        axes = [a for a in range(rank) if c.chance()] or [c.int(0, rank - 1)]
+        axes = [a for a in range(rank) if c.chance()] or [c.integer(0, rank - 1)]
         kept = c.chance()
         wanted = tuple(1 if a in axes else n for a, n in enumerate(shape) if kept or a not in axes)
         scale, zero = c.scale(), c.zero()
@@ -325,8 +330,8 @@ def mean_of_map(c: Case) -> bytes:
 
 def arg(kind: str, dtype: str = "int32") -> Callable[[Case], bytes]:
     def make(c: Case) -> bytes:
-        shape = (c.int(1, 3), *c.shape(c.int(1, 4))[1:])
-        axis = c.int(0, len(shape) - 1)
+        shape = (c.integer(1, 3), *c.shape(c.integer(1, 4))[1:])
+        axis = c.integer(0, len(shape) - 1)
         x = c.fed(shape)
         operand = c.constant([axis - len(shape) if c.chance() else axis])
         out = c.b.tensor((*shape[:axis], *shape[axis + 1 :]), dtype)
@@ -337,7 +342,7 @@ def arg(kind: str, dtype: str = "int32") -> Callable[[Case], bytes]:
 
 
 def resize_bilinear(c: Case) -> bytes:
-    shape, size = (c.int(1, 2), *c.shape(4, 7)[1:]), [c.int(1, 12), c.int(1, 12)]
+    shape, size = (c.integer(1, 2), *c.shape(4, 7)[1:]), [c.integer(1, 12), c.integer(1, 12)]
     align = c.chance(0.4)
     fields = {"alignCorners": align, "halfPixelCenters": not align and c.chance()}
     wanted = (shape[0], *size, shape[3])
@@ -347,16 +352,19 @@ def resize_bilinear(c: Case) -> bytes:
 def _weights(c: Case, shape: Shape, axis: int, x_scale: float, fan_in: int) -> tuple[int, int, float]:
     """(weights, bias, a fitting output scale); a scale an output channel, or one for all."""
     channels = shape[axis]
-    scales = np.float32(c.random.uniform(0.002, 0.02, channels if c.chance(0.8) else 1))
+    scales = c.random.uniform(0.002, 0.02, channels if c.chance(0.8) else 1).astype(np.float32)
     w = c.b.tensor(shape, "int8", scales.tolist(), 0, c.random.integers(-127, 128, shape), axis)
     bias_scale = [float(np.float32(x_scale) * s) for s in scales]
     bias = c.b.tensor((channels,), "int32", bias_scale, 0, c.random.integers(-2000, 2000, channels))
     return w, bias, float(np.float32(x_scale * scales.mean() * 70 * math.sqrt(fan_in)))
 
 
-def _window(c: Case, sizes: list[int], kernel: list[int]) -> tuple[dict[str, int], list[int]]:
+def _window(c: Case, sizes: list[int], kernel: list[int]) -> tuple[dict[str, Any], list[int]]:
     """(options of stride and padding, output sizes)."""
-    strides, same = [c.int(1, 3), c.int(1, 3)], c.chance() or min(n - k for n, k in zip(sizes, kernel, strict=True)) < 0
+    strides, same = (
+        [c.integer(1, 3), c.integer(1, 3)],
+        c.chance() or min(n - k for n, k in zip(sizes, kernel, strict=True)) < 0,
+    )
     wanted = [-(-(n if same else n - k + 1) // s) for n, k, s in zip(sizes, kernel, strides, strict=True)]
     return {"strideH": strides[0], "strideW": strides[1], "padding": 0 if same else 1}, wanted
 
@@ -365,20 +373,24 @@ def conv(kind: str) -> Callable[[Case], bytes]:
     """CONV_2D or DEPTHWISE_CONV_2D of one to three batch elements."""
 
     def make(c: Case) -> bytes:
-        n, h, w, k = c.int(-1, 3), c.int(1, 7), c.int(1, 7), c.int(1, 6)
+        n, h, w, k = c.integer(-1, 3), c.integer(1, 7), c.integer(1, 7), c.integer(1, 6)
         n = max(n, 1)
-        kernel, x_scale = [c.int(1, 3), c.int(1, 3)], c.scale()
+        kernel, x_scale = [c.integer(1, 3), c.integer(1, 3)], c.scale()
         fields, (out_h, out_w) = _window(c, [h, w], kernel)
-        depth = c.int(1, 2)
+        depth = c.integer(1, 2)
         depthwise = kind == "DEPTHWISE_CONV_2D"
-        out_c = k * depth if depthwise else c.int(1, 6)
+        out_c = k * depth if depthwise else c.integer(1, 6)
         shape = (1, *kernel, out_c) if depthwise else (out_c, *kernel, k)
         x = c.fed((n, h, w, k), x_scale)
         fan_in = math.prod(kernel) * (1 if depthwise else k)
         weights, bias, scale = _weights(c, shape, 3 if depthwise else 0, x_scale, fan_in)
         out = c.value((n, out_h, out_w, out_c), scale)
-        more = {"depthMultiplier": depth} if depthwise else {}
-        ones = {"dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": c.int(0, 1) * c.int(0, 3)}
+        more: dict[str, Any] = {"depthMultiplier": depth} if depthwise else {}
+        ones: dict[str, Any] = {
+            "dilationHFactor": 1,
+            "dilationWFactor": 1,
+            "fusedActivationFunction": c.integer(0, 1) * c.integer(0, 3),
+        }
         c.b.op(kind, [x, weights, bias], [out], version=3, **fields, **more, **ones)
         return c.done(out)
 
@@ -387,14 +399,14 @@ def conv(kind: str) -> Callable[[Case], bytes]:
 
 def pool(kind: str) -> Callable[[Case], bytes]:
     def make(c: Case) -> bytes:
-        n, h, w, k = c.int(-1, 3), c.int(1, 7), c.int(1, 7), c.int(1, 6)
+        n, h, w, k = c.integer(-1, 3), c.integer(1, 7), c.integer(1, 7), c.integer(1, 6)
         n = max(n, 1)
-        kernel = [c.int(1, 3), c.int(1, 3)]
+        kernel = [c.integer(1, 3), c.integer(1, 3)]
         fields, (out_h, out_w) = _window(c, [h, w], kernel)
         scale, zero = c.scale(), c.zero()
         x, out = c.fed((n, h, w, k), scale, zero), c.value((n, out_h, out_w, k), scale, zero)
-        more = {"filterHeight": kernel[0], "filterWidth": kernel[1]}
-        c.b.op(kind, [x], [out], version=2, fusedActivationFunction=c.int(0, 1) * c.int(0, 3), **fields, **more)
+        more: dict[str, Any] = {"filterHeight": kernel[0], "filterWidth": kernel[1]}
+        c.b.op(kind, [x], [out], version=2, fusedActivationFunction=c.integer(0, 1) * c.integer(0, 3), **fields, **more)
         return c.done(out)
 
     return make
@@ -404,11 +416,11 @@ def dilated(kind: str) -> Callable[[Case], bytes]:
     """A dilated convolution as TensorFlow 1 writes it: between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND."""
 
     def make(c: Case) -> bytes:
-        block, kernel, k = [c.int(1, 3), c.int(1, 3)], [c.int(1, 3), c.int(1, 3)], c.int(1, 5)
-        inner = [n + c.int(0, 3) for n in kernel]
+        block, kernel, k = [c.integer(1, 3), c.integer(1, 3)], [c.integer(1, 3), c.integer(1, 3)], c.integer(1, 5)
+        inner = [n + c.integer(0, 3) for n in kernel]
         scale, zero = c.scale(), c.zero()
         depthwise = kind == "DEPTHWISE_CONV_2D"
-        out_c = k if depthwise else c.int(1, 5)
+        out_c = k if depthwise else c.integer(1, 5)
         x = c.fed((1, inner[0] * block[0], inner[1] * block[1], k), scale, zero)
         parts = c.value((math.prod(block), *inner, k), scale, zero)
         no_pads = np.zeros((2, 2), int)
@@ -419,7 +431,9 @@ def dilated(kind: str) -> Callable[[Case], bytes]:
         )
         outer, out_zero = [n - m + 1 for n, m in zip(inner, kernel, strict=True)], c.zero()
         found = c.value((math.prod(block), *outer, out_c), out_scale, out_zero)
-        fields = {"strideH": 1, "strideW": 1, "padding": 1} | ({"depthMultiplier": 1} if depthwise else {})
+        fields: dict[str, Any] = {"strideH": 1, "strideW": 1, "padding": 1} | (
+            {"depthMultiplier": 1} if depthwise else {}
+        )
         c.b.op(kind, [parts, weights, bias], [found], version=3, dilationHFactor=1, dilationWFactor=1, **fields)
         out = c.value((1, outer[0] * block[0], outer[1] * block[1], out_c), out_scale, out_zero)
         c.b.op("BATCH_TO_SPACE_ND", [found, c.constant(block), c.constant(no_pads)], [out])
@@ -430,12 +444,12 @@ def dilated(kind: str) -> Callable[[Case], bytes]:
 
 def concatenation(c: Case) -> bytes:
     """Of computed and constant parts, along any axis of up to five dimensions."""
-    shape = [c.int(1, 4) for _ in range(c.int(1, 5))]
-    axis, scale, zero = c.int(0, len(shape) - 1), c.scale(), c.zero()
-    parts, count = [], c.int(1, 4)
-    fed = c.int(0, count - 1)
+    shape = [c.integer(1, 4) for _ in range(c.integer(1, 5))]
+    axis, scale, zero = c.integer(0, len(shape) - 1), c.scale(), c.zero()
+    parts, count = [], c.integer(1, 4)
+    fed = c.integer(0, count - 1)
     for i in range(count):
-        one = (*shape[:axis], c.int(1, 4), *shape[axis + 1 :])
+        one = (*shape[:axis], c.integer(1, 4), *shape[axis + 1 :])
         shape[axis] = one[axis]
         if i == fed or c.chance():
             parts.append((one[axis], c.fed(one, scale, zero)))
@@ -451,8 +465,8 @@ def pad(kind: str) -> Callable[[Case], bytes]:
     """One to five dimensions."""
 
     def make(c: Case) -> bytes:
-        shape = tuple(c.int(1, 4) for _ in range(c.int(1, 5)))
-        pads = [[c.int(0, 2), c.int(0, 2)] if c.chance(0.7) else [0, 0] for _ in shape]
+        shape = tuple(c.integer(1, 4) for _ in range(c.integer(1, 5)))
+        pads = [[c.integer(0, 2), c.integer(0, 2)] if c.chance(0.7) else [0, 0] for _ in shape]
         scale, zero = c.scale(), c.zero()
         x = c.fed(shape, scale, zero)
         out = c.value(tuple(n + sum(p) for n, p in zip(shape, pads, strict=True)), scale, zero)
@@ -466,32 +480,34 @@ def pad(kind: str) -> Callable[[Case], bytes]:
 
 
 def transpose_conv(c: Case) -> bytes:
-    n, k, out_c, kernel = c.int(1, 2), c.int(1, 4), c.int(1, 4), [c.int(1, 4), c.int(1, 4)]
-    strides, same = [c.int(1, 3), c.int(1, 3)], c.chance()
-    outer = [c.int(1, 9) if same else k + c.int(0, 7) for k in kernel]
+    n, k, out_c, kernel = c.integer(1, 2), c.integer(1, 4), c.integer(1, 4), [c.integer(1, 4), c.integer(1, 4)]
+    strides, same = [c.integer(1, 3), c.integer(1, 3)], c.chance()
+    outer = [c.integer(1, 9) if same else k + c.integer(0, 7) for k in kernel]
     inner = [-(-(o if same else o - k + 1) // s) for o, k, s in zip(outer, kernel, strides, strict=True)]
     x_scale = c.scale()
     x = c.fed((n, *inner, k), x_scale)
     weights, bias, scale = _weights(c, (out_c, *kernel, k), 0, x_scale, k)
     out = c.value((n, *outer, out_c), scale)
     operands = [c.constant([n, *outer, out_c]), weights, x, *([bias] if c.chance(0.7) else [])]
-    fields = {"strideH": strides[0], "strideW": strides[1], "padding": 0 if same else 1}
-    activation = c.int(0, 1) * c.int(0, 3)
+    fields: dict[str, Any] = {"strideH": strides[0], "strideW": strides[1], "padding": 0 if same else 1}
+    activation = c.integer(0, 1) * c.integer(0, 3)
     c.b.op("TRANSPOSE_CONV", operands, [out], version=4, fusedActivationFunction=activation, **fields)
     return c.done(out)
 
 
 def batch_matmul(c: Case) -> bytes:
     """Both flags; batches that repeat; either operand constant."""
-    rows, depth, columns = c.int(1, 5), c.int(1, 9), c.int(1, 5)
-    batch = tuple(c.int(1, 3) for _ in range(c.int(0, 3)))
+    rows, depth, columns = c.integer(1, 5), c.integer(1, 9), c.integer(1, 5)
+    batch = tuple(c.integer(1, 3) for _ in range(c.integer(0, 3)))
     adjoint = [c.chance(), c.chance()]
     shapes = []
     for size, adj in zip(((rows, depth), (depth, columns)), adjoint, strict=True):
         repeated = tuple(n if c.chance(0.7) else 1 for n in batch)
-        shapes.append((*repeated[c.int(0, len(repeated)) if c.chance(0.3) else 0 :], *(size[::-1] if adj else size)))
+        shapes.append(
+            (*repeated[c.integer(0, len(repeated)) if c.chance(0.3) else 0 :], *(size[::-1] if adj else size))
+        )
     scales = [c.scale(), c.scale()]
-    fixed = c.int(0, 3)  # which operand is a constant, if any
+    fixed = c.integer(0, 3)  # which operand is a constant, if any
     operands = []
     for i, (shape, scale) in enumerate(zip(shapes, scales, strict=True)):
         if i == fixed:
@@ -507,7 +523,7 @@ def batch_matmul(c: Case) -> bytes:
 
 def fully_connected(c: Case) -> bytes:
     """Constant or computed weights, with the input's dimensions kept or not, with or without a bias."""
-    batch, inputs, outputs = tuple(c.int(1, 3) for _ in range(c.int(1, 3))), c.int(1, 9), c.int(1, 9)
+    batch, inputs, outputs = tuple(c.integer(1, 3) for _ in range(c.integer(1, 3))), c.integer(1, 9), c.integer(1, 9)
     x_scale = c.scale()
     x = c.fed((*batch, inputs), x_scale)
     weights, bias, scale = _weights(c, (outputs, inputs), 0, x_scale, inputs)
@@ -520,7 +536,7 @@ def fully_connected(c: Case) -> bytes:
     kept = c.chance()
     out = c.value((*batch, outputs) if kept else (math.prod(batch), outputs), scale)
     operands = [x, weights, bias if c.chance(0.7) else -1]
-    activation = c.int(0, 1) * c.int(0, 3)
+    activation = c.integer(0, 1) * c.integer(0, 3)
     c.b.op("FULLY_CONNECTED", operands, [out], version=5, keepNumDims=kept, fusedActivationFunction=activation)
     return c.done(out)
 
@@ -529,7 +545,13 @@ def svdf(dtype: str) -> Callable[[Case], bytes]:
     """`dtype`: of the memory and of its weights."""
 
     def make(c: Case) -> bytes:
-        batch, inputs, units, rank, memory = c.int(1, 2), c.int(1, 6), c.int(1, 4), c.int(1, 3), c.int(1, 6)
+        batch, inputs, units, rank, memory = (
+            c.integer(1, 2),
+            c.integer(1, 6),
+            c.integer(1, 4),
+            c.integer(1, 3),
+            c.integer(1, 6),
+        )
         largest = 127 if dtype == "int8" else 32767
         x_scale, feature_scale, time_scale = c.scale(), 0.01, 1 / largest
         x = c.fed((batch, inputs), x_scale)
@@ -550,7 +572,7 @@ def svdf(dtype: str) -> Callable[[Case], bytes]:
 
 
 def lstm(c: Case) -> bytes:
-    batch, steps, inputs, units = c.int(1, 3), c.int(1, 4), c.int(1, 6), c.int(1, 5)
+    batch, steps, inputs, units = c.integer(1, 3), c.integer(1, 4), c.integer(1, 6), c.integer(1, 5)
     major = c.chance()
     rows = (steps, batch) if major else (batch, steps)
     x = c.fed((*rows, inputs), float(np.float32(c.random.uniform(0.005, 0.05))))
@@ -559,9 +581,9 @@ def lstm(c: Case) -> bytes:
         for n in (inputs,) * 4 + (units,) * 4
     ]
     biases = [c.constant(c.random.integers(-9000, 9001, units), "int32", 1e-4) for _ in range(4)]
-    scale, zero = float(np.float32(c.random.uniform(0.004, 0.01))), c.int(-30, 30)
+    scale, zero = float(np.float32(c.random.uniform(0.004, 0.01))), c.integer(-30, 30)
     hidden = c.b.tensor((batch, units), "int8", scale, zero, variable=True)
-    cell = c.b.tensor((batch, units), "int16", 2.0 ** -c.int(9, 15), 0, variable=True)
+    cell = c.b.tensor((batch, units), "int16", 2.0 ** -c.integer(9, 15), 0, variable=True)
     out = c.value((*rows, units), scale, zero)
     operands = [x, *weights, -1, -1, -1, *biases, -1, -1, hidden, cell, -1, -1, -1, -1]
     clip = float(c.random.choice([0.0, 0.0, 1.5, 10.0]))
@@ -574,7 +596,7 @@ def convert(kind: str, source: str, wanted: str) -> Callable[[Case], bytes]:
     """QUANTIZE, DEQUANTIZE or CAST from one type to another."""
 
     def make(c: Case) -> bytes:
-        shape = c.shape(c.int(1, 5))
+        shape = c.shape(c.integer(1, 5))
         tensors = []
         scale = c.scale()
         for dtype in (source, wanted):
@@ -585,7 +607,7 @@ def convert(kind: str, source: str, wanted: str) -> Callable[[Case], bytes]:
             own = float(np.float32(scale * c.random.uniform(0.5, 2) / (256 if wide else 1)))
             if {source, wanted} == {"int8", "uint8"} and c.chance():
                 own = scale
-            zero = 0 if wide else c.int(0, 255) if dtype == "uint8" else c.zero()
+            zero = 0 if wide else c.integer(0, 255) if dtype == "uint8" else c.zero()
             tensors.append(c.b.tensor(shape, dtype, own, zero))
         c.inputs.append(tensors[0])
         c.b.op(kind, tensors[:1], tensors[1:], version=3 if kind != "CAST" else 1)
@@ -598,8 +620,8 @@ def float_border(dtype: str) -> Callable[[Case], bytes]:
     """A layer between QUANTIZE and DEQUANTIZE: float32 in and out, or `dtype`."""
 
     def make(c: Case) -> bytes:
-        inputs, outputs, x_scale = c.int(1, 9), c.int(1, 9), c.scale()
-        own = {"uint8": (x_scale, c.int(0, 255)), "float32": (None, 0)}[dtype]
+        inputs, outputs, x_scale = c.integer(1, 9), c.integer(1, 9), c.scale()
+        own = {"uint8": (x_scale, c.integer(0, 255)), "float32": (None, 0)}[dtype]
         x = c.b.tensor((1, inputs), dtype, *own)
         c.inputs.append(x)
         inner, out = c.value((1, inputs), x_scale), c.b.tensor((1, outputs), dtype, *own)
