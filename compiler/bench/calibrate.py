@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy.optimize import nnls
 
+from secateur.compiler.bench.operator_files import CASES, Case
 from secateur.compiler.export.calibrate import calibrate as ranges
 from secateur.compiler.export.quantize import quantize, quantize_samples
+from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.errors import UserError
 from secateur.firmware.codegen import KERNEL_FOLDER, generate
 from secateur.firmware.image import build
 from secateur.firmware.project import write_project
+from secateur.models.program import Op, Program, State, Tensor, random_inputs
 from secateur.models.zoo.catalogue import load
 from secateur.models.zoo.small import SMALL, small_network
+from secateur.passes.program.choose_kernels import choose_kernels
 from secateur.passes.program.cost import Planned, code_features, label_bytes, plan, predict_instructions
 from secateur.passes.program.lower import lower, to_channels_last
+from secateur.passes.program.plan_memory import plan_memory
 from secateur.runtime_bench.runner import runner_for
 from secateur.targets.target import find
 
@@ -34,6 +40,7 @@ SAME_CODE = {"xtensa-lx6": "xtensa-lx106"}
 """The ESP32 image is LX106 code: Debian has no compiler for the LX6's further instructions."""
 
 CALIBRATED = (*SMALL, "watch-resnet")
+OPERATOR_FILES, LARGEST = 2, 12
 INVOKE = 60
 """Instructions of the invoke function around its layers: checks and the two copies of small networks."""
 
@@ -55,6 +62,7 @@ class Observations:
     code: list[tuple[dict[str, int], int]] = field(default_factory=list)
     stack_bytes: int = 0
     totals: list[tuple[Planned, int]] = field(default_factory=list)
+    operators: set[str] = field(default_factory=set)  # kernels seen in operator files only
 
 
 def calibrate(to: Path = KERNEL_FOLDER / "costs.toml", isas: Iterable[str] = tuple(ENVIRONMENTS)) -> str:
@@ -94,7 +102,51 @@ def observe(environment: str) -> Observations:
         found.code.append((code_features(planned), image.code_bytes - label_bytes(p)))
         found.stack_bytes = max(found.stack_bytes, run.stack_bytes)
         found.totals.append((planned, run.instructions))
+    for seed in range(OPERATOR_FILES):
+        observe_operators(environment, seed, found)
     return found
+
+
+def observe_operators(environment: str, seed: int, found: Observations) -> None:
+    """One program of all operators of TFLite that no network of the zoo has, for the layers' counts alone."""
+    target = find(environment)
+    known = set(found.layers) - found.operators
+    parts = []
+    for kind, make in CASES.items():
+        try:
+            planned = plan(parse_tflite(make(Case(seed, LARGEST)), kind, kind), target)
+        except UserError:  # floats on a core that has none
+            continue
+        if any(kernel.name not in known for kernel in planned.selection):
+            parts.append(planned.program)
+    p = join(parts)
+    memory = plan_memory(p, choose_kernels(p, target.features), tries=1)  # a small arena is not the matter here
+    model = generate(p, memory.selection, memory.tensor_offsets, memory.arena_bytes, "operators")
+    with TemporaryDirectory() as folder:
+        write_project(Path(folder), model, target, random_inputs(p, 1, seed), limits="none")
+        run = runner_for(environment).run(build(Path(folder), environment), timeout_s=300)
+    assert run.layer_instructions is not None
+    for kernel, op, count in zip(memory.selection, p.ops, run.layer_instructions, strict=True):
+        if kernel.name not in known:
+            found.operators.add(kernel.name)
+            found.layers.setdefault(kernel.name, []).append((kernel.work(p, op), count))
+
+
+def join(programs: list[Program]) -> Program:
+    """All of them as one Program, side by side: their inputs and outputs in a row."""
+    tensors: list[Tensor] = []
+    ops: list[Op] = []
+    ends: list[tuple[int, ...]] = [(), ()]
+    states: list[State] = []
+    for number, p in enumerate(programs):
+        at = len(tensors)
+        tensors += [replace(t, name=f"n{number}_{t.name}") for t in p.tensors]
+        for op in p.ops:
+            moved = (tuple(i + at if i >= 0 else i for i in side) for side in (op.inputs, op.outputs))
+            ops.append(replace(op, **dict(zip(("inputs", "outputs"), moved, strict=True))))  # type: ignore[arg-type]
+        ends = [old + tuple(i + at for i in new) for old, new in zip(ends, (p.inputs, p.outputs), strict=True)]
+        states += [replace(s, before=s.before + at, after=s.after + at) for s in p.states]
+    return Program("operators", tuple(tensors), tuple(ops), ends[0], ends[1], states=tuple(states))
 
 
 def fit(isa: str, observed: Observations) -> str:

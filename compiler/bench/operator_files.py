@@ -17,8 +17,9 @@ Shape = tuple[int, ...]
 class Case:
     """One operator being built: random shapes, scales and zero points, inputs in order."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
+    def __init__(self, seed: int, largest: int = 6) -> None:
+        """`largest`: size of any dimension that is drawn freely."""
+        self.random, self.largest = np.random.default_rng(seed), largest
         self.b = TfliteBuilder()
         self.inputs: list[int] = []
 
@@ -29,7 +30,8 @@ class Case:
     def chance(self, p: float = 0.5) -> bool:
         return bool(self.random.random() < p)
 
-    def shape(self, rank: int = 4, largest: int = 6) -> Shape:
+    def shape(self, rank: int = 4, largest: int = 0) -> Shape:
+        largest = (largest or 6) * self.largest // 6
         return (1, *(self.integer(1, largest) for _ in range(rank - 1)))
 
     def scale(self) -> float:

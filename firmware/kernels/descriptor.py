@@ -91,7 +91,13 @@ class Kernel(ABC):
 
     def applies(self, program: Program, op: Op, features: tuple[str, ...]) -> bool:
         """True if this kernel computes `op` exactly on a core with these features."""
-        return op.kind in self.kinds and self.refuses(program, op) is None
+        if op.kind not in self.kinds or self.refuses(program, op) is not None:
+            return False
+        return set(self.needs(program, op)) <= set(features)
+
+    def needs(self, program: Program, op: Op) -> tuple[str, ...]:
+        """Features of a target (`features` of its TOML) without which the kernel does not build or run."""
+        return ()
 
     def refuses(self, program: Program, op: Op) -> str | None:
         """Why an operator of this kind is not taken, in a few words, or None."""

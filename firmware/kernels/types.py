@@ -23,6 +23,10 @@ class Convert(Kernel, ABC):
         types = self._types(program, op)
         return None if types in self.types and not program.shape_only else f"types {types[0]}, {types[1]}"
 
+    def needs(self, program: Program, op: Op) -> tuple[str, ...]:
+        """Debian's compiler for Xtensa has no floating-point routines, in hardware or in software."""
+        return ("float32",) if "float32" in self._types(program, op) else ()
+
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         size_in, size_out = (np.dtype(DTYPES[t]).itemsize for t in self._types(program, op))
         element = np.arange(program.tensors[op.outputs[0]].elements)

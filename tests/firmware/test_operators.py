@@ -12,9 +12,14 @@ from c_host import generated, planned, run_sanitized
 
 from secateur.compiler.bench.operator_files import CASES, NOT_TFLM, Case
 from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.errors import UserError
+from secateur.firmware.kernels.catalogue import KERNELS
 from secateur.models.program import Program, pack, random_inputs, unpack
 from secateur.models.reference import run_reference
+from secateur.passes.program.choose_kernels import choose_kernels
+from secateur.passes.program.cost import instruction_model
 from secateur.runtime_bench.golden import golden_outputs, run_tflm
+from secateur.targets.target import find
 
 Bytes = npt.NDArray[np.int8]
 FILES = 12  # random files an operator
@@ -73,3 +78,22 @@ def run_litert(content: bytes, program: Program, samples: Bytes) -> Bytes:
         found = [runtime.get_tensor(end["index"]) for end in runtime.get_output_details()]
         outputs.append(pack(program, program.outputs, found))
     return np.stack(outputs)
+
+
+def test_floats_are_refused_where_the_target_has_none() -> None:
+    """One line with the operator and the feature, not a linker's message."""
+    program = parse_tflite(CASES["QUANTIZE float32 to int8"](Case(0)), "border", "border")
+    with pytest.raises(UserError, match=r"QUANTIZE \(operator 0: float32, which the target lacks\)"):
+        choose_kernels(program, find("esp32").features)
+    assert choose_kernels(program, find("esp32c3").features)
+
+
+@pytest.mark.parametrize("isa", ["rv32imc", "armv7em", "xtensa-lx106"])
+def test_every_kernel_has_a_cost(isa: str) -> None:
+    """`secateur bench calibrate` has seen all of the catalogue, but floats where the core has none.
+
+    Computed weights of FULLY_CONNECTED are in none of its files: their instructions are unknown, not wrong.
+    """
+    float_kernels = {"quantize_f32", "dequantize"} if isa.startswith("xtensa") else set()
+    known = set(instruction_model()[isa]["kernels"])
+    assert {k.name for k in KERNELS} - known - float_kernels <= {"fully_connected_computed_s8"}
