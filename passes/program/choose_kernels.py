@@ -35,7 +35,8 @@ def choose_kernels(program: Program, features: tuple[str, ...], kernels: Sequenc
             continue
         reasons = {r for k in kernels if op.kind in k.kinds and (r := k.refuses(program, op))}
         able = [k for k in kernels if op.kind in k.kinds and k.refuses(program, op) is None]
-        reasons |= {f"{n}, which the target lacks" for k in able for n in k.needs(program, op) if n not in features}
+        lacking = {f"{n}, which the target lacks" for k in able for n in k.needs(program, op) if n not in features}
+        reasons = lacking or reasons
         refused.append(f"{op.kind} (operator {position}{': ' + ', '.join(sorted(reasons)) if reasons else ''})")
     if refused:
         raise UserError(f"{program.name}: no kernel for {'; '.join(refused)}. Replace these operators, or cut them off")
