@@ -14,7 +14,7 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.integer]
 
 RESAMPLES = 2000
-LEAST_GROUPS = 3  # for an interval over groups
+LEAST_GROUPS = 3  # to certify: of two, an interval is the lower and the higher
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def paired_bootstrap(
         before, after: whether each sample was right, (n,), of the same samples: the pairing removes what is
             hard for both.
         groups: (n,); whole groups are drawn with replacement (cluster bootstrap, percentile interval: Efron
-            and Tibshirani 1993, sections 8.6 and 13.3). Fewer than three groups give no interval.
+            and Tibshirani 1993, sections 8.6 and 13.3). One group gives no interval; of two it is the lower and the higher.
     """
     if not len(before) == len(after) == len(groups) or not len(before):
         raise ValueError(f"{len(before)}, {len(after)} results and {len(groups)} groups")
@@ -145,7 +145,7 @@ def can_certify(
     if seen:
         return Certificate(drop_points, False, None, "the input network was trained on this data")
     if unique < LEAST_GROUPS:
-        return Certificate(drop_points, False, None, f"{unique} groups; an interval needs three at least")
+        return Certificate(drop_points, False, None, f"{unique} groups; {LEAST_GROUPS} at least are needed")
     interval = paired_bootstrap(before, after, groups, level, seed)
     assert interval.low is not None
     resolution = max(interval.value - interval.low, 100.0 / count)
@@ -164,7 +164,7 @@ def _cluster_bootstrap(
     _, index = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(index, weights=values), np.bincount(index)
     mean = float(values.mean())
-    if len(counts) < LEAST_GROUPS:  # of two, resampling tells little more than which of them is better
+    if len(counts) < 2:
         return Interval(mean, None, None, level)
     drawn = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)

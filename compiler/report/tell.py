@@ -107,6 +107,8 @@ def _interval(scores: Scores, samples: str) -> record.Interval:
         return None
     groups = len(np.unique(scores.split.groups))
     source = f"bootstrap over {groups} groups at {LEVEL:.0%}, {samples}"
+    if groups == 2:
+        source = f"the lower and the higher of 2 groups, {samples}"
     return Measured((interval.low, interval.high), "measured", source)
 
 
