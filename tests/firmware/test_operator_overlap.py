@@ -73,7 +73,7 @@ def _steps() -> tuple[list[Step], ctypes.CDLL]:
     for kind, make in CASES.items():
         for seed in range(FILES):
             program = parse_tflite(make(Builder(seed)), "net", kind)
-            for op, kernel in zip(program.ops, choose_kernels(program, ()), strict=True):
+            for op, kernel in zip(program.ops, choose_kernels(program, ("float32",)), strict=True):
                 steps.append(Step(program, op, kernel, f"step{len(steps)}"))
     with TemporaryDirectory() as folder:
         source, library = Path(folder, "all.c"), Path(folder, "all.so")
