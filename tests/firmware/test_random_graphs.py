@@ -38,6 +38,7 @@ def _case(seed: int) -> tuple[Program, npt.NDArray[np.int8], npt.NDArray[np.int8
     return program, samples, run_tflm(content, program, samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 100, 25))
 def test_reference_interpreter_equals_tflm(first: int) -> None:
     """A hundred graphs, every output byte."""

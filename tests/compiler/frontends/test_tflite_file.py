@@ -97,6 +97,7 @@ def _mutants(content: bytes, count: int, seed: int) -> Iterator[bytes]:
         yield bytes(mutant)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTATED)
 def test_mutated_file_is_refused_or_valid(name: str) -> None:
     """Hundreds of files with wrong bytes: one UserError or a Program that verifies, plans and generates."""
