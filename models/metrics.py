@@ -74,7 +74,8 @@ def paired_bootstrap(
         before, after: whether each sample was right, (n,), of the same samples: the pairing removes what is
             hard for both.
         groups: (n,); whole groups are drawn with replacement (cluster bootstrap, percentile interval: Efron
-            and Tibshirani 1993, sections 8.6 and 13.3). One group gives no interval; of two it is the lower and the higher.
+            and Tibshirani 1993, sections 8.6 and 13.3). One group gives no interval; of two it is the lower and
+            the higher.
     """
     if not len(before) == len(after) == len(groups) or not len(before):
         raise ValueError(f"{len(before)}, {len(after)} results and {len(groups)} groups")
