@@ -136,17 +136,21 @@ def join(programs: list[Program]) -> Program:
     """All of them as one Program, side by side: their inputs and outputs in a row."""
     tensors: list[Tensor] = []
     ops: list[Op] = []
-    ends: list[tuple[int, ...]] = [(), ()]
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
     states: list[State] = []
     for number, p in enumerate(programs):
         at = len(tensors)
         tensors += [replace(t, name=f"n{number}_{t.name}") for t in p.tensors]
-        for op in p.ops:
-            moved = (tuple(i + at if i >= 0 else i for i in side) for side in (op.inputs, op.outputs))
-            ops.append(replace(op, **dict(zip(("inputs", "outputs"), moved, strict=True))))  # type: ignore[arg-type]
-        ends = [old + tuple(i + at for i in new) for old, new in zip(ends, (p.inputs, p.outputs), strict=True)]
+        ops += [replace(op, inputs=_moved(op.inputs, at), outputs=_moved(op.outputs, at)) for op in p.ops]
+        inputs, outputs = inputs + _moved(p.inputs, at), outputs + _moved(p.outputs, at)
         states += [replace(s, before=s.before + at, after=s.after + at) for s in p.states]
-    return Program("operators", tuple(tensors), tuple(ops), ends[0], ends[1], states=tuple(states))
+    return Program("operators", tuple(tensors), tuple(ops), inputs, outputs, states=tuple(states))
+
+
+def _moved(tensors: tuple[int, ...], by: int) -> tuple[int, ...]:
+    """Tensor indices in a longer table; an absent operand stays absent."""
+    return tuple(i + by if i >= 0 else i for i in tensors)
 
 
 def fit(isa: str, observed: Observations) -> str:

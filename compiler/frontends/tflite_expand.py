@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -335,12 +335,12 @@ def _mirror_pad(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
     pads, shape = g.constant(inputs[1], "paddings"), g.shape(inputs[0])
     if pads.shape != (len(shape), 2) or pads.min() < 0:
         raise UserError(f"paddings {pads.tolist()} of {shape}")
-    mode = "symmetric" if int(o.mode) == 1 else "reflect"
+    mode: Literal["symmetric", "reflect"] = "symmetric" if int(o.mode) == 1 else "reflect"
     tables: list[npt.NDArray[np.int64] | None] = []
     for size, (before, after) in zip(shape, pads.tolist(), strict=True):
         if max(before, after) > size - (mode == "reflect"):
             raise UserError(f"paddings {pads.tolist()} larger than {shape}")
-        padded = np.pad(np.arange(size), (before, after), mode=mode)  # type: ignore[call-overload]
+        padded = np.pad(np.arange(size), (before, after), mode=mode)
         tables.append(padded if before or after else None)
     g.take(inputs[0], tables, outputs[0])
 

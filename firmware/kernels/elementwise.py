@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC
 
 import numpy as np
 
@@ -166,14 +167,8 @@ class Requantize(Kernel):
         )
 
 
-class Softmax(Kernel):
-    name, header, kinds = "softmax_s8", "sec_softmax_s8.h", ("SOFTMAX",)
-
-    def refuses(self, program: Program, op: Op) -> str | None:
-        out = program.tensors[op.outputs[0]]
-        if out.quantization is not None and (out.scale != 1 / 256 or out.zero_point != -128):
-            return "an output scale other than 1/256 with zero point -128"
-        return refuse_types(program, op)
+class RowByRow(Kernel, ABC):
+    """A whole row of the last axis is read before its elements are read again and written one by one."""
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         # a row is read for the last time element by element, just before each is written
@@ -185,6 +180,16 @@ class Softmax(Kernel):
     def work(self, program: Program, op: Op) -> dict[str, int]:
         out = program.tensors[op.outputs[0]]
         return {"output": out.elements, "row": out.elements // out.shape[-1]}
+
+
+class Softmax(RowByRow):
+    name, header, kinds = "softmax_s8", "sec_softmax_s8.h", ("SOFTMAX",)
+
+    def refuses(self, program: Program, op: Op) -> str | None:
+        out = program.tensors[op.outputs[0]]
+        if out.quantization is not None and (out.scale != 1 / 256 or out.zero_point != -128):
+            return "an output scale other than 1/256 with zero point -128"
+        return refuse_types(program, op)
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         x, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]

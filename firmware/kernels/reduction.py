@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from secateur.firmware.kernels.descriptor import Call, Ints, Kernel, Params, Ref, compute_types, overlap
-from secateur.firmware.kernels.elementwise import refuse_types
+from secateur.firmware.kernels.elementwise import RowByRow, refuse_types
 from secateur.models.fixed_point import quantize_multiplier
 from secateur.models.program import Op, Program
 from secateur.models.reference_reduction import mean_multiplier
@@ -172,7 +172,7 @@ class Arg(Kernel):
         return int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
 
 
-class L2Normalization(Kernel):
+class L2Normalization(RowByRow):
     name, header, kinds = "l2_normalization_s8", "sec_l2_normalization_s8.h", ("L2_NORMALIZATION",)
 
     def refuses(self, program: Program, op: Op) -> str | None:
@@ -182,17 +182,6 @@ class L2Normalization(Kernel):
         if out.quantization is not None and (out.scale != 1 / 128 or out.zero_point != 0):
             return "an output scale other than 1/128 with zero point 0"
         return refuse_types(program, op)
-
-    def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
-        # a row is read for the last time element by element, just before each is written
-        return program.tensors[op.outputs[0]].elements
-
-    def constant_bytes(self, program: Program, op: Op) -> int:
-        return 0
-
-    def work(self, program: Program, op: Op) -> dict[str, int]:
-        out = program.tensors[op.outputs[0]]
-        return {"output": out.elements, "row": out.elements // out.shape[-1]}
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         x, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
