@@ -67,7 +67,8 @@ def generate(
                     )  # fmt: skip
                     arguments.append(symbol)
                 else:
-                    arguments.append(_address(program, argument, tensor_offsets, any(argument is w for w in written)))
+                    is_written = any(argument is w for w in written)
+                    arguments.append(_address(program, call, argument, tensor_offsets, is_written))
             calls.append(f"{call.function}({', '.join(arguments)});")
         layers.append(Layer(f"{op.kind} {program.tensors[op.outputs[0]].name}", tuple(calls)))
     constants += [s.table for s in states if s.table]
@@ -178,11 +179,11 @@ def _states(program: Program, places: dict[int, int], prefix: str) -> list[_Stat
     return found
 
 
-def _address(program: Program, ref: Ref, places: dict[int, int], written: bool) -> str:
-    """The C expression of a tensor's place, in its type."""
+def _address(program: Program, call: Call, ref: Ref, places: dict[int, int], written: bool) -> str:
+    """The C expression of a tensor's place, in the type that the function takes."""
     ctype = CTYPES[program.tensors[ref.tensor].dtype]
     place = f"a + {places[ref.tensor] + ref.offset}"
-    if ctype.endswith("int8_t"):
+    if call.as_bytes or ctype.endswith("int8_t"):
         return place
     return f"({'' if written else 'const '}{ctype} *)(void *)({place})"
 

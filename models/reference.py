@@ -86,15 +86,15 @@ def _compute(program: Program, op: Op, x: list[Any]) -> npt.NDArray[Any]:
     if op.kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
         return np.asarray(x[0])
     if op.kind == "CONCATENATION":
-        return np.concatenate(x, axis=op.options.axis).astype(np.int64)
+        return np.concatenate(x, axis=op.options.axis)
     if op.kind in ("PAD", "PADV2"):
-        value = int(x[2].ravel()[0]) if op.kind == "PADV2" else out.zero_point
+        value = 0 if out.quantization is None else out.zero_point
         amounts = [(int(a), int(b)) for a, b in x[1]]
-        return np.pad(x[0].astype(np.int64), amounts, constant_values=value)
+        return np.pad(x[0], amounts, constant_values=x[2].ravel()[0] if op.kind == "PADV2" else value)
     if op.kind == "STRIDED_SLICE":
         o = op.options
         ranges = zip(o.begin, out.shape, o.strides, strict=True)
-        return np.asarray(x[0][np.ix_(*(b + s * np.arange(n) for b, n, s in ranges))], np.int64)
+        return np.asarray(x[0][np.ix_(*(b + s * np.arange(n) for b, n, s in ranges))])
     if op.kind == "QUANTIZE" and {source.dtype, out.dtype} != {"int8"}:
         return quantize(program, op, x)
     if op.kind in ("QUANTIZE", "RELU", "RELU6"):

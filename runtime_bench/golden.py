@@ -21,6 +21,11 @@ from secateur.models.reference import run_reference
 TFLM_MISSING = frozenset({"GELU", "RELU_N1_TO_1", "RELU_0_TO_1"})
 """Operators that we compute and TensorFlow Lite Micro does not."""
 
+TFLM_NOT_INT16 = frozenset({
+    "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "GATHER", "MIRROR_PAD",
+})  # fmt: skip
+"""Operators that it computes, but not of int16."""
+
 
 @dataclass(frozen=True)
 class Golden:
@@ -59,6 +64,8 @@ def _lacks(kind: str, op: Any, tensors: Any, buffers: Any) -> str | None:
 
     if kind in ("ARG_MAX", "ARG_MIN") and tensors[op.outputs[0]].type != schema.TensorType.INT32:
         return f"its {kind} gives int32 alone"
+    if kind in TFLM_NOT_INT16 and tensors[op.outputs[0]].type == schema.TensorType.INT16:
+        return f"its {kind} takes no int16"
     if kind == "CONCATENATION" and len(op.inputs) > 10:
         return "its CONCATENATION takes 10 inputs at most"
     if kind == "SPACE_TO_BATCH_ND":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from secateur.compiler.bench.tflite_builder import TYPES, TfliteBuilder
+from secateur.runtime_bench.golden import TFLM_NOT_INT16
 
 Random = np.random.Generator
 Shape = tuple[int, ...]
@@ -18,10 +19,11 @@ class Case:
     """One operator being built: random shapes, scales and zero points, inputs in order."""
 
     def __init__(self, seed: int, largest: int = 6) -> None:
-        """`largest`: size of any dimension that is drawn freely."""
+        """`largest`: size of any dimension that is drawn freely. `dtype`: of activations, unless said."""
         self.random, self.largest = np.random.default_rng(seed), largest
         self.b = TfliteBuilder()
         self.inputs: list[int] = []
+        self.dtype = "int8"
 
     def integer(self, low: int, high: int) -> int:
         """Both ends included."""
@@ -38,20 +40,28 @@ class Case:
         return float(np.float32(10 ** self.random.uniform(-2.5, 0)))
 
     def zero(self) -> int:
-        return self.integer(-128, 127)
+        return self.integer(-128, 127) if self.dtype == "int8" else 0
 
-    def fed(self, shape: Shape, scale: float | None = None, zero: int | None = None, dtype: str = "int8") -> int:
+    def fed(self, shape: Shape, scale: float | None = None, zero: int | None = None, dtype: str = "") -> int:
         i = self.value(shape, scale, zero, dtype)
         self.inputs.append(i)
         return i
 
-    def value(self, shape: Shape, scale: float | None = None, zero: int | None = None, dtype: str = "int8") -> int:
-        scale = self.scale() if scale is None else scale
-        return self.b.tensor(shape, dtype, scale, self.zero() if zero is None else zero)
+    def value(self, shape: Shape, scale: float | None = None, zero: int | None = None, dtype: str = "") -> int:
+        dtype, scale = dtype or self.dtype, self.scale() if scale is None else scale
+        zero = self.zero() if zero is None else zero
+        return self.b.tensor(shape, dtype, None if dtype == "float32" else scale, zero)
 
     def constant(self, data: Any, dtype: str = "int32", scale: float | None = None, zero: int = 0) -> int:
         data = np.asarray(data)
         return self.b.tensor(data.shape, dtype, scale, zero, data)
+
+    def any_of_type(self, shape: Shape, scale: float, zero: int) -> int:
+        """A constant of any values that `dtype` has."""
+        if self.dtype == "float32":
+            return self.constant(self.random.normal(size=shape), "float32")
+        limits = np.iinfo(self.dtype)
+        return self.constant(self.random.integers(limits.min, limits.max + 1, shape), self.dtype, scale, zero)
 
     def done(self, *outputs: int) -> bytes:
         return self.b.finish(self.inputs, outputs)
@@ -456,7 +466,7 @@ def concatenation(c: Case) -> bytes:
         if i == fed or c.chance():
             parts.append((one[axis], c.fed(one, scale, zero)))
         else:
-            parts.append((one[axis], c.constant(c.random.integers(-128, 128, one), "int8", scale, zero)))
+            parts.append((one[axis], c.any_of_type(one, scale, zero)))
     out = c.value((*shape[:axis], sum(n for n, _ in parts), *shape[axis + 1 :]), scale, zero)
     named = axis - len(shape) if c.chance() else axis
     c.b.op("CONCATENATION", [i for _, i in parts], [out], axis=named)
@@ -474,7 +484,7 @@ def pad(kind: str) -> Callable[[Case], bytes]:
         out = c.value(tuple(n + sum(p) for n, p in zip(shape, pads, strict=True)), scale, zero)
         operands = [x, c.constant(pads)]
         if kind == "PADV2":
-            operands.append(c.constant([c.zero()], "int8", scale, zero))
+            operands.append(c.any_of_type((1,), scale, zero))
         c.b.op(kind, operands, [out])
         return c.done(out)
 
@@ -637,13 +647,38 @@ def float_border(dtype: str) -> Callable[[Case], bytes]:
     return make
 
 
+def of_type(make: Callable[[Case], bytes], dtype: str) -> Callable[[Case], bytes]:
+    """The same operator on another type of activations."""
+
+    def of_that(c: Case) -> bytes:
+        c.dtype = dtype
+        return make(c)
+
+    return of_that
+
+
+MOVEMENTS = {
+    "SLICE": slice_, "STRIDED_SLICE": strided_slice, "SPLIT": split, "SPLIT_V": split_v, "UNPACK": unpack, "PACK": pack,
+    "TRANSPOSE": transpose, "SPACE_TO_DEPTH": space_to_depth, "DEPTH_TO_SPACE": depth_to_space,
+    "SPACE_TO_BATCH_ND": space_to_batch, "BATCH_TO_SPACE_ND": batch_to_space, "BROADCAST_TO": broadcast_to,
+    "GATHER": gather, "MIRROR_PAD": mirror_pad, "RESIZE_NEAREST_NEIGHBOR": resize_nearest,
+    "CONCATENATION": concatenation, "PAD": pad("PAD"), "PADV2": pad("PADV2"),
+}  # fmt: skip
 CASTS = [(a, b) for a in ("int8", "int16", "int32", "float32", "bool") for b in ("int8", "int16", "int32", "float32")
          if a != b]  # fmt: skip
 QUANTIZES = [("float32", "int8"), ("float32", "int16"), ("int16", "int8"), ("int16", "int16"), ("int8", "int16"),
              ("int8", "uint8"), ("uint8", "int8"), ("int8", "int8")]  # fmt: skip
 DEQUANTIZES = [("int8", "float32"), ("uint8", "float32"), ("int16", "float32")]
 
-NOT_TFLM = ("GELU", "SPACE_TO_BATCH_ND", "ARG_MAX int64")
+NOWHERE_INT16 = ("SPACE_TO_DEPTH", "DEPTH_TO_SPACE")
+"""No runtime that could be asked takes int16 there; we expand them to TRANSPOSE, which all take."""
+
+NOT_TFLM = (
+    "GELU",
+    "SPACE_TO_BATCH_ND",
+    "ARG_MAX int64",
+    *(f"{kind} int16" for kind in sorted(TFLM_NOT_INT16) if kind not in NOWHERE_INT16),
+)
 """LiteRT's reference kernels say what is right: TensorFlow Lite Micro lacks them, or pads the second wrongly."""
 
 CASES: dict[str, Callable[[Case], bytes]] = {
@@ -651,11 +686,9 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "GELU": unary("GELU"), "RSQRT": rsqrt,
     "HARD_SWISH": unary("HARD_SWISH"), "LEAKY_RELU": unary("LEAKY_RELU"), "ABS": unary("ABS"), "PRELU": prelu,
     "DIV": div, "SUB": binary("SUB"), "ADD": binary("ADD"), "MUL": binary("MUL"), "MAXIMUM": binary("MAXIMUM"),
-    "MINIMUM": binary("MINIMUM"), "SQUARED_DIFFERENCE": binary("SQUARED_DIFFERENCE"), "SLICE": slice_,
-    "STRIDED_SLICE": strided_slice, "SPLIT": split, "SPLIT_V": split_v, "UNPACK": unpack, "PACK": pack,
-    "TRANSPOSE": transpose, "SPACE_TO_DEPTH": space_to_depth, "DEPTH_TO_SPACE": depth_to_space,
-    "SPACE_TO_BATCH_ND": space_to_batch, "BATCH_TO_SPACE_ND": batch_to_space, "BROADCAST_TO": broadcast_to,
-    "GATHER": gather, "MIRROR_PAD": mirror_pad, "RESIZE_NEAREST_NEIGHBOR": resize_nearest,
+    "MINIMUM": binary("MINIMUM"), "SQUARED_DIFFERENCE": binary("SQUARED_DIFFERENCE"),
+    **MOVEMENTS,
+    **{f"{kind} int16": of_type(make, "int16") for kind, make in MOVEMENTS.items() if kind not in NOWHERE_INT16},
     "MEAN": reduction("MEAN"), "MEAN of a map": mean_of_map, "SUM": reduction("SUM"),
     "REDUCE_MAX": reduction("REDUCE_MAX"),
     "REDUCE_MIN": reduction("REDUCE_MIN"), "L2_NORMALIZATION": unary("L2_NORMALIZATION", 1 / 128, 0),
@@ -663,7 +696,6 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "RESIZE_BILINEAR": resize_bilinear, "CONV_2D": conv("CONV_2D"), "DEPTHWISE_CONV_2D": conv("DEPTHWISE_CONV_2D"),
     "MAX_POOL_2D": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
     "dilated CONV_2D": dilated("CONV_2D"), "dilated DEPTHWISE_CONV_2D": dilated("DEPTHWISE_CONV_2D"),
-    "CONCATENATION": concatenation, "PAD": pad("PAD"), "PADV2": pad("PADV2"),
     "TRANSPOSE_CONV": transpose_conv, "BATCH_MATMUL": batch_matmul, "FULLY_CONNECTED": fully_connected,
     "SVDF": svdf("int16"), "SVDF int8": svdf("int8"), "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
     "SOFTMAX": unary("SOFTMAX", 1 / 256, -128), "RELU": unary("RELU"),

@@ -7,7 +7,7 @@ from secateur.firmware.kernels.binary import Maximum, Minimum, SquaredDifference
 from secateur.firmware.kernels.convolution import Conv2d, DepthwiseConv2d, FullyConnected
 from secateur.firmware.kernels.descriptor import Kernel
 from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
-from secateur.firmware.kernels.indexing import Permute, Take
+from secateur.firmware.kernels.indexing import PadElements, Permute, SliceElements, Take
 from secateur.firmware.kernels.matrix import BatchMatmul, FullyConnectedComputed, TransposeConv
 from secateur.firmware.kernels.movement import Concatenation, Pad, Reshape, StridedSlice
 from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Mean
@@ -58,6 +58,8 @@ KERNELS: tuple[Kernel, ...] = (
     Concatenation(),
     Pad(),
     StridedSlice(),
+    PadElements(),
+    SliceElements(),
     Permute(),
     Take(),
 )

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from secateur.models.program import Op, Program, Tensor
+from secateur.models.program import DTYPES, Op, Program, Tensor
 
 Ints = npt.NDArray[np.int64]
 NEVER = np.iinfo(np.int64).max  # "reads nothing from here on"
@@ -52,7 +52,7 @@ Params = Mapping[str, int | float | Sequence[int]]
 class Call:
     """One C call: function(&params, arguments..., further..., output). `params` are the initialisers by field name.
 
-    `further`: outputs beside the operator's first.
+    `further`: outputs beside the operator's first. `as_bytes`: the function takes tensors of any type as int8_t.
     """
 
     function: str
@@ -61,6 +61,7 @@ class Call:
     arguments: Arguments
     output: Ref
     further: tuple[Ref, ...] = ()
+    as_bytes: bool = False
 
 
 class Kernel(ABC):
@@ -140,6 +141,11 @@ class Kernel(ABC):
 def compute_types(program: Program) -> set[str]:
     """The one type of all activations that int8 kernels take; a Program lowered for its shapes has them in float32."""
     return {"float32"} if program.shape_only else {"int8"}
+
+
+def element_bytes(program: Program, tensor: int) -> int:
+    """Bytes an element of an activation takes on the device."""
+    return 1 if program.shape_only else int(np.dtype(DTYPES[program.tensors[tensor].dtype]).itemsize)
 
 
 def nhwc(tensor: Tensor) -> tuple[int, int, int, int]:

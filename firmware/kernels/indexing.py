@@ -1,4 +1,4 @@
-"""Descriptors of what moves elements by index: TRANSPOSE, BROADCAST_TO and TAKE."""
+"""Descriptors of what moves elements of any size by index: TRANSPOSE, BROADCAST_TO, TAKE; STRIDED_SLICE and PAD too."""
 
 from __future__ import annotations
 
@@ -6,14 +6,27 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from secateur.firmware.kernels.descriptor import Call, Constant, Ints, Kernel, Params, Ref, nhwc, overlap
+from secateur.firmware.kernels.descriptor import (
+    NEVER,
+    Arguments,
+    Call,
+    Constant,
+    Ints,
+    Kernel,
+    Params,
+    Ref,
+    element_bytes,
+    nhwc,
+    overlap,
+)
+from secateur.firmware.kernels.movement import pad_value, paddings, refuse_paddings, slice_walk
 from secateur.models.program import DTYPES, Op, Program
 
 AXES = 6
 
 
 class Indexed(Kernel, ABC):
-    """Every output element is one input element; `source` says which."""
+    """Every output element is one input element, or none (NEVER); `source` says which."""
 
     header = "sec_move_s8.h"
 
@@ -30,9 +43,9 @@ class Indexed(Kernel, ABC):
         """The input element that each output element is, in order."""
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
-        size = _size(program, op)
+        size = element_bytes(program, op.inputs[0])
         read = self.source(program, op).ravel()
-        return overlap(np.arange(len(read)) * size, read * size, len(read) * size)
+        return overlap(np.arange(len(read)) * size, np.where(read == NEVER, NEVER, read * size), len(read) * size)
 
     def constant_bytes(self, program: Program, op: Op) -> int:
         return 0
@@ -57,14 +70,14 @@ class Permute(Indexed):
         return np.broadcast_to(grid, out.shape)
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
-        out, size = program.tensors[op.outputs[0]], _size(program, op)
+        out, size = program.tensors[op.outputs[0]], element_bytes(program, op.inputs[0])
         view = self.source(program, op)  # of the input: its strides are those of the walk
         steps = [s // view.itemsize * size for s in view.strides]
         fill = AXES - len(out.shape)
         params: Params = {
             "out": (1,) * fill + out.shape, "step": (0,) * fill + tuple(steps), "size": size,
         }  # fmt: skip
-        return (Call("sec_permute_s8", "sec_permute_s8_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
+        return (_call("sec_permute_s8", params, (Ref(op.inputs[0]),), op),)
 
 
 class Take(Indexed):
@@ -84,11 +97,11 @@ class Take(Indexed):
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         params: Params = {
             "out": nhwc(program.tensors[op.outputs[0]]), "in": nhwc(program.tensors[op.inputs[0]]),
-            "size": _size(program, op), "walked": tuple(int(i < 0) for i in op.inputs[1:]),
+            "size": element_bytes(program, op.inputs[0]), "walked": tuple(int(i < 0) for i in op.inputs[1:]),
         }  # fmt: skip
         tables = [t for i, t in zip(op.inputs[1:], self._indices(program, op), strict=True) if i >= 0]
-        arguments = (Ref(op.inputs[0]), Constant("index", "int16_t", np.concatenate(tables)))
-        return (Call("sec_take_s8", "sec_take_s8_params", params, arguments, Ref(op.outputs[0])),)
+        arguments: Arguments = (Ref(op.inputs[0]), Constant("index", "int16_t", np.concatenate(tables)))
+        return (_call("sec_take_s8", params, arguments, op),)
 
     @staticmethod
     def _indices(program: Program, op: Op) -> list[Ints]:
@@ -100,8 +113,53 @@ class Take(Indexed):
         return found
 
 
-def _size(program: Program, op: Op) -> int:
-    """Bytes an element."""
-    if program.shape_only:
-        return 1
-    return int(np.dtype(DTYPES[program.tensors[op.inputs[0]].dtype]).itemsize)
+class SliceElements(Indexed):
+    """STRIDED_SLICE of elements wider than a byte."""
+
+    name, kinds = "slice_elements", ("STRIDED_SLICE",)
+
+    def source(self, program: Program, op: Op) -> Ints:
+        start, steps = slice_walk(program, op)
+        grid: Ints = np.full(nhwc(program.tensors[op.outputs[0]]), start, np.int64)
+        for axis, (size, step) in enumerate(zip(grid.shape, steps, strict=True)):
+            grid += (np.arange(size) * step).reshape([-1 if i == axis else 1 for i in range(4)])
+        return grid
+
+    def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
+        size = element_bytes(program, op.inputs[0])
+        start, steps = slice_walk(program, op)
+        params: Params = {
+            "out": (1, 1, *nhwc(program.tensors[op.outputs[0]])), "step": (0, 0, *(s * size for s in steps)),
+            "size": size,
+        }  # fmt: skip
+        source = Ref(op.inputs[0], start * size)
+        return (_call("sec_permute_s8", params, (source,), op),)
+
+
+class PadElements(Indexed):
+    """PAD and PADV2 of elements wider than a byte."""
+
+    name, kinds = "pad_elements", ("PAD", "PADV2")
+
+    def refuses(self, program: Program, op: Op) -> str | None:
+        return refuse_paddings(program, op) or super().refuses(program, op)
+
+    def source(self, program: Program, op: Op) -> Ints:
+        shape = nhwc(program.tensors[op.inputs[0]])
+        grid: Ints = np.full(nhwc(program.tensors[op.outputs[0]]), NEVER, np.int64)
+        inside = tuple(slice(b, b + n) for b, n in zip(paddings(program, op), shape, strict=True))
+        grid[inside] = np.arange(int(np.prod(shape))).reshape(shape)
+        return grid
+
+    def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
+        out = program.tensors[op.outputs[0]]
+        value = np.array(pad_value(program, op), DTYPES[out.dtype]).reshape(1).view(np.int8)
+        params: Params = {
+            "out": nhwc(out), "in": nhwc(program.tensors[op.inputs[0]]), "before": paddings(program, op),
+            "size": len(value), "value": tuple(int(v) for v in value) + (0,) * (8 - len(value)),
+        }  # fmt: skip
+        return (_call("sec_pad_elements", params, (Ref(op.inputs[0]),), op),)
+
+
+def _call(function: str, params: Params, arguments: Arguments, op: Op) -> Call:
+    return Call(function, f"{function}_params", params, arguments, Ref(op.outputs[0]), as_bytes=True)

@@ -1,4 +1,7 @@
-"""Descriptors of the kernels that only move bytes: reshape, concatenation, pad, strided slice."""
+"""Descriptors of the kernels that only move bytes: reshape, concatenation, pad, strided slice.
+
+Pad and slice of wider elements are in `indexing.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,10 @@ from secateur.firmware.kernels.descriptor import (
     Kernel,
     Params,
     Ref,
-    compute_types,
+    element_bytes,
     nhwc,
     overlap,
 )
-from secateur.firmware.kernels.elementwise import refuse_types
 from secateur.models.program import Op, Program
 
 
@@ -24,13 +26,9 @@ class Movement(Kernel):
     header = "sec_copy_s8.h"
 
     def refuses(self, program: Program, op: Op) -> str | None:
-        moved = [op.inputs[0], *op.outputs]
-        tensors = [program.tensors[i] for i in moved]
-        if {t.dtype for t in tensors} != compute_types(program):
-            return "types " + ", ".join(t.dtype for t in tensors)
-        if len({t.quantization for t in tensors}) > 1:
-            return "input and output scales differ"
-        return None
+        if element_bytes(program, op.inputs[0]) > 1:
+            return "elements wider than a byte"
+        return refuse_mixed(program, (op.inputs[0], *op.outputs))
 
     def constant_bytes(self, program: Program, op: Op) -> int:
         return 0
@@ -54,7 +52,7 @@ class Reshape(Movement):
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         size = program.bytes_of(op.outputs[0])
         params = {"blocks": 1, "block": size, "output_stride": size}
-        return (Call("sec_copy_s8", "sec_copy_s8_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
+        return (_copy(params, Ref(op.inputs[0]), Ref(op.outputs[0])),)
 
 
 class Concatenation(Movement):
@@ -63,15 +61,13 @@ class Concatenation(Movement):
     name, kinds = "concatenation_s8", ("CONCATENATION",)
 
     def refuses(self, program: Program, op: Op) -> str | None:
-        if len({program.tensors[i].quantization for i in (*op.inputs, *op.outputs)}) > 1:
-            return "input and output scales differ"
         if op.options.activation != "NONE":
             return f"a fused {op.options.activation}"
-        return refuse_types(program, op)
+        return refuse_mixed(program, (*op.inputs, *op.outputs))
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         blocks, runs, stride = self._runs(program, op)
-        out = program.tensors[op.outputs[0]].elements
+        out = program.bytes_of(op.outputs[0])
         if op.inputs.count(op.inputs[position]) > 1:
             return 0
         before = sum(runs[:position])
@@ -84,17 +80,18 @@ class Concatenation(Movement):
         return max(0, min(out, out - distance))
 
     def constant_bytes(self, program: Program, op: Op) -> int:
-        return sum(program.tensors[i].elements for i in op.inputs if program.tensors[i].data is not None)
+        return sum(program.bytes_of(i) for i in op.inputs if program.tensors[i].data is not None)
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         blocks, runs, stride = self._runs(program, op)
         calls, offset = [], 0
         for tensor, run in zip(op.inputs, runs, strict=True):
             data = program.tensors[tensor].data
-            source = Ref(tensor) if data is None else Constant("part", "int8_t", data)
+            content = None if data is None else np.ascontiguousarray(data).reshape(-1).view(np.int8)
+            source = Ref(tensor) if content is None else Constant("part", "int8_t", content)
             params = {"blocks": blocks, "block": run, "output_stride": stride}
             to = Ref(op.outputs[0], offset)
-            calls.append(Call("sec_copy_s8", "sec_copy_s8_params", params, (source,), to))
+            calls.append(_copy(params, source, to))
             offset += run
         return tuple(calls)
 
@@ -103,7 +100,7 @@ class Concatenation(Movement):
         shape = program.tensors[op.outputs[0]].shape
         axis = op.options.axis % len(shape)
         blocks = int(np.prod(shape[:axis], dtype=np.int64))
-        runs = [program.tensors[i].elements // blocks for i in op.inputs]
+        runs = [program.bytes_of(i) // blocks for i in op.inputs]
         return blocks, runs, sum(runs)
 
 
@@ -111,36 +108,22 @@ class Pad(Movement):
     name, kinds = "pad_s8", ("PAD", "PADV2")
 
     def refuses(self, program: Program, op: Op) -> str | None:
-        amounts = program.tensors[op.inputs[1]].data
-        if amounts is None or (amounts < 0).any() or len(amounts) > 4:
-            return "padding amounts are computed, negative or of more than four dimensions"
-        if op.kind == "PADV2" and program.tensors[op.inputs[2]].data is None:
-            return "the padding value is computed, not constant"
-        return super().refuses(program, op)
+        return refuse_paddings(program, op) or super().refuses(program, op)
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         out = program.tensors[op.outputs[0]].elements
         inside = np.zeros(nhwc(program.tensors[op.outputs[0]]), bool)
         source = nhwc(program.tensors[op.inputs[0]])
-        inside[tuple(slice(b, b + s) for b, s in zip(self._before(program, op), source, strict=True))] = True
+        inside[tuple(slice(b, b + s) for b, s in zip(paddings(program, op), source, strict=True))] = True
         consumed = np.cumsum(inside.ravel()) - 1
         return overlap(np.arange(out), np.where(inside.ravel(), consumed, NEVER), out)
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         x, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
-        value = out.zero_point
-        if op.kind == "PADV2":
-            data = program.tensors[op.inputs[2]].data
-            assert data is not None
-            value = int(data.ravel()[0])
-        params: Params = {"out": nhwc(out), "in": nhwc(x), "before": self._before(program, op), "value": value}
+        params: Params = {
+            "out": nhwc(out), "in": nhwc(x), "before": paddings(program, op), "value": pad_value(program, op),
+        }  # fmt: skip
         return (Call("sec_pad_s8", "sec_pad_s8_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
-
-    @staticmethod
-    def _before(program: Program, op: Op) -> tuple[int, ...]:
-        amounts = program.tensors[op.inputs[1]].data
-        assert amounts is not None
-        return (0,) * (4 - len(amounts)) + tuple(int(a) for a in amounts[:, 0])
 
 
 class StridedSlice(Movement):
@@ -148,7 +131,7 @@ class StridedSlice(Movement):
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         out = program.tensors[op.outputs[0]].elements
-        start, steps = self._walk(program, op)
+        start, steps = slice_walk(program, op)
         grid: Ints = np.full(nhwc(program.tensors[op.outputs[0]]), start, np.int64)
         for axis, (size, step) in enumerate(zip(grid.shape, steps, strict=True)):
             shape = [1] * 4
@@ -157,7 +140,7 @@ class StridedSlice(Movement):
         return overlap(np.arange(out), grid.ravel(), out)
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
-        start, steps = self._walk(program, op)
+        start, steps = slice_walk(program, op)
         params: Params = {"out": nhwc(program.tensors[op.outputs[0]]), "start": start, "step": steps}
         call = Call(
             "sec_strided_slice_s8",
@@ -168,13 +151,52 @@ class StridedSlice(Movement):
         )
         return (call,)
 
-    @staticmethod
-    def _walk(program: Program, op: Op) -> tuple[int, tuple[int, ...]]:
-        """Elements before the first, and from one output position to the next along (n, h, w, c)."""
-        shape = nhwc(program.tensors[op.inputs[0]])
-        missing = 4 - len(op.options.begin)
-        begin = (0,) * missing + op.options.begin
-        strides = (1,) * missing + op.options.strides
-        size = [int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(4)]
-        start = sum(b * s for b, s in zip(begin, size, strict=True))
-        return start, tuple(s * k for s, k in zip(size, strides, strict=True))
+
+def _copy(params: Params, source: Ref | Constant, to: Ref) -> Call:
+    return Call("sec_copy_s8", "sec_copy_s8_params", params, (source,), to, as_bytes=True)
+
+
+def refuse_mixed(program: Program, tensors: tuple[int, ...]) -> str | None:
+    """Values are moved as they are: all of one type and scale."""
+    moved = [program.tensors[i] for i in tensors]
+    if len({t.dtype for t in moved}) > 1:
+        return "types " + ", ".join(t.dtype for t in moved)
+    return "input and output scales differ" if len({t.quantization for t in moved}) > 1 else None
+
+
+def refuse_paddings(program: Program, op: Op) -> str | None:
+    amounts = program.tensors[op.inputs[1]].data
+    if amounts is None or (amounts < 0).any() or len(amounts) > 4:
+        return "padding amounts are computed, negative or of more than four dimensions"
+    if op.kind == "PADV2" and program.tensors[op.inputs[2]].data is None:
+        return "the padding value is computed, not constant"
+    return None
+
+
+def paddings(program: Program, op: Op) -> tuple[int, ...]:
+    """Leading padding of (n, h, w, c)."""
+    amounts = program.tensors[op.inputs[1]].data
+    assert amounts is not None
+    return (0,) * (4 - len(amounts)) + tuple(int(a) for a in amounts[:, 0])
+
+
+def pad_value(program: Program, op: Op) -> int | float:
+    """What PAD or PADV2 writes around its input: the zero point, or the constant given."""
+    if op.kind == "PADV2":
+        data = program.tensors[op.inputs[2]].data
+        assert data is not None
+        value: int | float = data.ravel()[0].item()
+        return value
+    quantization = program.tensors[op.outputs[0]].quantization
+    return 0 if quantization is None else quantization.zero_point[0]
+
+
+def slice_walk(program: Program, op: Op) -> tuple[int, tuple[int, ...]]:
+    """Elements before the first, and from one output position to the next along (n, h, w, c)."""
+    shape = nhwc(program.tensors[op.inputs[0]])
+    missing = 4 - len(op.options.begin)
+    begin = (0,) * missing + op.options.begin
+    strides = (1,) * missing + op.options.strides
+    size = [int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(4)]
+    start = sum(b * s for b, s in zip(begin, size, strict=True))
+    return start, tuple(s * k for s, k in zip(size, strides, strict=True))

@@ -1,5 +1,5 @@
 /* Bytes moved by index: TRANSPOSE and BROADCAST_TO through six strides, TAKE through an index table an axis (GATHER,
- * MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR). Elements of `size` bytes. All write in ascending order.
+ * MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR); PAD. Elements of `size` bytes. All write in ascending order.
  */
 #ifndef SEC_MOVE_S8_H
 #define SEC_MOVE_S8_H
@@ -55,6 +55,32 @@ static inline void sec_take_s8(const sec_take_s8_params *p, const int8_t *input,
                     const int8_t *in = input + (in_x * p->in[3] + (p->walked[3] ? c : table[3][c])) * p->size;
                     for (int i = 0; i < p->size; ++i) {
                         *output++ = in[i];
+                    }
+                }
+            }
+        }
+    }
+}
+
+typedef struct {
+    int16_t out[4], in[4], before[4]; /* sizes and leading padding of (n, h, w, c) */
+    int16_t size;                     /* bytes an element */
+    int8_t value[8];                  /* of the padding */
+} sec_pad_elements_params;
+
+static inline void sec_pad_elements(const sec_pad_elements_params *p, const int8_t *input, int8_t *output) {
+    for (int n = 0; n < p->out[0]; ++n) {
+        for (int y = 0; y < p->out[1]; ++y) {
+            for (int x = 0; x < p->out[2]; ++x) {
+                const int in_n = n - p->before[0], in_y = y - p->before[1], in_x = x - p->before[2];
+                const int pixel = in_n >= 0 && in_n < p->in[0] && in_y >= 0 && in_y < p->in[1] && in_x >= 0 &&
+                                  in_x < p->in[2];
+                for (int c = 0; c < p->out[3]; ++c) {
+                    const int in_c = c - p->before[3];
+                    const int inside = pixel && in_c >= 0 && in_c < p->in[3];
+                    for (int i = 0; i < p->size; ++i) {
+                        /* the input is walked in order, so the next byte is always the one wanted */
+                        *output++ = inside ? *input++ : p->value[i];
                     }
                 }
             }

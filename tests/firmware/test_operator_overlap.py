@@ -49,16 +49,17 @@ def _emit(step: Step) -> str:
                 head.append(f"static const {argument.ctype} {name}_{k}[] = {{{cgen.table(argument.values)}}};")
                 arguments.append(f"{name}_{k}")
             else:
-                arguments.append(_typed(step, argument, "const "))
-        arguments += [_typed(step, ref, "") for ref in _written(call)]
+                arguments.append(_typed(step, call, argument, "const "))
+        arguments += [_typed(step, call, ref, "") for ref in _written(call)]
         body.append(f"    {call.function}({', '.join(arguments)});")
     return "\n".join([*head, f"void {step.function}(int8_t *const *t);", f"void {step.function}(int8_t *const *t) {{",
                       *body, "}"])  # fmt: skip
 
 
-def _typed(step: Step, ref: Ref, const: str) -> str:
-    """8-bit tensors are passed as int8_t, as the code generator does."""
+def _typed(step: Step, call: Call, ref: Ref, const: str) -> str:
+    """8-bit tensors are passed as int8_t, as the code generator does, and so is what is moved only."""
     ctype = CTYPES[step.program.tensors[ref.tensor].dtype].replace("uint8_t", "int8_t")
+    ctype = "int8_t" if call.as_bytes else ctype
     return f"({const}{ctype} *)(void *)(t[{ref.tensor}] + {ref.offset})"
 
 
