@@ -107,6 +107,7 @@ class Options:
     cell_clip: float = 0.0
     begin: tuple[int, ...] = ()  # STRIDED_SLICE, all dimensions
     strides: tuple[int, ...] = ()  # STRIDED_SLICE
+    in_place: bool = False  # STRIDED_SLICE, CONCATENATION of whole rows: nothing is moved, the planner places them so
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from secateur.firmware.kernels.descriptor import Kernel
 from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
 from secateur.firmware.kernels.indexing import PadElements, Permute, SliceElements, Take
 from secateur.firmware.kernels.matrix import BatchMatmul, FullyConnectedComputed, TransposeConv
-from secateur.firmware.kernels.movement import Concatenation, Pad, Reshape, StridedSlice
+from secateur.firmware.kernels.movement import Concatenation, Join, Pad, Reshape, StridedSlice, View
 from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Mean
 from secateur.firmware.kernels.recurrent import Lstm, Svdf
 from secateur.firmware.kernels.reduction import Arg, L2Normalization, ReduceMax, ReduceMin, ReduceSum
@@ -54,6 +54,8 @@ KERNELS: tuple[Kernel, ...] = (
     Rescale(),
     Dequantize(),
     Cast(),
+    View(),
+    Join(),
     Reshape(),
     Concatenation(),
     Pad(),

@@ -75,6 +75,7 @@ class Kernel(ABC):
     kinds: tuple[str, ...]
     both_ways = False
     descending = False
+    free = False  # no code, no call, no time
 
     @property
     def step(self) -> int:

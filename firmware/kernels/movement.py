@@ -104,6 +104,50 @@ class Concatenation(Movement):
         return blocks, runs, sum(runs)
 
 
+class InPlace(Kernel):
+    """Nothing to do on the device: the planner puts rows where they are wanted (`Options.in_place`)."""
+
+    header = "sec_common.h"
+    free = True
+
+    def refuses(self, program: Program, op: Op) -> str | None:
+        return None if op.options.in_place else ""
+
+    def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
+        return 0
+
+    def constant_bytes(self, program: Program, op: Op) -> int:
+        return 0
+
+    def work(self, program: Program, op: Op) -> dict[str, int]:
+        return {}
+
+    def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
+        return ()
+
+
+class View(InPlace):
+    """Rows of a tensor where they lie: a slice in one piece."""
+
+    name, kinds = "view", ("STRIDED_SLICE",)
+
+    def offset(self, program: Program, op: Op) -> int:
+        """Bytes from the beginning of the tensor."""
+        start, _ = slice_walk(program, op)
+        return start * element_bytes(program, op.inputs[0])
+
+
+class Join(InPlace):
+    """Rows written where the whole tensor is: its parts one after the other."""
+
+    name, kinds = "join", ("CONCATENATION",)
+
+    def offsets(self, program: Program, op: Op) -> list[int]:
+        """Bytes from the beginning of the whole, by part."""
+        sizes = [program.bytes_of(i) for i in op.inputs]
+        return [sum(sizes[:k]) for k in range(len(sizes))]
+
+
 class Pad(Movement):
     name, kinds = "pad_s8", ("PAD", "PADV2")
 

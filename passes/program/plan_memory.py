@@ -9,27 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from secateur.firmware.kernels.descriptor import Kernel
-from secateur.models.program import DTYPES, Program, State, Tensor
+from secateur.models.program import Program
 from secateur.passes.program.choose_kernels import Selection
+from secateur.passes.program.lifetimes import Buffer, buffers_of
 from secateur.passes.program.placement import Pair, Problem, least
-
-
-@dataclass(frozen=True)
-class Buffer:
-    """A piece of the arena. Live from operator `first` to `last`, both included (-1: before the first).
-
-    `size`, `alignment` in bytes. `tensors`: several where a reshape only renames, or where a state is written back.
-    """
-
-    name: str
-    size: int
-    first: int
-    last: int
-    tensors: tuple[int, ...]
-    alignment: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,108 +32,47 @@ class MemoryPlan:
 
 
 @dataclass(frozen=True)
+class Over:
+    """A dying input that an output may lie over by `share` bytes. `begin`, `end`: the input's bytes in its buffer."""
+
+    begin: int
+    end: int
+    share: int
+
+
+@dataclass(frozen=True)
 class Sharing:
-    """What one operator may write over: `shared[k][i]` bytes of its output buffer over the dying buffer `i` when its
-    kernel walks as `walks[k]`."""
+    """What one operator may write over: `shared[k][i]`, of the dying buffer `i` when its kernel walks as `walks[k]`.
+
+    `output`: the buffer of its output, whose bytes [begin, end) it writes.
+    """
 
     output: int
+    begin: int
+    end: int
     walks: tuple[Kernel, ...]
-    shared: tuple[dict[int, int], ...]
+    shared: tuple[dict[int, Over], ...]
 
 
 def plan_memory(program: Program, selection: Selection, tries: int = 400) -> MemoryPlan:
     """Place all activations of `program`. Deterministic. `tries`: dead ends of the search, for each height tried."""
-    buffers, owner = _buffers(program, selection)
+    buffers, owner = buffers_of(program, selection)
     sharing = _sharing(program, selection, buffers, owner)
     live = _live_bytes(buffers, sharing)
     bound = max(live, default=0)
     problem = _problem(buffers, sharing)
     found = least(problem, bound, tries)
-    placed = {t: found.offsets[i] for i, b in enumerate(buffers) for t in b.tensors}
+    placed = {t: found.offsets[i] + b.at(t) for i, b in enumerate(buffers) for t in b.tensors}
     walking = tuple(s.walks[found.walk.get(step, 0)] for step, s in enumerate(sharing))
     return MemoryPlan(
         tuple(buffers), found.offsets, found.height(problem), bound, tuple(live), placed, walking
     )  # fmt: skip
 
 
-def _buffers(program: Program, selection: Selection) -> tuple[list[Buffer], dict[int, int]]:
-    """Buffers with their lifetimes, and the buffer that holds each tensor."""
-    first = dict.fromkeys(program.inputs, -1)
-    last: dict[int, int] = {}
-    for step, op in enumerate(program.ops):
-        for i in program.activations(op):
-            last[i] = step
-        for i in op.outputs:
-            first[i] = step
-            last.setdefault(i, step)
-    for i in program.outputs:
-        last[i] = len(program.ops)
-    for i in program.inputs:
-        last.setdefault(i, -1)
-    end = len(program.ops)
-    for s in program.states:  # memory between calls: nothing else may lie there at any time
-        first[s.before] = -1
-        last[s.before] = last.get(s.before, -1)
-        last[s.after] = end
-    alias = {i: i for i in first}
-    for op, kernel in zip(program.ops, selection, strict=True):
-        source = alias.get(op.inputs[0])
-        if kernel.name == "reshape_s8" and source is not None:
-            alias[op.outputs[0]] = source
-    groups: dict[int, list[int]] = {}
-    for tensor, root in alias.items():
-        groups.setdefault(root, []).append(tensor)
-    for s in program.states:
-        _write_back(program, selection, s, groups, first, last)
-    kept = {s.before for s in program.states}
-    buffers = [
-        Buffer(
-            name=program.tensors[root].name,
-            size=program.bytes_of(root),
-            first=min(first[t] for t in tensors),
-            last=end if any(t in kept for t in tensors) else max(last[t] for t in tensors),
-            tensors=tuple(tensors),
-            alignment=max(1 if program.shape_only else alignment_of(program.tensors[t]) for t in tensors),
-        )
-        for root, tensors in groups.items()
-    ]
-    owner = {t: i for i, b in enumerate(buffers) for t in b.tensors}
-    for step, (op, kernel) in enumerate(zip(program.ops, selection, strict=True)):
-        size = kernel.scratch_bytes(program, op)
-        if size:
-            buffers.append(Buffer(f"scratch of {op.kind} {step}", size, step, step, ()))
-    return buffers, owner
-
-
-def alignment_of(tensor: Tensor) -> int:
-    """Bytes that an address of this type must be a multiple of; 64-bit integers are read in halves."""
-    return min(4, int(np.dtype(DTYPES[tensor.dtype]).itemsize))
-
-
-def _write_back(
-    program: Program, selection: Selection, state: State, groups: dict[int, list[int]], first: dict[int, int],
-    last: dict[int, int],
-) -> None:  # fmt: skip
-    """Let a state's new value be computed where the old one lies, if nobody reads the old one any more then.
-
-    Otherwise the generated code copies it there at the end.
-    """
-    new = next((root for root, tensors in groups.items() if state.after in tensors), None)
-    old = groups[state.before]
-    if new is None or state.after in old or any(t in program.inputs for t in groups[new]):
-        return
-    if any(s.before in groups[new] for s in program.states):
-        return
-    born, dead = min(first[t] for t in groups[new]), max(last[t] for t in old)
-    in_place = False
-    if born == dead and 0 <= born < len(program.ops):
-        op, kernel = program.ops[born], selection[born]
-        read = [k for k, i in enumerate(op.inputs) if i in old]
-        which = next(k for k, i in enumerate(op.outputs) if i in groups[new])
-        size = program.bytes_of(op.outputs[which])
-        in_place = any(all(w.overlap_of(program, op, k, which) >= size for k in read) for w in kernel.walks)
-    if born > dead or in_place:
-        old.extend(groups.pop(new))
+def live_bytes(program: Program, selection: Selection) -> tuple[int, ...]:
+    """By operator, the bytes that must exist at once, less what its output may lie over; nothing is placed."""
+    buffers, owner = buffers_of(program, selection)
+    return tuple(_live_bytes(buffers, _sharing(program, selection, buffers, owner)))
 
 
 def _sharing(
@@ -160,58 +83,100 @@ def _sharing(
     found = []
     for step, (op, kernel) in enumerate(zip(program.ops, selection, strict=True)):
         out = owner[op.outputs[0]]
+        written = _interval(program, buffers[out], op.outputs[0])
+        fresh = buffers[out].untouched(*written, step)
         walks, shared = [], []
-        for walk in kernel.walks:
-            over: dict[int, int] = {}
+        for walk in () if kernel.free else kernel.walks:
+            over: dict[int, Over] = {}
             for position, tensor in enumerate(op.inputs):
                 into = owner.get(tensor, -1)
                 # a state's buffer holds the old value before it holds the new one: nothing else may lie there
-                dies = into >= 0 and buffers[into].last == step == buffers[out].first
+                place = (0, 0) if into < 0 else _interval(program, buffers[into], tensor)
+                dies = into >= 0 and fresh and buffers[into].only(*place, step)
                 if (dies and op.inputs.count(tensor) == 1) or into == out:
                     # two operands may be one buffer under two names: the one that allows less decides
                     share = walk.overlap_bytes(program, op, position)
-                    over[into] = min(share, over.get(into, share))
-            if over.pop(out, buffers[out].size) >= buffers[out].size:
+                    known = over.get(into)
+                    if known is not None and (known.begin, known.end) != place:
+                        share = 0
+                    elif known is not None:
+                        share = min(share, known.share)
+                    over[into] = Over(*place, share)
+            own = over.pop(out, None)
+            if own is None or own.share >= buffers[out].size:
                 walks.append(walk)
                 shared.append(over)
+        if kernel.free:
+            walks, shared = [kernel], [{}]
         assert walks, f"{op.kind} {step} writes in place, and no walk of {kernel.name} allows it"
-        found.append(Sharing(out, tuple(walks), tuple(shared)))
+        found.append(Sharing(out, *written, tuple(walks), tuple(shared)))
     return found
+
+
+def _interval(program: Program, buffer: Buffer, tensor: int) -> tuple[int, int]:
+    """The bytes of `buffer` that hold `tensor`."""
+    begin = buffer.at(tensor)
+    return begin, begin + program.bytes_of(tensor)
 
 
 def _live_bytes(buffers: list[Buffer], sharing: list[Sharing]) -> list[int]:
     """For every operator: bytes that must exist at once, less the most that any walk may share."""
     live = []
     for step, s in enumerate(sharing):
-        total = sum(b.size for b in buffers if b.first <= step <= b.last)
-        saved = max(sum(min(share, buffers[i].size) for i, share in shared.items()) for shared in s.shared)
-        live.append(total - min(saved, buffers[s.output].size))
+        total = sum(b.wanted(step) for b in buffers)
+        saved = max(sum(min(o.share, o.end - o.begin) for o in shared.values()) for shared in s.shared)
+        live.append(total - min(saved, s.end - s.begin))
     return live
 
 
 def _problem(buffers: list[Buffer], sharing: list[Sharing]) -> Problem:
     """Every two buffers that live at once, and how far they must be apart."""
-    over = {(s.output, i): step for step, s in enumerate(sharing) for shared in s.shared for i in shared}
+    over: dict[tuple[int, int], list[int]] = {}  # (output, dying input): the operators that may lay one over the other
+    for step, s in enumerate(sharing):
+        for into in {i: None for shared in s.shared for i in shared}:
+            over.setdefault((s.output, into), []).append(step)
     pairs = []
     for a, first in enumerate(buffers):
         for b, second in enumerate(buffers[:a]):
             if first.last < second.first or second.last < first.first:
                 continue
-            for out, into in ((a, b), (b, a)):
-                if (out, into) in over:
-                    step = over[out, into]
-                    pairs.append(Pair(out, into, step, _gaps(sharing[step], into, buffers)))
-                    break
-            else:
-                pairs.append(Pair(a, b, -1, ((first.size, second.size),)))
+            out, into = (a, b) if (a, b) in over else (b, a) if (b, a) in over else (a, b)
+            steps = over.get((out, into), [])
+            pairs += [Pair(out, into, step, _shared_gaps(sharing[step], into)) for step in steps]
+            apart = _gaps_apart(buffers[out], buffers[into], {step: sharing[step] for step in steps}, into)
+            if apart is not None:
+                pairs.append(Pair(out, into, -1, (apart,)))
     walks = {pair.op: len(pair.gaps) for pair in pairs if pair.op >= 0}
     return Problem(tuple(b.size for b in buffers), tuple(b.alignment for b in buffers), tuple(pairs), walks)
 
 
-def _gaps(sharing: Sharing, into: int, buffers: list[Buffer]) -> tuple[tuple[int, int], ...]:
-    """By walk: the output's offset is at least `below` less than that of the dying input, or `above` more."""
-    out, dying = buffers[sharing.output].size, buffers[into].size
-    return tuple(
-        (out, dying - shared[into]) if walk.descending else (out - shared[into], dying)
-        for walk, shared in zip(sharing.walks, sharing.shared, strict=True)
-    )
+def _shared_gaps(s: Sharing, into: int) -> tuple[tuple[int, int], ...]:
+    """By walk: the output's buffer is at least `below` under that of the dying input, or `above` over it, in bytes from
+    offset to offset."""
+    found = []
+    for walk, shared in zip(s.walks, s.shared, strict=True):
+        dying = shared[into]
+        below, above = s.end - dying.begin, dying.end - s.begin
+        found.append((below, above - dying.share) if walk.descending else (below - dying.share, above))
+    return tuple(found)
+
+
+def _gaps_apart(out: Buffer, into: Buffer, shared: dict[int, Sharing], dying: int) -> tuple[int, int] | None:
+    """The same for all that two buffers never share; None if nothing of them is wanted at one time.
+
+    `shared`: the operators that may write `out` over `into`; of what they write and what dies there it says nothing.
+    """
+    if not out.pieces and not into.pieces:
+        return None if shared else (out.size, into.size)
+    gaps: list[tuple[int, int]] = []
+    for step in range(max(out.first, into.first), min(out.last, into.last) + 1):
+        whole = [(out.span(step), into.span(step))]
+        if step in shared:
+            s = shared[step]
+            over = s.shared[0][dying]
+            whole = [
+                (out.without(s.begin, s.end, step), into.span(step)),
+                ((s.begin, s.end), into.without(over.begin, over.end, step)),
+            ]
+        gaps += [(a[1] - b[0], b[1] - a[0]) for a, b in whole if a is not None and b is not None]
+    return (max(below for below, _ in gaps), max(above for _, above in gaps)) if gaps else None
