@@ -19,7 +19,8 @@ class Budget:
     """Limits of the device's use. None for RAM and flash means the device's own; for latency, no limit.
 
     `max_drop`: points of accuracy (0 to 100) that the int8 Program may lose against the float input network on
-    the validation set; `min_accuracy` (percent) replaces it where given.
+    the validation set; `min_accuracy` (percent) replaces it where given. `patches`: wide stages may run band of rows by
+    band of rows to hold `ram_bytes`, which computes some rows twice.
     """
 
     ram_bytes: int | None = None
@@ -28,6 +29,7 @@ class Budget:
     max_drop: float = 1.0
     min_accuracy: float | None = None
     require: Require = "predicted"
+    patches: bool = True
 
     def on(self, target: Target) -> Budget:
         """The budget with the device's own limits where none is asked for, and never above them."""
@@ -38,6 +40,10 @@ class Budget:
     def floor(self, baseline_percent: float) -> float:
         """The least validation accuracy, in percent, for a float input network of `baseline_percent`."""
         return self.min_accuracy if self.min_accuracy is not None else baseline_percent - self.max_drop
+
+    def room(self, margins: Margins) -> int | None:
+        """Bytes of RAM that a plan may come to before it has to use patches; None where it may not."""
+        return None if self.ram_bytes is None or not self.patches else self.ram_bytes - margins.ram_bytes
 
 
 @dataclass(frozen=True)

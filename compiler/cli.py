@@ -146,6 +146,7 @@ def compile_command(
         bool, typer.Option("--resume", help="Continue at the last saved step", rich_help_panel=options.SEARCH)
     ] = False,
     optimize: Annotated[str, typer.Option(help="balanced, size or speed", rich_help_panel=options.BUILD)] = "balanced",
+    patches: options.Patches = "auto",
     run: Annotated[
         str, typer.Option(help="auto, host, emulator, board or none", rich_help_panel=options.BUILD)
     ] = "auto",
@@ -168,12 +169,13 @@ def compile_command(
     _choose("--method", method, ("similarity", "random", "first", "l1", "uniform"))
     _choose("--recovery", recovery, ("short", "full", "scratch", "none"))
     _choose("--optimize", optimize, ("balanced", "size", "speed"))
+    _choose("--patches", patches, ("auto", "off"))
     _choose("--run", run, ("auto", "host", "emulator", "board", "none"))
     request = session.Request(
         model=model, target=target, data=data, max_ram=max_ram, max_flash=max_flash, max_latency=max_latency,
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
-        port=port, weights=weights, input_shape=input_shape, labels=labels,
+        patches=patches, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, mean=mean, std=std,
     )  # fmt: skip
     result = session.compile_to(request, out, _tell, sys.argv)
@@ -201,6 +203,7 @@ def check(
     max_ram: options.MaxRam = None,
     max_flash: options.MaxFlash = None,
     max_latency: options.MaxLatency = None,
+    patches: options.Patches = "auto",
     weights: options.Weights = None,
     input_shape: options.InputShape = None,
     cut_at: options.CutAt = None,
@@ -209,14 +212,17 @@ def check(
     """Does it fit, and why not? Predicted; changes nothing. Exit 3 where it fits no device asked for."""
     from secateur.compiler import look
 
-    rows = look.check(model, target, all_targets, (max_ram, max_flash, max_latency), weights, input_shape, cut_at)
+    _choose("--patches", patches, ("auto", "off"))
+    limits = (max_ram, max_flash, max_latency)
+    rows = look.check(model, target, all_targets, limits, patches == "auto", weights, input_shape, cut_at)
     if as_json:
         _print_json([row.document() for row in rows])
     else:
         Console().print(look.check_table(rows))
         for row in rows:
-            if row.why:
-                print(row.why)
+            for line in (row.patches, row.why):
+                if line:
+                    print(line)
     raise typer.Exit(0 if any(row.fits for row in rows) else 3)
 
 

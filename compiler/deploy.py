@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from secateur.compiler.report.words import name_text, plural
 from secateur.errors import ToolError
 from secateur.firmware.codegen import generate
 from secateur.firmware.image import DoesNotFitLink, Image, build
@@ -88,17 +89,43 @@ def deploy(
     port: str | None = None,
     limits: Limits = "target",
     optimize: Optimize = "balanced",
+    ram_bytes: int | None = None,
     tell: Callable[[str], None] = log.info,
 ) -> Deployed:
     """Build `program`, which is the `.tflite` bytes `content`, and run `samples` (n, input bytes) through it.
 
     `run`: auto (the board at `port`, else the target's emulator), host, emulator, board, none.
     An image that the linker cannot place in the device's memory is linked without limits, measured all the same,
-    and its `overflow_bytes` say by how much it is too large.
+    and its `overflow_bytes` say by how much it is too large. Above `ram_bytes`, wide stages run in patches.
     Raises MismatchError when any output value differs from the golden runtime, ToolError when a tool is
     missing or fails.
     """
-    planned = plan(program, target)
+    planned = plan(program, target, ram_bytes=ram_bytes)
+
+    def build_and_run(planned: Planned) -> Deployed:
+        for p in planned.patches:
+            tell(
+                f"in patches to hold the RAM limit: {plural(p.layers, 'layer')}, {name_text(p.first)} to "
+                f"{name_text(p.last)}, in {p.bands} bands of rows; {p.extra_macs:,} MACs are computed twice"
+            )
+        return _build_and_run(
+            planned, content, program, name, target, samples, project, run, port, limits, optimize, tell
+        )
+
+    made = build_and_run(planned)
+    if ram_bytes is None or made.image is None or made.ram_bytes <= ram_bytes:
+        return made
+    tighter = plan(program, target, ram_bytes=2 * ram_bytes - made.ram_bytes)
+    if tighter.memory.arena_bytes >= planned.memory.arena_bytes:
+        return made
+    tell(f"the image takes {made.ram_bytes - ram_bytes:,} bytes of RAM more than allowed: planned anew")
+    return build_and_run(tighter)
+
+
+def _build_and_run(
+    planned: Planned, content: bytes, program: Program, name: str, target: Target, samples: npt.NDArray[np.int8],
+    project: Path, run: str, port: str | None, limits: Limits, optimize: Optimize, tell: Callable[[str], None],
+) -> Deployed:  # fmt: skip
     p, memory = planned.program, planned.memory
     model = generate(p, planned.selection, memory.tensor_offsets, memory.arena_bytes, name)
     write_project(project, model, target, samples, limits=limits, optimize=optimize)

@@ -27,6 +27,7 @@ from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.models.program import Program, random_inputs
 from secateur.models.training import Recipe
+from secateur.passes.program.cost import cost, plan
 from secateur.passes.program.lower import lower, to_channels_last
 from secateur.targets.target import Target
 
@@ -151,7 +152,8 @@ def compile_network(
         except Exhausted as error:
             exhausted = str(error)
         exported = export(state.network, data, out)
-        after = _deployed(exported, data, target, build, out / "firmware", tell=tell, tight=exhausted is None)
+        room = budget.room(state.margins)
+        after = _deployed(exported, data, target, build, out / "firmware", room, tell=tell, tight=exhausted is None)
         found = reached_by(after.deployed, target)
         if exhausted or not violated(found, budget):
             break
@@ -202,10 +204,15 @@ def compile_program(
     deployed = deploy(
         content, program, program.name, target, samples[: build.samples], out / "firmware",
         run=build.run, port=build.port, optimize=build.optimize, tell=tell, limits="target",
+        ram_bytes=budget.room(Margins()),
     )  # fmt: skip
     judged = Judged(deployed, scores, test, program.macs, program.parameters)
-    outcome = judge(judged, judged, budget, target, budget.min_accuracy, None)
-    return Compiled(target, budget, SearchOptions(seed=seed), data, judged, judged, None, outcome, (), notes)
+    before = judged
+    if deployed.planned.patches:  # the network in one piece was planned, not built
+        whole = plan(program, target)
+        before = replace(judged, deployed=Deployed(whole, cost(whole, target), None, None, None, None))
+    outcome = judge(before, judged, budget, target, budget.min_accuracy, None)
+    return Compiled(target, budget, SearchOptions(seed=seed), data, before, judged, None, outcome, (), notes)
 
 
 def _deployed(
@@ -214,11 +221,12 @@ def _deployed(
     target: Target,
     build: Build,
     project: Path,
+    room: int | None = None,
     tell: Callable[[str], None] = log.debug,
     baseline: bool = False,
     tight: bool = True,
 ) -> Judged:
-    """Build and run one network; accuracies on validation."""
+    """Build and run one network; accuracies on validation. `room`: bytes of RAM above which patches are used."""
     inputs = exported.inputs(data.validation)
     count = 2 if baseline else min(build.samples, len(inputs))
     spread = np.linspace(0, len(inputs) - 1, count).astype(int)
@@ -227,7 +235,7 @@ def _deployed(
     deployed = deploy(
         exported.content, exported.program, exported.network.name, target, inputs[spread], project,
         run=run, port=None if baseline else build.port, optimize=build.optimize, tell=tell,
-        limits="target" if tight and not baseline else "none",
+        limits="target" if tight and not baseline else "none", ram_bytes=room,
     )  # fmt: skip
     validation = evaluate(exported.network, exported.program, exported.content, data.validation, inputs)
     return Judged(deployed, validation, None, exported.program.macs, exported.program.parameters)

@@ -14,7 +14,7 @@ from rich.text import Text
 from secateur.compiler.budget import Budget, Margins, parse_bytes, parse_ms, reached, violated
 from secateur.compiler.doctor import Finding
 from secateur.compiler.frontends.load import load_model
-from secateur.compiler.report.words import KIB, bytes_text, count_text, ms_range_text, ms_text
+from secateur.compiler.report.words import KIB, bytes_text, count_text, ms_range_text, ms_text, name_text, plural
 from secateur.compiler.session import parse_option, parse_shape
 from secateur.errors import UserError
 from secateur.models.network import Network
@@ -53,6 +53,7 @@ class Fit:
     budget: Budget
     fits: bool
     why: str
+    patches: str
     latency_ms: tuple[float | None, float | None]
 
     def document(self) -> dict[str, Any]:
@@ -62,15 +63,18 @@ class Fit:
             "ram_bytes": c.ram_bytes, "ram_limit_bytes": self.budget.ram_bytes, "arena_bytes": c.arena_bytes,
             "flash_bytes": c.flash_bytes, "flash_limit_bytes": self.budget.flash_bytes, "macs": c.macs,
             "instructions": c.instructions, "latency_ms_low": low, "latency_ms_high": high,
-            "latency_limit_ms": self.budget.latency_ms,
+            "latency_limit_ms": self.budget.latency_ms, "patches": self.patches or None,
         }  # fmt: skip
 
 
 def check(
     model: str, target: str | None, every: bool, limits: tuple[str | None, str | None, str | None],
-    weights: Path | None = None, input_shape: str | None = None, cut_at: str | None = None,
+    patches: bool = True, weights: Path | None = None, input_shape: str | None = None, cut_at: str | None = None,
 ) -> list[Fit]:  # fmt: skip
-    """One row a device; limits are (RAM, flash, latency) as written, the device's own where None."""
+    """One row a device; limits are (RAM, flash, latency) as written, the device's own where None.
+
+    `patches`: wide stages may run in bands where that holds the RAM limit.
+    """
     if (target is None) == (not every):
         raise UserError("name one device with --target, or all with --all-targets (secateur targets lists them)")
     # this computer is no device: with it, something would always fit
@@ -78,14 +82,14 @@ def check(
     ram, flash, latency = limits
     asked = Budget(
         parse_option("--max-ram", ram, parse_bytes), parse_option("--max-flash", flash, parse_bytes),
-        parse_option("--max-latency", latency, parse_ms),
+        parse_option("--max-latency", latency, parse_ms), patches=patches,
     )  # fmt: skip
     _, program = program_of(model, weights, input_shape, cut_at)
     return [_fit(program, t, asked.on(t)) for t in chosen]
 
 
 def _fit(program: Program, target: Target, budget: Budget) -> Fit:
-    planned = plan(program, target)
+    planned = plan(program, target, ram_bytes=budget.room(Margins()))
     found = cost(planned, target)
     r = reached(found, target, Margins())
     over = violated(r, budget)
@@ -107,7 +111,12 @@ def _fit(program: Program, target: Target, budget: Budget) -> Fit:
         if parts
         else ""
     )
-    return Fit(target, found, budget, not over, why, (r.latency_low_ms, r.latency_ms))
+    bands = [
+        f"{plural(p.layers, 'layer')} from {name_text(p.first)} in {p.bands} bands, {p.extra_macs:,} MACs twice"
+        for p in planned.patches
+    ]
+    told = f"{target.name}: in patches to hold the RAM limit: {'; '.join(bands)}" if bands else ""
+    return Fit(target, found, budget, not over, why, told, (r.latency_low_ms, r.latency_ms))
 
 
 def check_table(rows: list[Fit]) -> Table:

@@ -31,5 +31,12 @@ Mean = Annotated[
     typer.Option(metavar="A,B,..", help="Samples become (x - mean) / std; one a channel", rich_help_panel=MODEL),
 ]
 Std = Annotated[str | None, typer.Option(metavar="A,B,..", help="See --mean", rich_help_panel=MODEL)]
+Patches = Annotated[
+    str,
+    typer.Option(
+        help="auto: above the RAM limit, wide layers run band of rows by band of rows; or off",
+        rich_help_panel=BUILD,
+    ),
+]
 Port = Annotated[str | None, typer.Option(help="Serial port of a board, e.g. /dev/ttyUSB0", rich_help_panel=BUILD)]
 Floor = Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)]

@@ -145,7 +145,7 @@ class Search:
     def _run(self, state: SearchState) -> SearchState:
         while True:
             now = self.cost(state.network)
-            if not violated(reached(now, self.target, state.margins), self.budget):
+            if not self._broken(now, state) or not self._broken(self.cost_in_patches(state), state):
                 break
             if state.finished:
                 _reopen(state)  # an image taught that more must go
@@ -167,6 +167,14 @@ class Search:
     def cost(self, network: Network) -> Cost:
         """Predicted cost, by shape-only lowering."""
         return cost(plan(lower(network), self.target, QUICK_PLAN), self.target)
+
+    def cost_in_patches(self, state: SearchState) -> Cost:
+        """The same where patches may hold the RAM limit: fewer bytes, more operations."""
+        room = self.budget.room(state.margins)
+        return cost(plan(lower(state.network), self.target, QUICK_PLAN, room), self.target)
+
+    def _broken(self, found: Cost, state: SearchState) -> dict[str, tuple[float, float]]:
+        return violated(reached(found, self.target, state.margins), self.budget)
 
     def _step(self, state: SearchState, now: Cost) -> None:
         chosen, smaller = self._choose(state, now)
@@ -198,6 +206,8 @@ class Search:
     def _choose(self, state: SearchState, now: Cost) -> tuple[Candidate, Network]:
         """The candidate that the method prefers among those that lower a violated limit."""
         before = excess(now, self.target, self.budget, state.margins)
+        if len(before) > 1 and "ram_bytes" not in self._broken(self.cost_in_patches(state), state):
+            before.pop("ram_bytes", None)  # patches hold it: nothing has to be removed for it
         useful: list[Candidate] = []
         networks: dict[Removal, Network] = {}
         lowered: dict[Removal, set[str]] = {}
@@ -222,7 +232,7 @@ class Search:
         return chosen, networks[chosen.removal]
 
     def _why(self, now: Cost, state: SearchState) -> str:
-        broken = violated(reached(now, self.target, state.margins), self.budget)
+        broken = self._broken(now, state)
         units = {"ram_bytes": "bytes of RAM", "flash_bytes": "bytes of flash", "latency_ms": "ms"}
         parts = [
             f"{value:,.0f} {units[name]} are the least reached, {limit:,.0f} allowed"

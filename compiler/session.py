@@ -50,6 +50,7 @@ class Request:
     seed: int = 0
     resume: bool = False
     optimize: str = "balanced"
+    patches: str = "auto"
     run: str = "auto"
     port: str | None = None
     weights: Path | None = None
@@ -133,6 +134,7 @@ def budget_of(request: Request) -> Budget:
         max_drop=request.max_drop,
         min_accuracy=request.min_accuracy,
         require=request.require,  # type: ignore[arg-type]
+        patches=request.patches == "auto",
     )
 
 

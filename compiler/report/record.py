@@ -257,6 +257,17 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Patches:
+    """Layers of the result that run band of rows by band of rows. `extra_macs`: of rows computed more than once."""
+
+    first: str
+    last: str
+    layers: int
+    bands: int
+    extra_macs: int
+
+
+@dataclass(frozen=True)
 class Details:
     """What report.html shows and the rest of schema 1 does not name."""
 
@@ -273,6 +284,7 @@ class Details:
     quantization_errors: tuple[LayerError, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     controls: tuple[Control, ...] = ()
+    patches: tuple[Patches, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 
 from secateur import __version__
@@ -10,6 +12,7 @@ from secateur.compiler.driver import Compiled
 from secateur.compiler.judge import Judged, Scores, reached
 from secateur.compiler.report import record
 from secateur.compiler.report.record import Kind, Measured
+from secateur.compiler.report.words import name_text, plural
 from secateur.models.data import Data
 from secateur.models.metrics import bootstrap, can_certify, confusion, paired_bootstrap
 from secateur.models.program import op_macs
@@ -64,7 +67,7 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
         accuracy_float=accuracy_float,
         accuracy_int8=None if scores is None else Measured(scores.int8_percent, "measured", f"int8, {samples}"),
         accuracy_interval=None if scores is None else _interval(scores, samples),
-        macs=Measured(judged.macs, "exact", "shapes of the int8 program"),
+        macs=Measured(judged.macs + _computed_again(d), "exact", "shapes of the int8 program"),
         params=Measured(judged.parameters, "exact", "weights and biases of the int8 program"),
         arena_bytes=Measured(d.cost.arena_bytes, "exact", "memory plan"),
         arena_lower_bound_bytes=Measured(d.cost.arena_lower_bound_bytes, "exact", "live bytes less safe overlap"),
@@ -79,6 +82,11 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
         latency_ms_high=None if limits.latency_ms is None else Measured(limits.latency_ms, timed, latency_from),
         layers=_layers(judged, kind, counted),
     )
+
+
+def _computed_again(deployed: Deployed) -> int:
+    """Multiply-accumulates that patches add."""
+    return sum(p.extra_macs for p in deployed.planned.patches)
 
 
 def cycles_of(deployed: Deployed) -> int | None:
@@ -181,6 +189,11 @@ def _details(found: Compiled) -> record.Details:
             f"The {target.environment} image was built and is what a board gets; the same code ran on "
             f"{after.deployed.ran_on}, which is where outputs, stack and instruction counts come from."
         )
+    notes += [
+        f"To hold the RAM limit, {plural(p.layers, 'layer')}, {name_text(p.first)} to {name_text(p.last)}, run in "
+        f"{p.bands} bands of rows, one after the other: {p.extra_macs:,} MACs are computed twice."
+        for p in after.deployed.planned.patches
+    ]
     if after.deployed.booted is not None:
         notes.append(f"The image itself booted in an emulated {target.environment} and gave equal outputs.")
     labels = found.data.labels if found.data else after.deployed.planned.program.labels
@@ -197,6 +210,7 @@ def _details(found: Compiled) -> record.Details:
         clocks=tuple(clocks),
         quantization_errors=tuple(record.LayerError(name, db) for name, db in after.errors),
         attempts=tuple(_attempt(a.name, a.path, a.judged, found) for a in found.attempts),
+        patches=tuple(record.Patches(**asdict(p)) for p in after.deployed.planned.patches),
         notes=tuple(notes),
     )
 

@@ -46,6 +46,16 @@ def clock_text(hz: float) -> str:
     return f"{hz / 1e6:g} MHz"
 
 
+def name_text(name: str) -> str:
+    """The name of a layer short enough to read: TensorFlow's lists all that were fused, the last being the latest.
+
+    >>> name_text("model/bn/Fused;model/conv2d_1/BiasAdd;model/conv2d_1/Conv2D1")
+    'model/conv2d_1/Conv2D1'
+    """
+    last = name.split(";")[-1]
+    return last if len(last) <= 48 else f"...{last[-45:]}"
+
+
 def plural(n: int, one: str, many: str = "") -> str:
     """'1 layer', '12 layers'."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"

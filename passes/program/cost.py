@@ -15,7 +15,9 @@ from secateur.errors import UserError
 from secateur.firmware.codegen import KERNEL_FOLDER
 from secateur.models.program import Program, op_macs
 from secateur.passes.program.choose_kernels import Selection, choose_kernels
+from secateur.passes.program.fit_patches import fit_in_patches
 from secateur.passes.program.order import OrderOperators
+from secateur.passes.program.patches import Patched
 from secateur.passes.program.plan_memory import MemoryPlan, plan_memory
 from secateur.passes.program.simplify import simplify
 from secateur.passes.program.value_ranges import exact
@@ -60,15 +62,35 @@ class Cost:
 
 @dataclass(frozen=True)
 class Planned:
-    """A Program ready for code generation: simplified, with a kernel an operator and a place a tensor."""
+    """A Program ready for code generation: simplified, with a kernel an operator and a place a tensor.
+
+    `patches`: the stages that run band by band, because a memory limit demands it.
+    """
 
     program: Program
     selection: Selection
     memory: MemoryPlan
+    patches: tuple[Patched, ...] = ()
 
 
-def plan(program: Program, target: Target, tries: int = 400) -> Planned:
+def plan(program: Program, target: Target, tries: int = 400, ram_bytes: int | None = None) -> Planned:
     """Simplify, order, choose kernels and plan the arena. Raises UserError for operators without a kernel.
+
+    `ram_bytes`: what RAM may come to; above it, wide stages run in patches, at the cost of operations done twice.
+    """
+    made = _plan_whole(program, target, tries)
+    if ram_bytes is None:
+        return made
+    found = cost(made, target)
+    if found.ram_bytes <= ram_bytes:
+        return made
+    room = ram_bytes - (found.ram_bytes - found.arena_bytes)
+    patched, patches, memory = fit_in_patches(made.program, target.features, room, tries)
+    return Planned(patched, memory.selection, memory, patches) if patches else made
+
+
+def _plan_whole(program: Program, target: Target, tries: int) -> Planned:
+    """The least arena with every operator in one piece.
 
     Channels that values prove constant are cut unless the arena grows: a narrower input may leave its output less to
     run over. So the arena that a float Program's shapes tell stays an upper bound.
@@ -109,9 +131,9 @@ def cost(planned: Planned, target: Target) -> Cost:
     code = stack = None
     if model is not None:
         known = model["kernels"]
-        if all(k.name in known for k in selection):
+        if all(k.free or k.name in known for k in selection):
             pairs = zip(selection, program.ops, strict=True)
-            layers = tuple(predict_instructions(known[k.name], k.work(program, op)) for k, op in pairs)
+            layers = tuple(0 if k.free else predict_instructions(known[k.name], k.work(program, op)) for k, op in pairs)
         code = predict_code_bytes(model, planned)
         stack = int(model["stack_bytes"])
     return Cost(
@@ -130,10 +152,14 @@ def cost(planned: Planned, target: Target) -> Cost:
 
 
 def constant_bytes(planned: Planned) -> int:
-    """Flash of all constant tables, exact."""
-    return sum(
-        k.constant_bytes(planned.program, op) for k, op in zip(planned.selection, planned.program.ops, strict=True)
-    )
+    """Flash of all constant tables, exact. The bands of one operator read the same ones."""
+    program = planned.program
+    tables: dict[tuple[object, ...], int] = {}
+    for step, (kernel, op) in enumerate(zip(planned.selection, program.ops, strict=True)):
+        constants = tuple(i for i in op.inputs if i >= 0 and program.tensors[i].data is not None)
+        same = (op.name, op.kind, constants) if planned.patches and op.name else (step,)
+        tables[same] = kernel.constant_bytes(program, op)
+    return sum(tables.values())
 
 
 def latency_ms(instructions: float, target: Target, clock_hz: int | None = None) -> tuple[float, float]:
@@ -150,8 +176,8 @@ def predict_instructions(coefficients: dict[str, float], work: dict[str, int]) -
 
 def code_features(planned: Planned) -> dict[str, int]:
     """What code size follows from: which kernels are in the image, how many calls and operators there are."""
-    features = {"base": 1, "operator": len(planned.program.ops)}
-    for kernel in {k.header for k in planned.selection}:
+    features = {"base": 1, "operator": sum(not k.free for k in planned.selection)}
+    for kernel in {k.header for k in planned.selection if not k.free}:
         features[kernel] = 1
     return features
 

@@ -32,11 +32,36 @@ def broken(document):
 )
 def test_a_budget_of_one_limit_ends_met(called, tmp_path, option, limit, key):
     """RAM alone, flash alone, latency alone: each is violated at first, and each holds in the end."""
-    code, found = report(called, tmp_path / "out", option, limit, "--steps", "60", "--max-drop", "10")
+    code, found = report(
+        called, tmp_path / "out", option, limit, "--steps", "60", "--max-drop", "10", "--patches", "off"
+    )
     allowed = found["budget"][key.replace("_high", "")]
     assert (code, found["budget"]["met"], broken(found)) == (0, "predicted", {})
     assert found["result"][key] <= allowed < found["baseline"][key]
     assert found["steps"]
+
+
+@pytest.mark.slow
+def test_patches_hold_a_ram_limit_before_anything_is_removed(called, tmp_path):
+    """Bands of rows cost operations and no accuracy: nothing is removed, and the report says what is computed twice."""
+    code, found = report(called, tmp_path / "out", "--max-ram", "2700")
+    patches = found["details"]["patches"]
+    assert (code, found["steps"]) == (0, [])
+    assert patches and found["result"]["ram_bytes"] <= 2700 < found["baseline"]["ram_bytes"]
+    assert found["result"]["macs"] == found["baseline"]["macs"] + sum(p["extra_macs"] for p in patches)
+    assert found["result"]["accuracy_int8"] == found["baseline"]["accuracy_int8"]
+    assert f"{patches[0]['bands']} bands of rows" in " ".join(found["details"]["notes"])
+
+
+@pytest.mark.slow
+def test_patches_that_make_it_too_slow_are_not_used(called, tmp_path):
+    """Where the operations done twice break the latency limit, removal has to hold both."""
+    _, first = report(called, tmp_path / "first", "--max-ram", "2700")
+    limit = (first["baseline"]["latency_ms_high"] + first["result"]["latency_ms_high"]) / 2
+    options = ("--max-ram", "2700", "--max-latency", f"{limit:.1f}ms", "--steps", "60", "--max-drop", "10")
+    code, found = report(called, tmp_path / "out", *options)
+    assert code == 0 and found["steps"]
+    assert found["result"]["ram_bytes"] <= 2700 and found["result"]["latency_ms_high"] <= limit
 
 
 @pytest.mark.slow
