@@ -45,6 +45,7 @@ class BoardRunner:
             cycles=counts.total if counts else None,
             layer_instructions=counts.layers if counts else None,
             stack_bytes=result.stack_bytes,
+            arena_bytes=result.arena_bytes,
         )
 
     def _listen(self, source: str, timeout_s: float) -> str:

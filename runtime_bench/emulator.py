@@ -115,6 +115,7 @@ class EmulatorRunner:
             cycles=None,
             layer_instructions=counts.layers if counts else None,
             stack_bytes=result.stack_bytes,
+            arena_bytes=result.arena_bytes,
         )
 
 
@@ -160,4 +161,4 @@ def boot(image: Image, timeout_s: float) -> Run:
     command = [program, *COMMON, "-M", machine, "-serial", "stdio", "-icount", "shift=4", "-no-reboot"]
     command += ["-drive", f"file={flash},if=mtd,format=raw"]
     result = parse(read_process(command, image.environment, timeout_s), f"{image.environment} in QEMU")
-    return Run(image.environment, "emulated", result.outputs, None, None, None, result.stack_bytes)
+    return Run(image.environment, "emulated", result.outputs, None, None, None, result.stack_bytes, result.arena_bytes)

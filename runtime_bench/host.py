@@ -18,4 +18,4 @@ class HostRunner:
         log = parse(text, image.environment)
         if status != 0:
             raise ToolError(f"{image.environment}: the program ended with status {status}")
-        return Run(image.environment, "host", log.outputs, None, None, None, None)
+        return Run(image.environment, "host", log.outputs, None, None, None, None, log.arena_bytes)

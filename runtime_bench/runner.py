@@ -19,7 +19,7 @@ class Run:
 
     `outputs`: (samples, output_bytes) int8. `instructions`, `cycles`: one inference, harness excluded, the
     largest over the samples. `layer_instructions` (on a board: cycles): of that inference, one a layer.
-    `stack_bytes`: high water of the model's stack.
+    `stack_bytes`: high water of the model's stack. `arena_bytes`: what the model says that it uses.
     """
 
     environment: str
@@ -29,6 +29,7 @@ class Run:
     cycles: int | None
     layer_instructions: tuple[int, ...] | None
     stack_bytes: int | None
+    arena_bytes: int
 
 
 class Runner(Protocol):

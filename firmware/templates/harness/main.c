@@ -18,6 +18,10 @@
 #define GUARD_WORDS 4
 #define BYTES_PER_LINE 256u
 
+#ifndef SEC_ARENA_USED /* another stack tells when it has started */
+#define SEC_ARENA_USED SEC_ARENA_BYTES
+#endif
+
 static uint8_t arena[SEC_ARENA_BYTES] __attribute__((section(".sec_arena"), aligned(SEC_ARENA_ALIGNMENT)));
 static int8_t input[SEC_INPUT_BYTES] __attribute__((aligned(16)));
 static int8_t output[SEC_OUTPUT_BYTES] __attribute__((aligned(16)));
@@ -169,7 +173,7 @@ int main(void) {
     put_number(SEC_SAMPLES);
     put_number(SEC_OUTPUT_BYTES);
     put_number(SEC_LAYERS);
-    put_number(SEC_ARENA_BYTES);
+    put_number((uint32_t)SEC_ARENA_USED);
     put_number(port_counter_bits);
     put_number(empty_ticks);
     put_number(first_ticks);
