@@ -395,14 +395,31 @@ def bench_kernels(
         list[str] | None, typer.Option("--target", "-t", help="Back end, may be repeated; all by default")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples that each network computes on each back end")] = 4,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER",
+            help="Another stack, measured beside ours; may be repeated. FOLDER holds its networks as static libraries "
+            "NETWORK.BACK_END.a that you have built, with the functions of firmware/templates/other_stack/sec_other.h",
+        ),
+    ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Int8 networks on every back end: MACs, instructions, arena, stack, flash, each output against the golden."""
+    from secateur.compiler.bench import against as beside
     from secateur.compiler.bench import kernels
     from secateur.models.zoo.small import SMALL
 
+    stacks = beside.parse_stacks(against or ())
     subjects = [kernels.from_file(path, samples) for path in files or ()]
     subjects = subjects or [kernels.from_zoo(name, samples) for name in SMALL]
+    if stacks:
+        rows = beside.bench(subjects, target or kernels.BACK_ENDS, stacks, _tell)
+        if as_json:
+            _print_json([document for row in rows for document in row.documents()])
+        else:
+            print(beside.markdown(rows), end="")
+        return
     cells = kernels.bench(subjects, target or kernels.BACK_ENDS, tell=_tell)
     if as_json:
         _print_json([cell.document() for cell in cells])

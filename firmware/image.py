@@ -37,6 +37,14 @@ class DoesNotFitLink(ToolError):
         self.overflow_bytes = dict(overflow_bytes)
 
 
+class UncountedSections(AssertionError):
+    """The linker script left sections out of every size: our bug, unless the code is not ours."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(f"linker script leaves sections uncounted: {names}")
+        self.names = names
+
+
 @dataclass(frozen=True)
 class Image:
     """A built environment, harness excluded from every size; sizes in bytes.
@@ -159,7 +167,7 @@ def _bare_sizes(elf: Elf) -> dict[str, int]:
     strays = [s.name for s in elf.sections if s.loaded and s.size_bytes and s.name not in known]
     strays = [name for name in strays if not name.startswith(".harness.")]
     if strays:
-        raise AssertionError(f"linker script leaves sections uncounted: {strays}")
+        raise UncountedSections(strays)
     return {
         "code_bytes": elf.size(".start", ".text", ".rodata"),
         "weights_bytes": elf.size(".weights"),

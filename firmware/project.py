@@ -38,6 +38,7 @@ def write_project(
     limits: Limits = "target",
     optimize: Optimize = "balanced",
     stack_bytes: int | None = None,
+    build_flags: str = "",
 ) -> None:
     """Replace the project at `root` (build results under `root/.pio` stay).
 
@@ -45,6 +46,7 @@ def write_project(
     `limits`: "target" links into the target's RAM and flash, in the emulators too; "none" into all memory
     that the machine has, so that a model that is too big can still be measured.
     `stack_bytes`: RAM reserved for the stack of one inference, a multiple of 16.
+    `build_flags`: more of PlatformIO's, in every environment that is ours.
     Raises UserError when samples do not have the model's input size.
     """
     if samples.dtype != np.int8 or samples.ndim != 2 or samples.shape[1] != model.input_bytes or not len(samples):
@@ -70,7 +72,7 @@ def write_project(
             "harness/samples.c": _samples_source(samples),
             "src/sec_model.h": model_header(model, 0),
             "src/CMakeLists.txt": _component(model),
-            "platformio.ini": _configuration(target, limits, optimize, stack_bytes),
+            "platformio.ini": _configuration(target, limits, optimize, stack_bytes, build_flags),
             "README.txt": _read_me(model, target),
             ".gitignore": ".pio/\n",
         },
@@ -148,7 +150,7 @@ def _samples_source(samples: npt.NDArray[np.int8]) -> str:
     return "\n".join([*lines, "};", ""])
 
 
-def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_bytes: int) -> str:
+def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_bytes: int, build_flags: str) -> str:
     lines = [
         f"; A compiled model for {target.name}. `pio run -e ENVIRONMENT` builds one; see README.txt.",
         "[platformio]",
@@ -159,6 +161,7 @@ def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_byt
         "lib_ldf_mode = off",
         f"custom_optimize = {optimize}",
         f"custom_stack_bytes = {stack_bytes}",
+        *([f"build_flags = {build_flags}"] if build_flags else []),
     ]
     for environment in environments():
         board = load_board(environment)

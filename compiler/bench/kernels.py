@@ -36,6 +36,7 @@ class Cell:
     """One network on one back end; sizes in bytes, instructions of one inference (None: the host counts none).
 
     `macs`: of the file as it is; `live_macs`: what is left of them after exact simplification.
+    `ram_bytes`: arena, data and stack; None on the host, whose start-up code says nothing about a device.
     `values` output values of `samples` samples were compared with the runtime named `golden`.
     """
 
@@ -52,6 +53,7 @@ class Cell:
     samples: int
     values: int
     mismatches: int
+    ram_bytes: int | None
 
     @property
     def instructions_per_mac(self) -> float | None:
@@ -102,7 +104,7 @@ def measure(given: Subject, back_end: str, project: Path) -> Cell:
     return Cell(
         given.name, back_end, given.program.macs, found.planned.program.macs, r.instructions, found.image.arena_bytes,
         found.cost.arena_lower_bound_bytes, r.stack_bytes, found.image.flash_bytes, c.golden, c.samples, c.values,
-        c.mismatches,
+        c.mismatches, found.ram_bytes if r.kind == "emulated" else None,
     )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def no_worse(cell: Cell) -> None:
 
 def test_markdown_leaves_unknown_numbers_empty() -> None:
     """A host row has no instruction count, and the table does not show one as zero."""
-    cell = Cell("mlp", "host", 1000, 900, None, 64, 48, None, 900, "golden", 4, 12, 0)
+    cell = Cell("mlp", "host", 1000, 900, None, 64, 48, None, 900, "golden", 4, 12, 0, None)
     row = markdown([cell]).splitlines()[2]
     assert row == "| mlp | host | 1,000 | 900 |  |  | 64 | 48 |  | 900 | 4 | 12 | 0 |"
 

@@ -1,0 +1,194 @@
+"""`secateur bench kernels --against NAME=FOLDER`: another stack beside ours, by the same harness in the same machine.
+
+FOLDER holds one static library a network and back end, NETWORK.BACK_END.a, that whoever wants the comparison has built;
+it offers the functions of `firmware/templates/other_stack/sec_other.h`. We link it, we do not build it. Its outputs are
+counted against the golden runtime like ours, but a difference is a number in the table, not an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from secateur.compiler.bench.kernels import Cell, Subject, measure
+from secateur.compiler.deploy import RUN_TIMEOUT_S
+from secateur.errors import MismatchError, ToolError, UserError
+from secateur.firmware.board import load_board
+from secateur.firmware.other_stack import INTERFACE, build_other_stack
+from secateur.runtime_bench.golden import golden_outputs
+from secateur.runtime_bench.runner import runner_for
+from secateur.targets.target import find
+
+OURS = "secateur"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """`name` as the table shows it; its libraries lie in `folder`."""
+
+    name: str
+    folder: Path
+
+    def library(self, network: str, back_end: str) -> Path:
+        return self.folder / f"{network}.{back_end}.a"
+
+
+@dataclass(frozen=True)
+class OtherCell:
+    """One network of another stack on one back end: the numbers of `kernels.Cell` that both have.
+
+    `arena_bytes`: what the stack says that it uses. `flash_bytes`, `ram_bytes`: None on the host, whose C library and
+    start-up code say nothing about a device.
+    """
+
+    stack: str
+    network: str
+    back_end: str
+    macs: int
+    instructions: int | None
+    arena_bytes: int
+    stack_bytes: int | None
+    flash_bytes: int | None
+    ram_bytes: int | None
+    golden: str
+    samples: int
+    values: int
+    mismatches: int
+
+    @property
+    def instructions_per_mac(self) -> float | None:
+        return None if self.instructions is None else self.instructions / self.macs
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self) | {"instructions_per_mac": self.instructions_per_mac}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Our cell and the others' for the same network, samples and back end."""
+
+    ours: Cell
+    others: tuple[OtherCell, ...]
+
+    def documents(self) -> list[dict[str, Any]]:
+        """For `--json`."""
+        return [{"stack": OURS, **self.ours.document()}, *(other.document() for other in self.others)]
+
+
+def parse_stacks(values: Iterable[str]) -> list[Stack]:
+    """NAME=FOLDER each. Raises UserError for another form, a name given twice, or a folder that is not there."""
+    stacks: dict[str, Stack] = {}
+    for value in values:
+        name, equals, folder = value.partition("=")
+        if not (name and equals and folder):
+            raise UserError(f"--against {value}: give NAME=FOLDER, e.g. --against other=../other/libraries")
+        if name == OURS or name in stacks:
+            raise UserError(f"--against {value}: the name '{name}' is taken; choose another")
+        if not Path(folder).is_dir():
+            raise UserError(f"--against {value}: there is no folder {folder}")
+        stacks[name] = Stack(name, Path(folder))
+    return list(stacks.values())
+
+
+def check_libraries(stacks: Iterable[Stack], networks: Sequence[str], back_ends: Sequence[str]) -> None:
+    """Raises UserError for a stack that has a library for none of these networks: a wrong folder, or wrong names."""
+    for stack in stacks:
+        wanted = [stack.library(network, back_end) for network in networks for back_end in back_ends]
+        if not any(path.is_file() for path in wanted):
+            more = f" nor any of {len(wanted) - 1} others" if len(wanted) > 1 else ""
+            raise UserError(
+                f"--against {stack.name}={stack.folder}: there is no {wanted[0].name}{more}; "
+                f"build NETWORK.BACK_END.a with the functions of {INTERFACE}"
+            )
+
+
+def bench(
+    subjects: Sequence[Subject],
+    back_ends: Sequence[str],
+    stacks: Sequence[Stack],
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Row]:
+    """All rows, network by network. Stops at our first mismatch, and at a library that does not link or run."""
+    check_libraries(stacks, [s.name for s in subjects], back_ends)
+    rows = []
+    for subject in subjects:
+        for back_end in back_ends:
+            with TemporaryDirectory() as folder:
+                ours = measure(subject, back_end, Path(folder))
+            tell(f"{subject.name} on {back_end}: {ours.values} values, {ours.mismatches} mismatches")
+            others = []
+            for stack in stacks:
+                library = stack.library(subject.name, back_end)
+                if not library.is_file():
+                    tell(f"{subject.name} on {back_end}: {stack.name} left out, there is no {library}")
+                    continue
+                with TemporaryDirectory() as folder:
+                    others.append(measure_other(subject, back_end, stack, Path(folder)))
+                tell(f"{subject.name} on {back_end}: {stack.name}, {others[-1].mismatches} mismatches")
+            rows.append(Row(ours, tuple(others)))
+    return rows
+
+
+def measure_other(given: Subject, back_end: str, stack: Stack, project: Path) -> OtherCell:
+    """Link the stack's library with our harness in the folder `project` and run it.
+
+    Raises ToolError when it does not link, fails, or gives other outputs when it runs a second time.
+    """
+    library = stack.library(given.name, back_end)
+    image = build_other_stack(project, library, given.program, find(back_end), given.inputs)
+    try:
+        run = runner_for(back_end).run(image, RUN_TIMEOUT_S)
+    except (ToolError, MismatchError) as error:
+        raise ToolError(f"{library}: {error}") from error
+    golden = golden_outputs(given.content, given.program, given.inputs)
+    bare = load_board(back_end).bare
+    ram_bytes = run.arena_bytes + image.data_bytes + image.bss_bytes + (run.stack_bytes or 0) if bare else None
+    return OtherCell(
+        stack.name, given.name, back_end, given.program.macs, run.instructions, run.arena_bytes, run.stack_bytes,
+        image.flash_bytes if bare else None, ram_bytes, golden.runtime, len(run.outputs), run.outputs.size,
+        int(np.count_nonzero(run.outputs != golden.outputs)),
+    )  # fmt: skip
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table; each × column says how many times ours the other stack's number is."""
+    lines = [
+        "| network | back end | stack | instructions | × | per MAC | arena, B | stack, B | RAM, B | × | flash, B | × "
+        "| mismatches |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        ours = row.ours
+        lines.append(_line(OURS, ours, ours))
+        lines += [_line(other.stack, other, ours) for other in row.others]
+    first = rows[0].ours
+    lines.append(
+        f"\n{first.samples} samples each, outputs compared with {first.golden}. RAM: arena, data and the stack of one "
+        "inference. Flash: code and constants without the harness. ×: times ours."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _line(stack: str, cell: Cell | OtherCell, ours: Cell) -> str:
+    def number(value: int | None) -> str:
+        return "" if value is None else f"{value:,}"
+
+    def times(value: int | None, our: int | None) -> str:
+        return "" if cell is ours or value is None or not our else f"{value / our:.2f}"
+
+    per_mac = cell.instructions_per_mac
+    texts = (
+        number(cell.instructions), times(cell.instructions, ours.instructions),
+        "" if per_mac is None else f"{per_mac:.2f}",
+        number(cell.arena_bytes), number(cell.stack_bytes),
+        number(cell.ram_bytes), times(cell.ram_bytes, ours.ram_bytes),
+        number(cell.flash_bytes), times(cell.flash_bytes, ours.flash_bytes),
+        f"{cell.mismatches:,} of {cell.values:,}",
+    )  # fmt: skip
+    return f"| {cell.network} | {cell.back_end} | {stack} | {' | '.join(texts)} |"
