@@ -17,8 +17,11 @@ from secateur.models.program import Program
 from secateur.passes.program.cost import Planned, plan
 from secateur.targets.target import find
 
-WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror")
-SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+WARNINGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Werror")
+SANITIZERS = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all", "-g")
+TRAPS = ("-fsanitize=undefined,float-cast-overflow,implicit-conversion,local-bounds", "-fsanitize-trap=all", "-g")
+"""What only Clang's sanitizers see too: an implicit conversion that changes a value. They stop by a signal, as their
+runtime is a package of its own."""
 
 
 def planned(program: Program) -> Planned:
@@ -93,7 +96,9 @@ def run_sanitized(model: GeneratedModel, samples: npt.NDArray[np.int8], folder: 
 
 
 def run_many_sanitized(
-    given: Sequence[tuple[GeneratedModel, npt.NDArray[np.int8]]], folder: Path, compiler: str = "gcc"
+    given: Sequence[tuple[GeneratedModel, npt.NDArray[np.int8]]],
+    folder: Path,
+    compiler: Sequence[str] = ("gcc", *SANITIZERS),
 ) -> list[npt.NDArray[np.int8]]:
     """Several models in one program under the sanitizers, each with an arena of exactly the size that it states.
 
@@ -123,7 +128,7 @@ def run_many_sanitized(
     (folder / "main.c").write_text("\n".join([*lines, "int main(void) {", *calls, "    return 0;", "}", ""]))
     includes = [f"-I{folder / model.name}" for model, _ in given]
     program = folder / "sanitized"
-    command = [compiler, *WARNINGS, *SANITIZERS, "-O1", *includes, "-o", str(program), str(folder / "main.c")]
+    command = [*compiler, *WARNINGS, "-O1", *includes, "-o", str(program), str(folder / "main.c")]
     subprocess.run([*command, *map(str, sources)], check=True, capture_output=True, text=True)
     done = subprocess.run([str(program)], capture_output=True)
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr.decode()[-2000:]}"

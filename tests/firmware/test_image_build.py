@@ -222,5 +222,15 @@ def test_a_model_may_be_called_like_a_header_or_a_keyword(tmp_path, name):
     assert build(tmp_path, "host").weights_bytes > 0
     header = f'#include "{model.name}.h"\nint main() {{ return {model.name.upper()}_OK; }}\n'
     (tmp_path / "main.cpp").write_text(header)
-    command = ["g++", "-std=c++11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-iquote"]
+    command = [
+        "g++",
+        "-std=c++11",
+        "-pedantic",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-Werror",
+        "-fsyntax-only",
+        "-iquote",
+    ]
     subprocess.run([*command, str(tmp_path / "model"), str(tmp_path / "main.cpp")], check=True)

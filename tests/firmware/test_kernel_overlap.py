@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from c_host import WARNINGS
 
 from secateur.firmware import cgen
 from secateur.firmware.codegen import KERNEL_FOLDER
@@ -282,7 +283,7 @@ def _cases() -> tuple[list[Case], ctypes.CDLL]:
         source, library = Path(folder, "all.c"), Path(folder, "all.so")
         headers = "\n".join(f'#include "{h}"' for h in sorted({k.header for k in KERNELS}))
         source.write_text("\n".join([headers, *map(_emit, cases)]))
-        command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", f"-I{KERNEL_FOLDER}", "-shared", "-fPIC"]
+        command = ["gcc", *WARNINGS, "-O1", f"-I{KERNEL_FOLDER}", "-shared", "-fPIC"]
         done = subprocess.run([*command, "-o", str(library), str(source)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[:2000]
         return cases, ctypes.CDLL(str(library))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from c_host import WARNINGS
 
 from secateur.compiler.bench.operator_files import CASES
 from secateur.compiler.bench.operator_files import Case as Builder
@@ -80,7 +81,7 @@ def _steps() -> tuple[list[Step], ctypes.CDLL]:
         source, library = Path(folder, "all.c"), Path(folder, "all.so")
         headers = "\n".join(f'#include "{h}"' for h in sorted({s.kernel.header for s in steps}))
         source.write_text("\n".join(["#include <string.h>", headers, *map(_emit, steps)]))
-        flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
+        flags = [*WARNINGS, "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
         command = ["gcc", *flags, f"-I{KERNEL_FOLDER}", "-o", str(library), str(source)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[:2000]

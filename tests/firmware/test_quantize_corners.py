@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from c_host import generated, planned, run_sanitized
+from c_host import WARNINGS, generated, planned, run_sanitized
 from torch import nn
 
 from secateur.compiler.export.calibrate import calibrate, float_outputs
@@ -81,7 +81,7 @@ def test_the_header_quantizes_raw_samples_as_the_compiler_does(
         "    for (int i = 0; i < n; i++) out[i] = raw_quantize_raw(in[i], i % 2);\n}\n"
     )
     library = tmp_path / "glue.so"
-    command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC", "-o", str(library)]
+    command = ["gcc", *WARNINGS, "-shared", "-fPIC", "-o", str(library)]
     subprocess.run([*command, str(tmp_path / "glue.c")], check=True)
     found = np.empty(expected.size, np.int8)
     values = np.ascontiguousarray(to_channels_last(raw)).reshape(-1)
