@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from c_host import generated, planned, run_sanitized
+from litert import run_litert
 
 from secateur.compiler.bench.operator_files import CASES, NOT_TFLM, Case
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.errors import UserError
 from secateur.firmware.kernels.catalogue import KERNELS
-from secateur.models.program import Program, pack, random_inputs, unpack
+from secateur.models.program import Program, random_inputs
 from secateur.models.reference import run_reference
 from secateur.passes.program.choose_kernels import choose_kernels
 from secateur.passes.program.cost import instruction_model
@@ -64,20 +64,6 @@ def test_the_golden_runtime_is_not_tflm_where_that_is_wrong() -> None:
         content = CASES[kind](Case(1))
         program = parse_tflite(content, kind.lower(), kind)
         assert golden_outputs(content, program, _samples(program, 1)).runtime == "secateur reference interpreter"
-
-
-def run_litert(content: bytes, program: Program, samples: Bytes) -> Bytes:
-    """The same by LiteRT's reference kernels."""
-    runtime = Interpreter(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
-    runtime.allocate_tensors()
-    outputs = []
-    for sample in samples:
-        for entry, value in zip(runtime.get_input_details(), unpack(program, program.inputs, sample), strict=True):
-            runtime.set_tensor(entry["index"], value)
-        runtime.invoke()
-        found = [runtime.get_tensor(end["index"]) for end in runtime.get_output_details()]
-        outputs.append(pack(program, program.outputs, found))
-    return np.stack(outputs)
 
 
 def test_floats_are_refused_where_the_target_has_none() -> None:
