@@ -251,6 +251,8 @@ def _softmax(op: Op, x: npt.NDArray[np.int8], source: Tensor) -> Ints:
         near = diff >= least
         powers = exp_negative(high_mul(diff[near] << left, multiplier), 5)
         total = int(rounding_shift_right(powers, 12).sum())
+        if total >= 1 << 28:  # 512 and more: TFLite's arithmetic ends here; every output is less than half a step
+            continue
         headroom = 32 - total.bit_length()
         scale = int(one_over_one_plus(np.array((total << headroom) - (1 << 31))))
         exponent = 12 - headroom + 31 - 8

@@ -68,6 +68,8 @@ def _lacks(kind: str, op: Any, tensors: Any, buffers: Any) -> str | None:
         return f"its {kind} takes no int16"
     if kind == "CONCATENATION" and len(op.inputs) > 10:
         return "its CONCATENATION takes 10 inputs at most"
+    if kind == "SOFTMAX" and tensors[op.inputs[0]].shape[-1] > 511:
+        return "its SOFTMAX of more than 511 values stops where they are equal"
     if kind == "SPACE_TO_BATCH_ND":
         pads = buffers[tensors[op.inputs[2]].buffer].data
         if pads is not None and np.any(pads):

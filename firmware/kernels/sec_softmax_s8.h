@@ -12,6 +12,9 @@
 
 #include "sec_common.h"
 
+/* A sum of 512: every output is less than half a step, so 0. TFLite's arithmetic ends here with a failed check. */
+#define SEC_SOFTMAX_FLAT ((int32_t)1 << 28)
+
 typedef struct {
     int32_t rows, depth;
     int32_t multiplier, left_shift, diff_min;
@@ -59,8 +62,8 @@ static inline void sec_softmax_s8(const sec_softmax_s8_params *p, const int8_t *
         for (int32_t i = 0; i < p->depth; ++i) {
             largest = input[i] > largest ? input[i] : largest;
         }
-        int32_t sum = 0;
-        for (int32_t i = 0; i < p->depth; ++i) {
+        int32_t sum = 0; /* from SEC_SOFTMAX_FLAT on more would be of no use, and might not fit */
+        for (int32_t i = 0; i < p->depth && sum < SEC_SOFTMAX_FLAT; ++i) {
             const int32_t diff = input[i] - largest;
             if (diff >= p->diff_min) {
                 const int32_t scaled = sec_high_mul((int32_t)((uint32_t)diff << p->left_shift), p->multiplier);
@@ -77,7 +80,7 @@ static inline void sec_softmax_s8(const sec_softmax_s8_params *p, const int8_t *
         for (int32_t i = 0; i < p->depth; ++i) {
             const int32_t diff = input[i] - largest;
             int32_t v = -128;
-            if (diff >= p->diff_min) {
+            if (diff >= p->diff_min && sum < SEC_SOFTMAX_FLAT) {
                 const int32_t scaled = sec_high_mul((int32_t)((uint32_t)diff << p->left_shift), p->multiplier);
                 v = sec_shift_right(sec_high_mul(scale, sec_exp_negative(scaled)), exponent) - 128;
             }
