@@ -14,6 +14,7 @@ from secateur.compiler.bench.tflite_builder import TYPES
 LARGEST = 2048  # elements of any tensor: the graphs are many and small
 NOT_DRAWN = ("UNIDIRECTIONAL_SEQUENCE_LSTM",)  # of operator_files.py
 TABLES = ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "ABS", "ELU")
+LITERT_TABLES = ("GELU", "HARD_SWISH", "LEAKY_RELU", "ABS")  # its LOGISTIC and TANH round otherwise than TFLM's
 
 
 @dataclass(frozen=True)
@@ -188,9 +189,7 @@ class Graph(Case):
         return self.emit("MEAN", [x.index, self.constant([1, 2])], out, 2, keepDims=keep)
 
     def unary(self, x: Value) -> Value:
-        kind = str(self.random.choice((*TABLES[:-1], "GELU") if self.litert else TABLES))
-        if self.litert and x.scale > 1 and kind in ("LOGISTIC", "TANH"):  # where TFLM's 0 is far from a half
-            kind = "ABS"
+        kind = str(self.random.choice(LITERT_TABLES if self.litert else TABLES))
         fixed = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}.get(kind)
         out = (
             self.output(x.shape, *fixed) if fixed else self.output(x.shape, x.scale * 10 ** self.random.uniform(-1, 1))
