@@ -62,19 +62,31 @@ def requantize(x: npt.NDArray[Any], multiplier: npt.NDArray[Any] | int, shift: n
     return rounding_shift_right(high_mul(shifted, multiplier), right)
 
 
+def reduced_multiplier(multiplier: int) -> int:
+    """A multiplier of 31 bits rounded to 15, as 64-bit sums take it."""
+    return 0x7FFF if multiplier >= 0x7FFF0000 else (multiplier + (1 << 15)) >> 16
+
+
+def requantize_wide(x: npt.NDArray[Any], multiplier: npt.NDArray[Any] | int, shift: npt.NDArray[Any] | int) -> Int32:
+    """MultiplyByQuantizedMultiplier of an int64 below 2**47: a `reduced_multiplier`, one rounding, the low 32 bits."""
+    right = 15 - np.asarray(shift, dtype=np.int64)
+    return wrap32((np.asarray(x, dtype=np.int64) * multiplier + (np.int64(1) << (right - 1))) >> right)
+
+
 def wrap32(x: npt.NDArray[Any]) -> Int32:
     """Two's-complement int32 wrap of an int64 array."""
     return ((np.asarray(x, dtype=np.int64) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
-def activation_range(activation: str, scale: float, zero_point: int) -> tuple[int, int]:
-    """(lowest, highest) int8 output of a fused activation, computed in float32 as TFLite does."""
+def activation_range(
+    activation: str, scale: float, zero_point: int, low: int = -128, high: int = 127
+) -> tuple[int, int]:
+    """(lowest, highest) output of a fused activation in a type from `low` to `high`, in float32 as TFLite does."""
 
     def quantize(value: float) -> int:
         ratio = np.float32(value) / np.float32(scale)
         return zero_point + int(math.copysign(math.floor(abs(ratio) + np.float32(0.5)), ratio))
 
-    low, high = -128, 127
     if activation in ("RELU", "RELU6"):
         low = max(low, quantize(0.0))
     if activation == "RELU6":

@@ -24,7 +24,9 @@ from secateur.models.fixed_point import (
     wrap32,
 )
 from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
-from secateur.models.reference_matrix import batch_matmul, transpose_conv
+from secateur.models.reference_int16 import RULES as INT16_RULES
+from secateur.models.reference_int16 import limits, weighted
+from secateur.models.reference_matrix import batch_matmul, transpose_conv, transpose_conv_sums
 from secateur.models.reference_recurrent import lstm, svdf
 from secateur.models.reference_reduction import arg_extreme, l2_normalization, reduce_extreme, reduce_sum
 from secateur.models.reference_resize import resize_bilinear
@@ -73,6 +75,10 @@ def run_values(
 
 def _compute(program: Program, op: Op, x: list[Any]) -> npt.NDArray[Any]:
     source, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
+    if source.dtype == "int16":
+        found = _int16(program, op, x, out)
+        if found is not None:
+            return found
     if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         return _weighted(program, op, x, source, out)
     if op.kind == "ADD":
@@ -126,6 +132,28 @@ def _compute(program: Program, op: Op, x: list[Any]) -> npt.NDArray[Any]:
     if op.kind in _ELSEWHERE:
         return _ELSEWHERE[op.kind](program, op, x)
     raise AssertionError(f"no reference arithmetic for {op.kind}")
+
+
+def _int16(program: Program, op: Op, x: list[Any], out: Tensor) -> Ints | None:
+    """What is not the same for all types, of int16 activations."""
+    if op.kind in INT16_RULES:
+        return INT16_RULES[op.kind](program, op, x)
+    if op.kind == "FULLY_CONNECTED":
+        return weighted(program, op, x, lambda a, w: a.reshape(-1, w.shape[1]) @ w.T)
+    if op.kind == "TRANSPOSE_CONV":
+        return weighted(program, op, x, lambda a, w: transpose_conv_sums(program, op, a, w))
+    if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        return weighted(program, op, x, lambda a, w: _accumulate(op, a, w, out))
+    assert op.kind in _SAME_IN_INT16, f"no reference arithmetic for {op.kind} of int16"
+    return None
+
+
+_SAME_IN_INT16 = (
+    "MAX_POOL_2D", "AVERAGE_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "ARG_MAX", "ARG_MIN", "QUANTIZE", "DEQUANTIZE",
+    "CAST", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "PAD", "PADV2", "STRIDED_SLICE", "TRANSPOSE",
+    "BROADCAST_TO", "TAKE",
+)  # fmt: skip
+"""Kinds that move or compare values, change their type, or find their limits in it."""
 
 
 _ELSEWHERE: dict[str, Callable[[Program, Op, list[Any]], npt.NDArray[Any]]] = {
@@ -223,7 +251,7 @@ def _prelu(program: Program, op: Op, x: list[Any], out: Tensor) -> Ints:
     return _finish(np.where(value >= 0, positive, requantize(value * alpha, *quantize_multiplier(real))), "NONE", out)
 
 
-def _pool(op: Op, x: npt.NDArray[np.int8], out: Tensor) -> Ints:
+def _pool(op: Op, x: npt.NDArray[Any], out: Tensor) -> Ints:
     o = op.options
     found = np.zeros(out.shape, np.int64)
     for y in range(out.shape[1]):
@@ -235,7 +263,7 @@ def _pool(op: Op, x: npt.NDArray[np.int8], out: Tensor) -> Ints:
             else:
                 total, count = window.sum(axis=(1, 2)), window.shape[1] * window.shape[2]
                 found[:, y, z] = np.sign(total) * ((np.abs(total) + count // 2) // count)
-    low, high = activation_range(o.activation, out.scale, out.zero_point)
+    low, high = activation_range(o.activation, out.scale, out.zero_point, *limits(out))
     return np.clip(found, low, high)
 
 

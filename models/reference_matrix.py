@@ -83,20 +83,25 @@ def transpose_conv(program: Program, op: Op, x: list[Any]) -> Ints:
     """Every input pixel times the weights, added to the output where it falls inside."""
     source, weights, out = (program.tensors[i] for i in (*op.inputs[:2], op.outputs[0]))
     assert weights.quantization is not None
-    value, w, o = x[0].astype(np.int64) - source.zero_point, x[1].astype(np.int64), op.options
-    n, out_h, out_w, channels = out.shape
+    acc = transpose_conv_sums(program, op, x[0].astype(np.int64) - source.zero_point, x[1].astype(np.int64))
+    if len(x) > 2 and x[2] is not None:
+        acc += x[2].astype(np.int64)
+    real = [float(np.float64(source.scale) * np.float64(s) / np.float64(out.scale)) for s in weights.quantization.scale]
+    pairs = np.array([quantize_multiplier(r) for r in real], np.int64)
+    low, high = activation_range(op.options.activation, out.scale, out.zero_point)
+    return np.clip(requantize(wrap32(acc), pairs[:, 0], pairs[:, 1]) + out.zero_point, low, high)
+
+
+def transpose_conv_sums(program: Program, op: Op, value: Ints, w: Ints) -> Ints:
+    """Sums of products of an input whose zero is 0."""
+    o, (n, out_h, out_w, channels) = op.options, program.tensors[op.outputs[0]].shape
     _, k_h, k_w, _ = w.shape
     whole = np.zeros((n, value.shape[1] * o.stride[0] + k_h, value.shape[2] * o.stride[1] + k_w, channels), np.int64)
     for y in range(value.shape[1]):
         for z in range(value.shape[2]):
             at_y, at_z = y * o.stride[0], z * o.stride[1]
             whole[:, at_y : at_y + k_h, at_z : at_z + k_w] += np.einsum("ni,okli->nklo", value[:, y, z], w)
-    acc = np.zeros(out.shape, np.int64)
+    acc = np.zeros((n, out_h, out_w, channels), np.int64)
     part = whole[:, o.padding.top : o.padding.top + out_h, o.padding.left : o.padding.left + out_w]
     acc[:, : part.shape[1], : part.shape[2]] = part
-    if len(x) > 2 and x[2] is not None:
-        acc += x[2].astype(np.int64)
-    real = [float(np.float64(source.scale) * np.float64(s) / np.float64(out.scale)) for s in weights.quantization.scale]
-    pairs = np.array([quantize_multiplier(r) for r in real], np.int64)
-    low, high = activation_range(o.activation, out.scale, out.zero_point)
-    return np.clip(requantize(wrap32(acc), pairs[:, 0], pairs[:, 1]) + out.zero_point, low, high)
+    return acc

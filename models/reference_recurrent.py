@@ -97,9 +97,9 @@ def lstm_scales(program: Program, op: Op) -> LstmScales:
     )
 
 
-def sigmoid16(x: Ints) -> Ints:
-    """Of Q3.12, in Q0.15: the table, linear in between."""
-    scaled = 3 * x
+def sigmoid16(x: Ints, multiplier: int = 3, shift: int = 0) -> Ints:
+    """Of x * multiplier / 2**shift (3, 0: of Q3.12), in Q0.15: the table, linear in between."""
+    scaled = (x * multiplier + ((1 << shift) >> 1)) >> shift
     a = np.abs(scaled)
     at = np.minimum(a >> 9, 254)
     inside = (SIGMOID[at] << 9) + (a & 0x1FF) * (SIGMOID[at + 1] - SIGMOID[at])

@@ -23,6 +23,7 @@ TFLM_MISSING = frozenset({"GELU", "RELU_N1_TO_1", "RELU_0_TO_1"})
 
 TFLM_NOT_INT16 = frozenset({
     "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "GATHER", "MIRROR_PAD",
+    "REDUCE_MAX", "REDUCE_MIN",
 })  # fmt: skip
 """Operators that it computes, but not of int16."""
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from secateur.compiler.frontends.tflite_int16 import check_int16
 from secateur.compiler.frontends.tflite_recurrent import RECURRENT_KINDS
 from secateur.errors import UserError
 from secateur.firmware.kernels.elementwise import strides
@@ -67,6 +68,7 @@ def check_operator(op: Op, tensors: list[Tensor], where: str) -> None:
     _weights(op, tensors, where)
     _elementwise(op, tensors, where)
     _multipliers(op, tensors, where)
+    check_int16(op, tensors, where)
 
 
 def _scales(op: Op, tensors: list[Tensor], where: str) -> None:
@@ -136,7 +138,8 @@ def _weights(op: Op, tensors: list[Tensor], where: str) -> None:
     channels = out.shape[-1]
     if len(op.inputs) > 2 and op.inputs[2] >= 0:
         bias = tensors[op.inputs[2]]
-        if bias.dtype not in ("int32", "float32") or bias.elements != channels:
+        wide = bias.dtype == "int64" and x.dtype == "int16"
+        if not (wide or bias.dtype in ("int32", "float32")) or bias.elements != channels:
             raise UserError(f"{where}: {bias.elements} biases of {bias.dtype} for {channels} channels; int32 is known")
         if bias.data is None:
             raise UserError(f"{where}: the bias {bias.name} is computed, not constant")

@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from secateur.compiler.frontends.tflite_checks import check_operator, check_program
 from secateur.compiler.frontends.tflite_expand import expand
+from secateur.compiler.frontends.tflite_int16 import int32_sums
 from secateur.compiler.frontends.tflite_operands import take_operands
 from secateur.compiler.frontends.tflite_recurrent import RECURRENT_KINDS, read_recurrent
 from secateur.compiler.frontends.tflite_shapes import fold
@@ -211,7 +212,8 @@ class _Reader:
         if ops is None:
             options = self.options(kind, record.builtinOptions, inputs, tensors, position)
             keep = SHAPE_OPERANDS.get(kind, len(inputs))
-            ops = [Op(kind, inputs[:keep], outputs, options, tensors[outputs[0]].name)]
+            operands = int32_sums(kind, record.builtinOptions, inputs[:keep], tensors)
+            ops = [Op(kind, operands, outputs, options, tensors[outputs[0]].name)]
         for op in ops:
             check_operator(op, tensors, f"{self.where}: operator {position} {op.kind} {op.name}")
         return ops
