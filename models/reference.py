@@ -104,10 +104,9 @@ def _compute(program: Program, op: Op, x: list[Any]) -> npt.NDArray[Any]:
     if op.kind == "QUANTIZE" and {source.dtype, out.dtype} != {"int8"}:
         return quantize(program, op, x)
     if op.kind in ("QUANTIZE", "RELU", "RELU6"):
-        real = (
-            source.scale / out.scale if op.kind != "RELU" else float(np.float32(source.scale) / np.float32(out.scale))
+        moved = requantize(
+            x[0].astype(np.int64) - source.zero_point, *quantize_multiplier(source.scale / out.scale)
         )
-        moved = requantize(x[0].astype(np.int64) - source.zero_point, *quantize_multiplier(real))
         return _finish(moved, "NONE" if op.kind == "QUANTIZE" else op.kind, out)
     if op.kind == "SOFTMAX":
         return _softmax(op, x[0], source)
@@ -176,10 +175,7 @@ def _weighted(program: Program, op: Op, x: list[Any], source: Tensor, out: Tenso
     weights = program.tensors[op.inputs[1]]
     assert weights.quantization is not None
     scales = np.asarray(weights.quantization.scale, np.float32)
-    if op.kind == "FULLY_CONNECTED" and len(scales) == 1:
-        real = [float(np.float64(np.float32(source.scale) * scales[0]) / np.float64(out.scale))]
-    else:
-        real = [float(np.float64(source.scale) * np.float64(s) / np.float64(out.scale)) for s in scales]
+    real = [float(np.float64(source.scale) * np.float64(s) / np.float64(out.scale)) for s in scales]
     pairs = np.array([quantize_multiplier(r) for r in real], np.int64)
     bias = x[2].astype(np.int64) if len(x) > 2 and x[2] is not None else 0
     if op.kind == "FULLY_CONNECTED":

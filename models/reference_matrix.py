@@ -69,13 +69,13 @@ def _steps(shape: tuple[int, ...], batch: tuple[int, ...]) -> Three:
 
 
 def batch_matmul(program: Program, op: Op, x: list[Any]) -> Ints:
-    """Matrix products; the scales' product in float32."""
+    """Matrix products."""
     a, b, out = (program.tensors[i] for i in (*op.inputs, op.outputs[0]))
     left, right = (v.astype(np.int64) - t.zero_point for v, t in zip(x, (a, b), strict=True))
     left, right = (
         np.swapaxes(v, -1, -2) if adjoint else v for v, adjoint in zip((left, right), op.options.adjoint, strict=True)
     )
-    real = float(np.float64(np.float32(a.scale) * np.float32(b.scale)) / np.float64(out.scale))
+    real = float(np.float64(a.scale) * np.float64(b.scale) / np.float64(out.scale))
     return np.clip(requantize(wrap32(left @ right), *quantize_multiplier(real)) + out.zero_point, -128, 127)
 
 

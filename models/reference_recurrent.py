@@ -39,9 +39,9 @@ GATES = 4
 
 
 def svdf_multipliers(program: Program, op: Op) -> tuple[Pair, Pair]:
-    """(multiplier, shift) of what enters the memory and of what leaves it; products of scales in float32."""
+    """(multiplier, shift) of what enters the memory and of what leaves it."""
     x, feature, time, state, out = (
-        np.float32(program.tensors[i].scale) for i in (*op.inputs[:3], op.inputs[4], op.outputs[0])
+        np.float64(program.tensors[i].scale) for i in (*op.inputs[:3], op.inputs[4], op.outputs[0])
     )
     return quantize_multiplier(float(x * feature / state)), quantize_multiplier(float(state * time / out))
 
@@ -82,7 +82,7 @@ def lstm_scales(program: Program, op: Op) -> LstmScales:
     weights = [program.tensors[i] for i in op.inputs[1:9]]
 
     def gate(scale: float, weight: float) -> Pair:
-        return quantize_multiplier(float(np.float64(np.float32(scale) * np.float32(weight)) / 2.0**-12))
+        return quantize_multiplier(float(np.float64(scale) * np.float64(weight) / 2.0**-12))
 
     cell_scale = np.float64(np.float32(cell.scale))
     left = 15 + round(math.log2(cell.scale)) - 3

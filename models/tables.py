@@ -101,9 +101,9 @@ def _gelu(options: Options, x: Tensor, out: Tensor) -> Int32:
 
 def _hard_swish(options: Options, x: Tensor, out: Tensor) -> Int32:
     """x * relu6(x + 3) / 6 in 16-bit fixed point, the input with 7 more bits."""
-    hires_scale = np.float32(1.0 / 128.0) * np.float32(x.scale)
-    out_multiplier, out_shift = quantize_multiplier(float(hires_scale / np.float32(out.scale)))
-    relu_multiplier, relu_shift = quantize_multiplier(float(hires_scale / np.float32(3.0 / 32768.0)))
+    hires_scale = x.scale / 128.0
+    out_multiplier, out_shift = quantize_multiplier(hires_scale / out.scale)
+    relu_multiplier, relu_shift = quantize_multiplier(hires_scale / (3.0 / 32768.0))
     hires = (INPUTS - x.zero_point) << 7
     preshift = _high_mul16(hires, _narrow(out_multiplier))
     gate = hires
@@ -134,9 +134,8 @@ def _high_mul16(a: Int32, b: int) -> Int32:
 
 
 def _leaky_relu(options: Options, x: Tensor, out: Tensor) -> Int32:
-    scale_in, scale_out = np.float32(x.scale), np.float32(out.scale)
-    identity = quantize_multiplier(float(scale_in / scale_out))
-    alpha = quantize_multiplier(float(scale_in * np.float32(options.alpha) / scale_out))
+    identity = quantize_multiplier(x.scale / out.scale)
+    alpha = quantize_multiplier(x.scale * options.alpha / out.scale)
     value = INPUTS - x.zero_point
     return np.where(value >= 0, requantize(value, *identity), requantize(value, *alpha)) + out.zero_point
 
@@ -144,7 +143,7 @@ def _leaky_relu(options: Options, x: Tensor, out: Tensor) -> Int32:
 def _abs(options: Options, x: Tensor, out: Tensor) -> Int32:
     value = np.abs(INPUTS - x.zero_point)
     if x.scale != out.scale:
-        value = requantize(value, *quantize_multiplier(float(np.float32(x.scale) / np.float32(out.scale))))
+        value = requantize(value, *quantize_multiplier(x.scale / out.scale))
     return value + out.zero_point
 
 

@@ -28,22 +28,18 @@ def constant_bytes(program: Program, op: Op, multipliers: int) -> int:
     return weights.elements + 4 * program.tensors[op.outputs[0]].shape[-1] + 5 * multipliers
 
 
-def constants(program: Program, op: Op, axis: int, float_product: bool) -> tuple[Constant, ...]:
+def constants(program: Program, op: Op, axis: int, one_multiplier: bool) -> tuple[Constant, ...]:
     """Weights as they are, bias with the input's zero point folded in, multiplier and shift a channel.
 
-    `axis`: the weights' output channel. `float_product`: a per-tensor FULLY_CONNECTED multiplies the input's
-    and the weights' scale in float32, everything else in float64.
+    `axis`: the weights' output channel. `one_multiplier`: a per-tensor FULLY_CONNECTED takes one for all channels.
     """
     x, weights, out = (program.tensors[i] for i in (op.inputs[0], op.inputs[1], op.outputs[0]))
     assert weights.data is not None and weights.quantization is not None
     channels = out.shape[-1]
     scales = np.asarray(weights.quantization.scale, dtype=np.float32)
-    if float_product:
-        products = (np.float32(x.scale) * scales).astype(np.float64)
-    else:
-        products = np.float64(x.scale) * scales.astype(np.float64)
+    products = np.float64(x.scale) * scales.astype(np.float64)
     pairs = [quantize_multiplier(float(p / np.float64(out.scale))) for p in products]
-    if len(pairs) == 1 and not float_product:
+    if len(pairs) == 1 and not one_multiplier:
         pairs *= channels  # the convolution kernels take one multiplier a channel
     others = tuple(i for i in range(weights.data.ndim) if i != axis)
     total = weights.data.astype(np.int64).sum(axis=others)
@@ -143,7 +139,7 @@ class Conv2d(Kernel):
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         params = geometry(program, op) | {"groups": self._groups(program, op), "step": self.step}
         params |= {"input_offset": -program.tensors[op.inputs[0]].zero_point} | output_stage(program, op)
-        arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=False))
+        arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, one_multiplier=False))
         return (Call("sec_conv2d_s8", "sec_conv2d_s8_params", params, arguments, Ref(op.outputs[0])),)
 
     @staticmethod
@@ -186,7 +182,7 @@ class DepthwiseConv2d(Kernel):
         g = geometry(program, op)
         params = g | {"depth_multiplier": g["out_c"] // g["in_c"], "step": self.step}
         params |= {"input_offset": -program.tensors[op.inputs[0]].zero_point} | output_stage(program, op)
-        arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=3, float_product=False))
+        arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=3, one_multiplier=False))
         call = Call("sec_depthwise_conv2d_s8", "sec_depthwise_conv2d_s8_params", params, arguments, Ref(op.outputs[0]))
         return (call,)
 
@@ -225,6 +221,6 @@ class FullyConnected(Kernel):
             "per_row": int(weights.quantization.per_channel), "step": self.step,
         } | output_stage(program, op)  # fmt: skip
         per_tensor = not weights.quantization.per_channel
-        arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, float_product=per_tensor))
+        arguments: Arguments = (Ref(op.inputs[0]), *constants(program, op, axis=0, one_multiplier=per_tensor))
         call = Call("sec_fully_connected_s8", "sec_fully_connected_s8_params", params, arguments, Ref(op.outputs[0]))
         return (call,)

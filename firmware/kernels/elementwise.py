@@ -146,12 +146,7 @@ class Requantize(Kernel):
         x, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
         activation = {"QUANTIZE": "NONE"}.get(op.kind, op.kind)
         low, high = activation_range(activation, out.scale, out.zero_point)
-        # TFLite divides RELU's scales in float32 and QUANTIZE's in float64.
-        if op.kind == "RELU":
-            real = float(np.float32(x.scale) / np.float32(out.scale))
-        else:
-            real = x.scale / out.scale
-        multiplier, shift = quantize_multiplier(real)
+        multiplier, shift = quantize_multiplier(x.scale / out.scale)
         params = {
             "elements": out.elements, "input_zero_point": x.zero_point, "output_offset": out.zero_point,
             "multiplier": multiplier, "shift": shift, "low": low, "high": high, "step": self.step,

@@ -102,8 +102,7 @@ class Matmul(Kernel):
     def _params(self, program: Program, op: Op) -> Params:
         a, b, out = (program.tensors[i] for i in (*op.inputs[:2], op.outputs[0]))
         m: Matrices = matrices(program, op)
-        # the product of the scales in float32: TFLite's way where there is one scale
-        real = float(np.float64(np.float32(a.scale) * np.float32(b.scale)) / np.float64(out.scale))
+        real = float(np.float64(a.scale) * np.float64(b.scale) / np.float64(out.scale))
         multiplier, shift = quantize_multiplier(real)
         return {
             "batch": m.batch, "a_batch": m.a_batch, "b_batch": m.b_batch, "rows": m.rows, "columns": m.columns,

@@ -186,10 +186,7 @@ def weighted_range(program: Program, op: Op, x: Range) -> Range:
     source, weights, out = (program.tensors[i] for i in (op.inputs[0], op.inputs[1], op.outputs[0]))
     assert weights.quantization is not None
     scales = np.asarray(weights.quantization.scale, np.float32)
-    if op.kind == "FULLY_CONNECTED" and len(scales) == 1:  # TFLite multiplies these two in float32
-        real = [float(np.float64(np.float32(source.scale) * scales[0]) / np.float64(out.scale))]
-    else:
-        real = [float(np.float64(source.scale) * np.float64(s) / np.float64(out.scale)) for s in scales]
+    real = [float(np.float64(source.scale) * np.float64(s) / np.float64(out.scale)) for s in scales]
     pairs = np.array([quantize_multiplier(r) for r in real], np.int64)
     return _finished(accumulator_range(program, op, x), pairs[:, 0], pairs[:, 1], op.options.activation, out)
 
@@ -213,8 +210,6 @@ def _finished(sums: Range, multiplier: Any, shift: Any, activation: str, out: Te
 def _rescaled(program: Program, op: Op, x: Range) -> Range:
     source, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
     real = source.scale / out.scale
-    if op.kind == "RELU":  # TFLite divides these two in float32
-        real = float(np.float32(source.scale) / np.float32(out.scale))
     x = reshaped(x, channels(out))
     sums = Range(x.low - source.zero_point, x.high - source.zero_point)
     return _finished(sums, *quantize_multiplier(real), "NONE" if op.kind == "QUANTIZE" else op.kind, out)
