@@ -140,9 +140,14 @@ def unary(program: Program, op: Op, x: list[Any]) -> Ints:
     return np.asarray(np.clip(found, 0 if op.kind == "RELU" else LOW, HIGH), np.int64)
 
 
+def relu6_range(x: Tensor) -> tuple[int, int]:
+    """Where RELU6 clamps."""
+    return activation_range("RELU6", x.scale, 0, LOW, HIGH)
+
+
 def relu6(program: Program, op: Op, x: list[Any]) -> Ints:
     """Clamped in the input's scale."""
-    low, high = activation_range("RELU6", program.tensors[op.inputs[0]].scale, 0, LOW, HIGH)
+    low, high = relu6_range(program.tensors[op.inputs[0]])
     return np.asarray(np.clip(x[0].astype(np.int64), low, high), np.int64)
 
 
@@ -200,7 +205,7 @@ def lookup_table(function: Callable[[Floats], Floats], top: float, least: float,
     middle = _half_away(function(places[:-1] + half) * scale)
     found = first - _half_away((line - middle) / np.float32(2))
     last = _half_away(function(np.array([top], np.float32)) * scale)
-    return np.clip(np.concatenate([found, last]), LOW, HIGH).astype(np.int64)
+    return np.asarray(np.clip(np.concatenate([found, last]), LOW, HIGH), np.int64)
 
 
 def _half_away(x: Floats) -> Floats:
@@ -251,7 +256,7 @@ def softmax(program: Program, op: Op, x: list[Any]) -> Ints:
         inverse = look_up(np.clip(np.array(shifted - 3 * (1 << 15)), LOW, HIGH), inverse_table)
         right = 31 - headroom
         result[:] = np.clip((row * inverse + (1 << (right - 1))) >> right, 0, HIGH)
-    return found
+    return np.asarray(found, np.int64)
 
 
 # -- reductions

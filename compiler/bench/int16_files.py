@@ -84,7 +84,9 @@ def binary(kind: str) -> Maker:
         else:
             tensors.append(fed(c, shapes[1], scales[1]))
         out = value(c, shape, scale * factor)
-        fields = {"fusedActivationFunction": _activation(c)} if kind in ("ADD", "SUB", "MUL") else {}
+        fields: dict[str, Any] = {}
+        if kind in ("ADD", "SUB", "MUL"):
+            fields["fusedActivationFunction"] = _activation(c)
         if kind in ("ADD", "SUB"):
             fields["potScaleInt16"] = False
         c.b.op(kind, tensors, [out], version=2, **fields)

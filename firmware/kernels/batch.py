@@ -23,25 +23,25 @@ class Batched(Kernel):
     def refuses(self, program: Program, op: Op) -> str | None:
         if len(program.tensors[op.inputs[0]].shape) != 4:
             return "input of other than four dimensions"
-        return self.one.refuses(_element(program, op), op)
+        return self.one.refuses(first_element(program, op), op)
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         # every element keeps its own distance, and what input and output differ by adds up from one to the next
-        element = _element(program, op)
+        element = first_element(program, op)
         x, out = (element.tensors[i].elements for i in (op.inputs[0], op.outputs[0]))
         apart = out - self.one.overlap_bytes(element, op, position)
         batch = program.tensors[op.outputs[0]].shape[0]
         return max(0, batch * out - max(apart, apart + (batch - 1) * (out - x)))
 
     def constant_bytes(self, program: Program, op: Op) -> int:
-        return self.one.constant_bytes(_element(program, op), op)
+        return self.one.constant_bytes(first_element(program, op), op)
 
     def work(self, program: Program, op: Op) -> dict[str, int]:
         batch = program.tensors[op.outputs[0]].shape[0]
-        return {name: batch * count for name, count in self.one.work(_element(program, op), op).items()}
+        return {name: batch * count for name, count in self.one.work(first_element(program, op), op).items()}
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
-        element = _element(program, op)
+        element = first_element(program, op)
         (call,) = self.one.calls(element, op)
         params: Params = {
             **{f"one.{name}": value for name, value in call.params.items()},
@@ -69,7 +69,7 @@ class AveragePoolBatch(Batched):
     batch_params = "sec_pool_batch_s8_params"
 
 
-def _element(program: Program, op: Op) -> Program:
+def first_element(program: Program, op: Op) -> Program:
     """`program` with the input and the output of `op` cut to one batch element."""
     tensors = list(program.tensors)
     for i in (op.inputs[0], op.outputs[0]):

@@ -16,6 +16,8 @@ from secateur.firmware.kernels.reduction import Arg, L2Normalization, ReduceMax,
 from secateur.firmware.kernels.resizing import ResizeBilinear
 from secateur.firmware.kernels.tables import Prelu, Table
 from secateur.firmware.kernels.types import Cast, Dequantize, QuantizeFloat, QuantizeTable, Rescale
+from secateur.firmware.kernels.wide import WIDE
+from secateur.firmware.kernels.wide_elementwise import WIDE_ELEMENTWISE
 
 KERNELS: tuple[Kernel, ...] = (
     Conv2d(),
@@ -64,4 +66,6 @@ KERNELS: tuple[Kernel, ...] = (
     SliceElements(),
     Permute(),
     Take(),
+    *WIDE,
+    *WIDE_ELEMENTWISE,
 )

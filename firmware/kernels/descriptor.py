@@ -35,12 +35,12 @@ class Constant:
     """A constant table of the generated C. `role` names it ("weights", "bias", ...)."""
 
     role: str
-    ctype: str  # int8_t, int32_t
+    ctype: str  # int8_t, int16_t, uint16_t, int32_t, int64_t
     values: npt.NDArray[np.integer] = field(compare=False)
 
     @property
     def size_bytes(self) -> int:
-        return int(self.values.size) * {"int8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4}[self.ctype]
+        return int(self.values.size) * {"int8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "int64_t": 8}[self.ctype]
 
 
 Arguments = tuple[Ref | Constant, ...]
