@@ -54,7 +54,8 @@ class FusePadding(Pass[Program]):
             # a window wholly outside would have no value at all
             inside = (amounts[1:3] < np.array(op.options.kernel)[:, None]).all()
             lowest = float(np.finfo(np.float32).min)
-            if not inside or not FusePadding._pads_with(model, pad, lowest, -128):
+            smallest = -32768 if source.dtype == "int16" else -128
+            if not inside or not FusePadding._pads_with(model, pad, lowest, smallest):
                 return None
         else:
             return None
