@@ -58,7 +58,7 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
     constants = d.cost.constant_bytes if d.image is None else d.image.weights_bytes  # equal tables are one in C
     stack = d.stack_bytes
     stack_from = f"high water in {where}" if ran else where
-    entry, end = (p.tensors[i].elements for i in (p.inputs[0], p.outputs[0]))
+    entry, end = (sum(p.bytes_of(i) for i in ends) for ends in (p.inputs, p.outputs))
     counts = (
         f"{'stack high water' if stack is not None else 'stack unknown'}; not the caller's own buffers "
         f"({end} B of output, and {entry} B of input unless it is filled in place)"
@@ -67,8 +67,8 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
         accuracy_float=accuracy_float,
         accuracy_int8=None if scores is None else Measured(scores.int8_percent, "measured", f"int8, {samples}"),
         accuracy_interval=None if scores is None else _interval(scores, samples),
-        macs=Measured(judged.macs + _computed_again(d), "exact", "shapes of the int8 program"),
-        params=Measured(judged.parameters, "exact", "weights and biases of the int8 program"),
+        macs=Measured(judged.macs + _computed_again(d), "exact", "shapes of the quantized program"),
+        params=Measured(judged.parameters, "exact", "weights and biases of the quantized program"),
         arena_bytes=Measured(d.cost.arena_bytes, "exact", "memory plan"),
         arena_lower_bound_bytes=Measured(d.cost.arena_lower_bound_bytes, "exact", "live bytes less safe overlap"),
         stack_bytes=None if stack is None else Measured(stack, kind if ran else "predicted", stack_from),
