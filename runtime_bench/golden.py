@@ -30,10 +30,11 @@ TFLM_NOT_INT16 = frozenset({
 
 @dataclass(frozen=True)
 class Golden:
-    """`outputs`: (samples, output bytes). `runtime`: what computed them."""
+    """`outputs`: (samples, output bytes). `runtime`: what computed them. `values`: of one sample; None: one a byte."""
 
     runtime: str
     outputs: npt.NDArray[np.int8]
+    values: int | None = None
 
 
 def tflm_available() -> bool:
@@ -83,9 +84,10 @@ def golden_outputs(content: bytes, program: Program, samples: npt.NDArray[np.int
 
     Inputs and outputs are pieces of bytes, as `models.program.pack` makes them.
     """
+    values = sum(program.tensors[i].elements for i in program.outputs)
     if tflm_available() and tflm_lacks(content) is None:
-        return Golden("TensorFlow Lite Micro (tflite-micro wheel)", run_tflm(content, program, samples))
-    return Golden("secateur reference interpreter", run_reference(program, samples))
+        return Golden("TensorFlow Lite Micro (tflite-micro wheel)", run_tflm(content, program, samples), values)
+    return Golden("secateur reference interpreter", run_reference(program, samples), values)
 
 
 def run_tflm(content: bytes, program: Program, samples: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
@@ -125,8 +127,10 @@ def compare(golden: Golden, outputs: npt.NDArray[np.int8], where: str) -> Compar
     wrong = np.argwhere(outputs != golden.outputs)
     if len(wrong):
         sample, value = (int(i) for i in wrong[0])
+        unit = "value" if golden.values in (None, outputs.shape[1]) else "byte"
         raise MismatchError(
-            f"{where}: {len(wrong)} of {outputs.size} output values differ from {golden.runtime}; first: sample "
-            f"{sample}, value {value}: {outputs[sample, value]} instead of {golden.outputs[sample, value]}"
+            f"{where}: {len(wrong)} of {outputs.size} output {unit}s differ from {golden.runtime}; first: sample "
+            f"{sample}, {unit} {value}: {outputs[sample, value]} instead of {golden.outputs[sample, value]}"
         )
-    return Comparison(golden.runtime, len(outputs), outputs.size, 0)
+    values = outputs.size if golden.values is None else len(outputs) * golden.values
+    return Comparison(golden.runtime, len(outputs), values, 0)

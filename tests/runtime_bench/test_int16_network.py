@@ -54,7 +54,7 @@ def test_network_is_exact_on_back_end(back_end: str, tmp_path: Path) -> None:
     content = int16_network()
     program = _program(content)
     cell = measure(Subject("int16", program, content, random_inputs(program, 4, 0)), back_end, tmp_path)
-    assert cell.mismatches == 0 and cell.values == 4 * 5 * 2  # in bytes
+    assert cell.mismatches == 0 and cell.values == 4 * 5
     assert back_end == "host" or (cell.stack_bytes is not None and 0 < cell.stack_bytes <= 1024)
 
 
