@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class _Network:
         return self.last
 
     def weighted(
-        self, kind: str, shape: Shape, out: Shape, bias_type: str, per_channel: bool = True, **fields: int
+        self, kind: str, shape: Shape, out: Shape, bias_type: str, per_channel: bool = True, **fields: Any
     ) -> int:
         """An operator with weights of `shape`, one bias in eight too large for int32 where that is int64."""
         axis, x = (3 if kind == "DEPTHWISE_CONV_2D" else 0), self.last
@@ -46,14 +47,14 @@ def int16_network(seed: int = 0, loud: float = 1.0) -> bytes:
     """Convolution, depthwise, residual sum, pools, tanh, fully connected and softmax on (1, 12, 10, 3)."""
     n = _Network(seed, loud)
     x, map_shape = n.last, (1, 12, 10, 8)
-    ones = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1, "padding": 0}
+    ones: dict[str, Any] = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1, "padding": 0}
     first = n.weighted("CONV_2D", (8, 3, 3, 3), map_shape, "int64", fusedActivationFunction=1, **ones)
     first_scale = n.scale
     n.weighted("DEPTHWISE_CONV_2D", (1, 3, 3, 8), map_shape, "int64", depthMultiplier=1, **ones)
     third = n.weighted("CONV_2D", (8, 1, 1, 8), map_shape, "int32", per_channel=False, **ones)
     total = n.value(map_shape, max(first_scale, n.scale) * 1.3)
     n.b.op("ADD", [third, first], [total], version=2, potScaleInt16=False, fusedActivationFunction=1)
-    window = {"strideH": 2, "strideW": 2, "padding": 1, "filterHeight": 2, "filterWidth": 2}
+    window: dict[str, Any] = {"strideH": 2, "strideW": 2, "padding": 1, "filterHeight": 2, "filterWidth": 2}
     pooled, mean = n.value((1, 6, 5, 8), n.scale), n.value((1, 3, 2, 8), n.scale)
     n.b.op("MAX_POOL_2D", [total], [pooled], version=3, **window)
     n.b.op("AVERAGE_POOL_2D", [pooled], [mean], version=3, **window)

@@ -40,7 +40,9 @@ class Constant:
 
     @property
     def size_bytes(self) -> int:
-        return int(self.values.size) * {"int8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "int64_t": 8}[self.ctype]
+        return (
+            int(self.values.size) * {"int8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "int64_t": 8}[self.ctype]
+        )
 
 
 Arguments = tuple[Ref | Constant, ...]

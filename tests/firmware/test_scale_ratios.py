@@ -52,7 +52,8 @@ def test_rescaled_values_equal_tflm(kind: str) -> None:
     for scale, out_scale in _telling(kind, 6):
         b = TfliteBuilder()
         x, out = b.tensor((1, 256), "int8", scale), b.tensor((1, 256), "int8", out_scale)
-        b.op(kind, [x], [out], **({"alpha": ALPHA} if kind == "LEAKY_RELU" else {}))
+        slope: dict[str, Any] = {"alpha": ALPHA} if kind == "LEAKY_RELU" else {}
+        b.op(kind, [x], [out], **slope)
         _compare(b.finish([x], [out]), np.arange(-128, 128, dtype=np.int8)[None])
 
 
