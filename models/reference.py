@@ -104,9 +104,7 @@ def _compute(program: Program, op: Op, x: list[Any]) -> npt.NDArray[Any]:
     if op.kind == "QUANTIZE" and {source.dtype, out.dtype} != {"int8"}:
         return quantize(program, op, x)
     if op.kind in ("QUANTIZE", "RELU", "RELU6"):
-        moved = requantize(
-            x[0].astype(np.int64) - source.zero_point, *quantize_multiplier(source.scale / out.scale)
-        )
+        moved = requantize(x[0].astype(np.int64) - source.zero_point, *quantize_multiplier(source.scale / out.scale))
         return _finish(moved, "NONE" if op.kind == "QUANTIZE" else op.kind, out)
     if op.kind == "SOFTMAX":
         return _softmax(op, x[0], source)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secateur.models.fixed_point import quantize_multiplier, requantize, wrap32
+from secateur.models.fixed_point import quantize_multiplier, reduced_multiplier, requantize, requantize_wide, wrap32
 from secateur.models.program import DTYPES, Op, Program
 
 Ints = npt.NDArray[np.int64]
@@ -65,7 +65,10 @@ def svdf(program: Program, op: Op, x: list[Any]) -> tuple[Ints, ...]:
 
 @dataclass(frozen=True)
 class LstmScales:
-    """(multiplier, shift) of everything that an LSTM rescales; `tanh`: of the cell state, (multiplier, right shift)."""
+    """(multiplier, shift) of everything that an LSTM rescales; `tanh`: of the cell state, (multiplier, right shift).
+
+    Of int16 activations, `gates` and `recurrent` rescale sums of 64 bits.
+    """
 
     gates: tuple[Pair, ...]
     recurrent: tuple[Pair, ...]
@@ -82,7 +85,8 @@ def lstm_scales(program: Program, op: Op) -> LstmScales:
     weights = [program.tensors[i] for i in op.inputs[1:9]]
 
     def gate(scale: float, weight: float) -> Pair:
-        return quantize_multiplier(float(np.float64(scale) * np.float64(weight) / 2.0**-12))
+        multiplier, shift = quantize_multiplier(float(np.float64(scale) * np.float64(weight) / 2.0**-12))
+        return (reduced_multiplier(multiplier) if x.dtype == "int16" else multiplier), shift
 
     cell_scale = np.float64(np.float32(cell.scale))
     left = 15 + round(math.log2(cell.scale)) - 3
@@ -122,6 +126,9 @@ def lstm(program: Program, op: Op, x: list[Any]) -> tuple[Ints, ...]:
     """(output, hidden state after, cell state after)."""
     source, hidden = program.tensors[op.inputs[0]], program.tensors[op.inputs[13]]
     s = lstm_scales(program, op)
+    wide = source.dtype == "int16"
+    rescale = requantize_wide if wide else _requantize_wrapped
+    limits = np.iinfo(DTYPES[source.dtype])
     weights = [w.astype(np.int64) for w in x[1:9]]
     biases = [b.astype(np.int64) for b in x[9:13]]
     units = weights[GATES].shape[0]
@@ -132,18 +139,22 @@ def lstm(program: Program, op: Op, x: list[Any]) -> tuple[Ints, ...]:
     for row in steps:
         gates = []
         for g in range(GATES):
-            entering = _clip16(requantize(wrap32(row @ weights[g].T + biases[g]), *s.gates[g]))
-            again = wrap32((h - hidden.zero_point) @ weights[GATES + g].T)
-            total = _clip16(entering + _clip16(requantize(again, *s.recurrent[g])))
+            entering = _clip16(rescale(row @ weights[g].T + biases[g], *s.gates[g]))
+            again = _clip16(rescale((h - hidden.zero_point) @ weights[GATES + g].T, *s.recurrent[g]))
+            total = _clip16(entering + again)
             gates.append(tanh16(total, 3, 0) if g == 2 else sigmoid16(total))
         c = _clip16(_clip16(requantize(gates[1] * c, *s.forget)) + _clip16(requantize(gates[0] * gates[2], *s.update)))
         if s.cell_clip > 0:
             c = np.clip(c, -s.cell_clip, s.cell_clip)
         squashed = requantize(tanh16(c, *s.tanh) * gates[3], *s.hidden)
-        h = np.asarray(np.clip(squashed + hidden.zero_point, -128, 127), np.int64)
+        h = np.asarray(np.clip(squashed + hidden.zero_point, limits.min, limits.max), np.int64)
         found.append(h)
     rows = np.stack(found)
     return (rows if op.options.time_major else rows.swapaxes(0, 1)), h, c
+
+
+def _requantize_wrapped(x: Ints, multiplier: int, shift: int) -> Ints:
+    return requantize(wrap32(x), multiplier, shift)
 
 
 def _clip16(x: Ints) -> Ints:

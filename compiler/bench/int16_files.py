@@ -240,6 +240,27 @@ def reduction(kind: str) -> Maker:
     return make
 
 
+def lstm(c: Case) -> bytes:
+    batch, steps, inputs, units = c.integer(1, 3), c.integer(1, 4), c.integer(1, 6), c.integer(1, 5)
+    major = c.chance()
+    rows = (steps, batch) if major else (batch, steps)
+    x = fed(c, (*rows, inputs), float(np.float32(c.random.uniform(2e-5, 2e-4))))
+    kernels = [
+        c.constant(c.random.integers(-127, 128, (units, n)), "int8", float(np.float32(c.random.uniform(0.004, 0.03))))
+        for n in (inputs,) * 4 + (units,) * 4
+    ]
+    biases = [c.constant(c.random.integers(-2000000, 2000001, units), "int64", 1e-6) for _ in range(4)]
+    scale = float(np.float32(c.random.uniform(2e-5, 4e-5)))
+    hidden = c.b.tensor((batch, units), "int16", scale, 0, variable=True)
+    cell = c.b.tensor((batch, units), "int16", 2.0 ** -c.integer(9, 15), 0, variable=True)
+    out = value(c, (*rows, units), scale)
+    operands = [x, *kernels, -1, -1, -1, *biases, -1, -1, hidden, cell, -1, -1, -1, -1]
+    clip = float(c.random.choice([0.0, 0.0, 1.5, 10.0]))
+    c.b.op("UNIDIRECTIONAL_SEQUENCE_LSTM", operands, [out], version=4, fusedActivationFunction=4, timeMajor=major,
+           cellClip=clip)  # fmt: skip
+    return c.done(out)
+
+
 INT16_CASES: dict[str, Maker] = {
     "CONV_2D int16": conv("CONV_2D"), "DEPTHWISE_CONV_2D int16": conv("DEPTHWISE_CONV_2D"),
     "CONV_2D int16 of long sums": long_sums, "FULLY_CONNECTED int16": fully_connected,
@@ -251,5 +272,5 @@ INT16_CASES: dict[str, Maker] = {
     "TANH int16": unary("TANH", ONE), "SOFTMAX int16": unary("SOFTMAX", ONE),
     "MAX_POOL_2D int16": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D int16": pool("AVERAGE_POOL_2D"),
     "MEAN int16": reduction("MEAN"), "SUM int16": reduction("SUM"), "REDUCE_MAX int16": reduction("REDUCE_MAX"),
-    "REDUCE_MIN int16": reduction("REDUCE_MIN"),
+    "REDUCE_MIN int16": reduction("REDUCE_MIN"), "UNIDIRECTIONAL_SEQUENCE_LSTM int16": lstm,
 }  # fmt: skip

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from secateur.compiler.frontends.tflite_int16 import WIDE_MULTIPLIER
 from secateur.compiler.frontends.tflite_variables import Variables
 from secateur.errors import UserError
 from secateur.models.program import Op, Options, Tensor
+from secateur.models.reference_int16 import SUM_LIMIT
 
 RECURRENT_KINDS = ("SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 LARGEST_MULTIPLIER = 2.0**30
@@ -71,9 +73,13 @@ def _lstm(o: Any, inputs: Shape, outputs: Shape, tensors: list[Tensor], variable
     x, out = tensors[variables.now(inputs[0])], tensors[outputs[0]]
     weights, biases = [tensors[i] for i in inputs[1:9]], [tensors[i] for i in inputs[12:16]]
     hidden, cell = tensors[inputs[18]], tensors[inputs[19]]
-    _types([x, hidden, out, *weights], "int8")
-    _types(biases, "int32")
+    wide = x.dtype == "int16"
+    _types([x, hidden, out], "int16" if wide else "int8")
+    _types(weights, "int8")
+    _types(biases, "int64" if wide else "int32")
     _types([cell], "int16")
+    if wide and (x.zero_point or hidden.zero_point):
+        raise UserError("int16 with a zero point other than 0")
     _constants([*weights, *biases])
     if len(x.shape) != 3 or len(out.shape) != 3:
         raise UserError(f"input {x.shape}, output {out.shape}; three dimensions are expected")
@@ -89,6 +95,11 @@ def _lstm(o: Any, inputs: Shape, outputs: Shape, tensors: list[Tensor], variable
         raise UserError(f"a cell state of scale {cell.scale:g}, zero point {cell.zero_point}; a power of two is known")
     factors = [t.scale * w.scale for i, w in enumerate(weights) for t in ((x,) if i < 4 else (hidden,))]
     _multipliers([*(f * 2**12 for f in factors), 2.0**-30 / hidden.scale, 2.0**-30 / cell.scale])
+    if wide:
+        _multipliers([f * 2**12 for f in factors], WIDE_MULTIPLIER)
+        largest = max(abs(int(n)) for b in biases if b.data is not None for n in b.data)
+        if largest + 2**22 * max(x.shape[2], units) >= SUM_LIMIT:
+            raise UserError(f"biases up to {largest}; TFLite rescales sums below 2**47")
     operands = [variables.now(inputs[0]), *inputs[1:9], *inputs[12:16]]
     new = [outputs[0]]
     for i in inputs[18:20]:
@@ -103,7 +114,7 @@ def _types(found: Sequence[Tensor], wanted: str) -> None:
     for t in found:
         if t.dtype != wanted:
             raise UserError(f"{t.name} is {t.dtype}, not {wanted}")
-        if wanted != "int32" and t.quantization is None:
+        if wanted not in ("int32", "int64") and t.quantization is None:
             raise UserError(f"{t.name} has no scale")
 
 
@@ -112,7 +123,7 @@ def _constants(found: Sequence[Tensor]) -> None:
         if t.data is None:
             raise UserError(f"{t.name} is computed, not constant")
         q = t.quantization
-        if t.dtype != "int32" and (q is None or q.per_channel or q.zero_point[0]):
+        if t.dtype not in ("int32", "int64") and (q is None or q.per_channel or q.zero_point[0]):
             raise UserError(f"{t.name} has a zero point, or not one scale")
 
 
@@ -122,6 +133,6 @@ def _shapes(expected: Sequence[tuple[Tensor, Shape]]) -> None:
             raise UserError(f"{t.name} has shape {t.shape}, not {shape}")
 
 
-def _multipliers(found: Sequence[float]) -> None:
-    if max(found) >= LARGEST_MULTIPLIER:
+def _multipliers(found: Sequence[float], limit: float = LARGEST_MULTIPLIER) -> None:
+    if max(found) >= limit:
         raise UserError("scales are out of range")

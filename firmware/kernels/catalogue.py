@@ -18,6 +18,7 @@ from secateur.firmware.kernels.tables import Prelu, Table
 from secateur.firmware.kernels.types import Cast, Dequantize, QuantizeFloat, QuantizeTable, Rescale
 from secateur.firmware.kernels.wide import WIDE
 from secateur.firmware.kernels.wide_elementwise import WIDE_ELEMENTWISE
+from secateur.firmware.kernels.wide_recurrent import LstmS16
 
 KERNELS: tuple[Kernel, ...] = (
     Conv2d(),
@@ -68,4 +69,5 @@ KERNELS: tuple[Kernel, ...] = (
     Take(),
     *WIDE,
     *WIDE_ELEMENTWISE,
+    LstmS16(),
 )

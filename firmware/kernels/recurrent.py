@@ -64,6 +64,11 @@ class Svdf(Recurrent):
 
 class Lstm(Recurrent):
     name, header, kinds, states = "lstm_s8", "sec_lstm_s8.h", ("UNIDIRECTIONAL_SEQUENCE_LSTM",), (13, 14)
+    dtype = "int8"
+
+    def refuses(self, program: Program, op: Op) -> str | None:
+        found = program.tensors[op.inputs[0]].dtype
+        return None if found == self.dtype else f"types {found}"
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         if position != 0:

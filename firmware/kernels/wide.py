@@ -12,7 +12,7 @@ import numpy as np
 
 from secateur.firmware.kernels.batch import first_element
 from secateur.firmware.kernels.convolution import Conv2d, DepthwiseConv2d, FullyConnected, geometry
-from secateur.firmware.kernels.descriptor import Arguments, Call, Constant, Kernel, Params, Ref, nhwc
+from secateur.firmware.kernels.descriptor import Arguments, Call, Constant, Ints, Kernel, Params, Ref, nhwc
 from secateur.firmware.kernels.matrix import BatchMatmul, TransposeConv
 from secateur.models.fixed_point import activation_range
 from secateur.models.program import Op, Program
@@ -43,6 +43,12 @@ class Wide(Kernel):
 
     def work(self, program: Program, op: Op) -> dict[str, int]:
         return self.like.work(program, op)
+
+
+def bias_table(values: Ints) -> Constant:
+    """Of int32_t where all fit."""
+    fits = bool(((values >= INT32.min) & (values <= INT32.max)).all())
+    return Constant("bias", "int32_t" if fits else "int64_t", values)
 
 
 def clamp(program: Program, op: Op) -> dict[str, int]:
@@ -78,9 +84,7 @@ class Weighted(Wide):
     def _bias(self, program: Program, op: Op) -> Constant:
         data = program.tensors[op.inputs[2]].data if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
         channels = program.tensors[op.outputs[0]].shape[-1]
-        values = np.zeros(channels, np.int64) if data is None else data.astype(np.int64).ravel()
-        fits = bool(((values >= INT32.min) & (values <= INT32.max)).all())
-        return Constant("bias", "int32_t" if fits else "int64_t", values)
+        return bias_table(np.zeros(channels, np.int64) if data is None else data.astype(np.int64).ravel())
 
     def _pairs(self, program: Program, op: Op) -> list[tuple[int, int]]:
         pairs = weighted_pairs(program, op)
