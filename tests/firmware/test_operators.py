@@ -31,6 +31,8 @@ def _samples(program: Program, seed: int) -> Bytes:
     if all(program.tensors[i].dtype == "int8" for i in program.inputs):
         found[0] = 127
         found[1] = -128
+    if all(program.tensors[i].dtype == "int16" for i in program.inputs):
+        found.view(np.int16)[:2] = [[32767], [-32768]]
     return found
 
 
