@@ -42,13 +42,17 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value: activation (`data` is None) or constant. Activations are NHWC, batch 1."""
+    """A value: activation (`data` is None) or constant. Activations are NHWC, batch 1.
+
+    `nibbles`: constants that are int4 in the file; kernels that know them keep them two a byte.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     quantization: Quantization | None = None
     data: npt.NDArray[Any] | None = field(default=None, compare=False)
+    nibbles: bool = False
 
     @property
     def elements(self) -> int:

@@ -72,6 +72,10 @@ def _lacks(kind: str, op: Any, tensors: Any, buffers: Any) -> str | None:
         return "its CONCATENATION takes 10 inputs at most"
     if kind == "SOFTMAX" and tensors[op.inputs[0]].shape[-1] > 511:
         return "its SOFTMAX of more than 511 values stops where they are equal"
+    if kind == "FULLY_CONNECTED" and tensors[op.inputs[1]].type == schema.TensorType.INT4:
+        quantization = tensors[op.inputs[1]].quantization
+        if quantization is not None and quantization.scale is not None and len(quantization.scale) > 1:
+            return "its FULLY_CONNECTED takes int4 weights of one scale alone"
     if kind == "SPACE_TO_BATCH_ND":
         pads = buffers[tensors[op.inputs[2]].buffer].data
         if pads is not None and np.any(pads):

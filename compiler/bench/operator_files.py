@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from secateur.compiler.bench.int4_files import INT4_CASES
 from secateur.compiler.bench.int16_files import INT16_CASES
 from secateur.compiler.bench.tflite_builder import TYPES, TfliteBuilder
 from secateur.runtime_bench.golden import TFLM_NOT_INT16
@@ -705,4 +706,5 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     **{f"QUANTIZE {a} to {b}": convert("QUANTIZE", a, b) for a, b in QUANTIZES},
     **{f"DEQUANTIZE {a} to {b}": convert("DEQUANTIZE", a, b) for a, b in DEQUANTIZES},
     **INT16_CASES,
+    **INT4_CASES,
 }  # fmt: skip

@@ -142,13 +142,14 @@ class _Reader:
         if kind == "resource":
             return Tensor(name, (), "int32")  # a variable's handle: followed by name, never computed
         if kind == "int4":
-            kind = "int8"  # constants alone; two a byte in the file, one a byte on the device
+            kind = "int8"  # constants alone; two a byte in the file, one a byte here
         if kind not in DTYPES:
             raise UserError(f"{self.where}: tensor {name} has type {kind}, which is not supported")
         shape = tuple(int(n) for n in record.shape) if record.shape is not None else ()
         if any(n < 0 for n in shape) or int(np.prod(shape, dtype=np.float64)) > MAX_BYTES:
             raise UserError(f"{self.where}: tensor {name} has shape {shape}")
-        return Tensor(name, shape, kind, self.quantization(record.quantization), self.data(record, kind, shape))
+        data, nibbles = self.data(record, kind, shape), record.type == schema.TensorType.INT4
+        return Tensor(name, shape, kind, self.quantization(record.quantization), data, nibbles)
 
     def quantization(self, record: Any) -> Quantization | None:
         if record is None or record.scale is None or len(record.scale) == 0:

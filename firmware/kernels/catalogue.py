@@ -10,6 +10,7 @@ from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
 from secateur.firmware.kernels.indexing import PadElements, Permute, SliceElements, Take
 from secateur.firmware.kernels.matrix import BatchMatmul, FullyConnectedComputed, TransposeConv
 from secateur.firmware.kernels.movement import Concatenation, Join, Pad, Reshape, StridedSlice, View
+from secateur.firmware.kernels.nibbles import NIBBLES
 from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Mean
 from secateur.firmware.kernels.recurrent import Lstm, Svdf
 from secateur.firmware.kernels.reduction import Arg, L2Normalization, ReduceMax, ReduceMin, ReduceSum
@@ -21,6 +22,7 @@ from secateur.firmware.kernels.wide_elementwise import WIDE_ELEMENTWISE
 from secateur.firmware.kernels.wide_recurrent import LstmS16
 
 KERNELS: tuple[Kernel, ...] = (
+    *NIBBLES,
     Conv2d(),
     DepthwiseConv2d(),
     FullyConnected(),
