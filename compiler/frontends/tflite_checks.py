@@ -39,6 +39,8 @@ def check_program(program: Program, where: str) -> None:
     """Raise UserError if the network's ends are not one computed and one fed activation of int8 each."""
     if not program.ops:
         raise UserError(f"{where}: the file holds no operators")
+    if not program.inputs or not program.outputs:
+        raise UserError(f"{where}: the file names {len(program.inputs)} inputs and {len(program.outputs)} outputs")
     computed = {i for op in program.ops for i in op.outputs}
     for role, ends, good in (("input", program.inputs, None), ("output", program.outputs, computed)):
         for i in ends:
@@ -139,7 +141,7 @@ def _weights(op: Op, tensors: list[Tensor], where: str) -> None:
     if len(op.inputs) > 2 and op.inputs[2] >= 0:
         bias = tensors[op.inputs[2]]
         wide = bias.dtype == "int64" and x.dtype == "int16"
-        if not (wide or bias.dtype in ("int32", "float32")) or bias.elements != channels:
+        if not (wide or bias.dtype == "int32") or bias.elements != channels:
             raise UserError(f"{where}: {bias.elements} biases of {bias.dtype} for {channels} channels; int32 is known")
         if bias.data is None:
             raise UserError(f"{where}: the bias {bias.name} is computed, not constant")
@@ -216,5 +218,7 @@ def _multipliers(op: Op, tensors: list[Tensor], where: str) -> None:
     if not factors:
         return
     real = math.prod(factors) if op.kind in (*WEIGHT_AXIS, "MUL", "PRELU", "BATCH_MATMUL") else max(factors)
+    if op.kind == "LEAKY_RELU":
+        real *= max(1.0, abs(op.options.alpha))
     if real / out.scale >= LARGEST_MULTIPLIER:
         raise UserError(f"{where}: scales {', '.join(f'{f:g}' for f in factors)} to {out.scale:g} are out of range")

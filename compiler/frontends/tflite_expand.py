@@ -120,6 +120,17 @@ def _axis(axis: int, rank: int) -> int:
     return axis % rank
 
 
+def _follows(g: Graph, output: int, wanted: Shape, shape: Shape) -> None:
+    if g.shape(output) != wanted:
+        raise UserError(f"output {g.shape(output)} does not follow from {shape}, which gives {wanted}")
+
+
+def _counted(named: int, found: int, what: str) -> None:
+    """TensorFlow Lite Micro goes by the option, not by the operands."""
+    if named != found:
+        raise UserError(f"{found} {what}, but its options say {named}")
+
+
 def _slice(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
     begin, size = g.constant(inputs[1], "bounds"), g.constant(inputs[2], "bounds")
     shape = g.shape(inputs[0])
@@ -178,6 +189,7 @@ def _strided_slice(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
 
 def _split(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
     x = inputs[1]
+    _counted(int(o.numSplits), len(outputs), "outputs")
     axis = _axis(int(g.constant(inputs[0], "axes").ravel()[0]), len(g.shape(x)))
     _pieces(g, x, axis, [g.shape(i)[axis] if len(g.shape(i)) > axis else 0 for i in outputs], outputs)
 
@@ -204,13 +216,18 @@ def _pieces(g: Graph, x: int, axis: int, sizes: list[int], outputs: Shape) -> No
 
 
 def _unpack(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
+    _counted(int(o.num), len(outputs), "outputs")
     axis = _axis(int(o.axis), len(g.shape(inputs[0])))
     _pieces(g, inputs[0], axis, [1] * len(outputs), outputs)
 
 
 def _pack(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
+    _counted(int(o.valuesCount), len(inputs), "inputs")
     shape = g.shape(outputs[0])
     axis = _axis(int(o.axis), len(shape))
+    part = (*shape[:axis], *shape[axis + 1 :])
+    if any(g.shape(i) != part for i in inputs):
+        raise UserError(f"parts {[g.shape(i) for i in inputs]} of output {shape} along axis {axis}")
     single = tuple(1 if i == axis else n for i, n in enumerate(shape))
     if len(inputs) == 1:
         g.reshape(inputs[0], outputs[0])
@@ -326,7 +343,9 @@ def _gather(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
         raise UserError("batch dimensions")
     shape = g.shape(inputs[0])
     axis = _axis(int(getattr(o, "axis", 0) or 0), len(shape))
-    index = g.constant(inputs[1], "indices").ravel()
+    index = g.constant(inputs[1], "indices")
+    _follows(g, outputs[0], (*shape[:axis], *index.shape, *shape[axis + 1 :]), shape)
+    index = index.ravel()
     index = np.where(index < 0, index + shape[axis], index)
     g.take(inputs[0], [index if i == axis else None for i in range(len(shape))], outputs[0])
 
@@ -342,11 +361,14 @@ def _mirror_pad(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
             raise UserError(f"paddings {pads.tolist()} larger than {shape}")
         padded = np.pad(np.arange(size), (before, after), mode=mode)
         tables.append(padded if before or after else None)
+    _follows(g, outputs[0], tuple(int(n + a + b) for n, (a, b) in zip(shape, pads, strict=True)), shape)
     g.take(inputs[0], tables, outputs[0])
 
 
 def _resize_nearest(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
     shape, wanted = _four(g.shape(inputs[0])), _four(g.shape(outputs[0]))
+    given = g.constant(inputs[1], "sizes").ravel().tolist()
+    _follows(g, outputs[0], (shape[0], *given, shape[3]), shape)
     align, half = bool(o.alignCorners), bool(o.halfPixelCenters)
     tables: list[npt.NDArray[np.int64] | None] = [None]
     for size, out in zip(shape[1:3], wanted[1:3], strict=True):

@@ -156,7 +156,7 @@ class _Reader:
             return None
         scale = tuple(float(s) for s in record.scale)
         given = record.zeroPoint
-        zero_point = (0,) * len(scale) if given is None or len(given) == 0 else tuple(int(z) for z in given)
+        zero_point = () if given is None else tuple(int(z) for z in given)
         if len(zero_point) == 1 and len(scale) > 1:
             zero_point *= len(scale)
         if not all(np.isfinite(scale)) or min(scale) <= 0 or len(zero_point) != len(scale):
@@ -294,4 +294,6 @@ class _Reader:
             values["approximate"] = bool(o.approximate)
         if hasattr(o, "keepDims"):
             values["keep_dims"] = bool(o.keepDims)
+        if not all(np.isfinite(value) for value in values.values() if isinstance(value, float)):
+            raise UserError(f"{self.where}: operator {position} {kind} has an option that is no number")
         return Options(**values)

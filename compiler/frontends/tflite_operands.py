@@ -14,6 +14,7 @@ from secateur.errors import UserError
 from secateur.models.program import Op, Options, Padding, Tensor
 from secateur.passes.program.lower import same_padding
 
+LARGEST_STRIDE = 32767  # int16_t in the kernel's parameter struct
 ACTIVATIONS = {v: k for k, v in vars(schema.ActivationFunctionType).items() if isinstance(v, int)}
 
 
@@ -100,7 +101,7 @@ def _transpose_conv(g: Graph, kind: str, o: Any, inputs: Shape, outputs: Shape) 
         raise UserError(f"output {wanted}, declared as {declared.ravel().tolist()}")
     stride, same = (int(o.strideH), int(o.strideW)), o.padding == schema.Padding.SAME
     for size, out, k, s in zip(shape[1:3], wanted[1:3], filters[1:3], stride, strict=True):
-        if s < 1 or k < 1 or size != -(-(out if same else out - k + 1) // s):
+        if not 1 <= s <= LARGEST_STRIDE or k < 1 or size != -(-(out if same else out - k + 1) // s):
             raise UserError(f"output {wanted} does not follow from {shape} by weights {filters} and stride {stride}")
     sides = [same_padding(n, k, s, 1) for n, k, s in zip(wanted[1:3], filters[1:3], stride, strict=True)]
     number = int(getattr(o, "fusedActivationFunction", 0) or 0)
