@@ -57,13 +57,14 @@ static inline int32_t sec_reciprocal_one_plus(int32_t x) {
 }
 
 static inline void sec_softmax_s8(const sec_softmax_s8_params *p, const int8_t *input, int8_t *output) {
+    const int may_be_flat = p->depth > 511; /* known when the call is compiled: short rows carry none of it */
     for (int32_t r = 0; r < p->rows; ++r, input += p->depth, output += p->depth) {
         int32_t largest = -128;
         for (int32_t i = 0; i < p->depth; ++i) {
             largest = input[i] > largest ? input[i] : largest;
         }
         int32_t sum = 0; /* from SEC_SOFTMAX_FLAT on more would be of no use, and might not fit */
-        for (int32_t i = 0; i < p->depth && sum < SEC_SOFTMAX_FLAT; ++i) {
+        for (int32_t i = 0; i < p->depth && (!may_be_flat || sum < SEC_SOFTMAX_FLAT); ++i) {
             const int32_t diff = input[i] - largest;
             if (diff >= p->diff_min) {
                 const int32_t scaled = sec_high_mul((int32_t)((uint32_t)diff << p->left_shift), p->multiplier);
@@ -80,7 +81,7 @@ static inline void sec_softmax_s8(const sec_softmax_s8_params *p, const int8_t *
         for (int32_t i = 0; i < p->depth; ++i) {
             const int32_t diff = input[i] - largest;
             int32_t v = -128;
-            if (diff >= p->diff_min && sum < SEC_SOFTMAX_FLAT) {
+            if (diff >= p->diff_min && (!may_be_flat || sum < SEC_SOFTMAX_FLAT)) {
                 const int32_t scaled = sec_high_mul((int32_t)((uint32_t)diff << p->left_shift), p->multiplier);
                 v = sec_shift_right(sec_high_mul(scale, sec_exp_negative(scaled)), exponent) - 128;
             }
