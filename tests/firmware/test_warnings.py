@@ -89,7 +89,8 @@ def test_every_kernel_compiles_alone(compiler: str, tmp_path: Path) -> None:
         sources.append(tmp_path / f"{header.stem}.c")
         sources[-1].write_text(f'#include "{header}"\n')
     assert sources
-    assert _complaints(COMPILERS[compiler], sources) == ""
+    # functions that the kernels which include a header share are nobody's when it stands alone
+    assert _complaints(COMPILERS[compiler], sources, "-Wno-unused-function") == ""
 
 
 @pytest.mark.parametrize("environment", sorted(environments()))
