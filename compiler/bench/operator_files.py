@@ -555,6 +555,18 @@ def fully_connected(c: Case) -> bytes:
     return c.done(out)
 
 
+def fully_connected_computed(c: Case) -> bytes:
+    """Of computed weights alone, whose kernel has a cost of its own."""
+    rows, inputs, outputs = c.integer(1, 3), c.integer(1, 2 * c.largest), c.integer(1, 2 * c.largest)
+    x_scale, w_scale = c.scale(), c.scale()
+    x, weights = c.fed((rows, inputs), x_scale), c.fed((outputs, inputs), w_scale)
+    bias_scale = float(np.float32(x_scale) * np.float32(w_scale))
+    bias = c.constant(c.random.integers(-2000, 2000, outputs), "int32", bias_scale)
+    out = c.value((rows, outputs), float(np.float32(x_scale * w_scale * 70 * math.sqrt(inputs))))
+    c.b.op("FULLY_CONNECTED", [x, weights, bias], [out], version=5, fusedActivationFunction=c.integer(0, 1))
+    return c.done(out)
+
+
 def svdf(dtype: str) -> Callable[[Case], bytes]:
     """`dtype`: of the memory and of its weights."""
 
@@ -699,6 +711,7 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "MAX_POOL_2D": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
     "dilated CONV_2D": dilated("CONV_2D"), "dilated DEPTHWISE_CONV_2D": dilated("DEPTHWISE_CONV_2D"),
     "TRANSPOSE_CONV": transpose_conv, "BATCH_MATMUL": batch_matmul, "FULLY_CONNECTED": fully_connected,
+    "FULLY_CONNECTED computed": fully_connected_computed,
     "SVDF": svdf("int16"), "SVDF int8": svdf("int8"), "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
     "SOFTMAX": unary("SOFTMAX", 1 / 256, -128), "RELU": unary("RELU"),
     "float32 to float32": float_border("float32"), "uint8 to uint8": float_border("uint8"),
