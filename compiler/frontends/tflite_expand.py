@@ -292,6 +292,8 @@ def _space_to_batch(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
         x, shape = g.emit("PAD", (x, len(g.tensors) - 1), padded), list(g.shape(padded))
     if any(n % b for n, b in zip(shape[1:], block, strict=False)):
         raise UserError(f"{shape} does not divide into blocks of {block}")
+    inside = [n // b for n, b in zip(shape[1:], block, strict=False)]
+    _follows(g, outputs[0], (shape[0] * math.prod(block), *inside, *shape[1 + spatial :]), tuple(shape))
     divided = [shape[0]]
     for n, b in zip(shape[1:], block, strict=False):
         divided += [n // b, b]
@@ -314,6 +316,8 @@ def _batch_to_space(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
         order += [spatial + 1 + i, i]
     order += range(1 + 2 * spatial, 1 + 2 * spatial + len(rest))
     whole = [shape[0] // count, *(n * b for n, b in zip(shape[1:], block, strict=False)), *rest]
+    kept = [n - int(a) - int(b) for n, (a, b) in zip(whole[1:], crops, strict=False)]
+    _follows(g, outputs[0], (whole[0], *kept, *rest), tuple(shape))
     if not crops.any():
         _blocks(g, inputs[0], divided, order, outputs[0])
         return

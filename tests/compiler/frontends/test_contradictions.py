@@ -78,6 +78,27 @@ def test_a_gather_along_another_axis_is_refused() -> None:
             parse_tflite(b.finish([x], [out]), "net", "gather")
 
 
+@pytest.mark.parametrize("kind,shape,wanted,swapped", [
+    ("BATCH_TO_SPACE_ND", (6, 1, 1, 1), (1, 2, 3, 1), (1, 3, 2, 1)),
+    ("SPACE_TO_BATCH_ND", (1, 4, 3, 1), (6, 2, 1, 1), (6, 1, 2, 1)),
+])  # fmt: skip
+def test_blocks_of_another_shape_are_refused(
+    kind: str, shape: tuple[int, ...], wanted: tuple[int, ...], swapped: tuple[int, ...]
+) -> None:
+    """Height and width of the output swapped: as many elements, in another order."""
+
+    def read(declared: tuple[int, ...]) -> None:
+        b = TfliteBuilder()
+        x, out = b.tensor(shape, "int8", 0.1, 0), b.tensor(declared, "int8", 0.1, 0)
+        none = b.tensor((2, 2), "int32", data=np.zeros((2, 2)))
+        b.op(kind, [x, b.tensor((2,), "int32", data=[2, 3]), none], [out])
+        parse_tflite(b.finish([x], [out]), "net", kind)
+
+    read(wanted)
+    with pytest.raises(UserError, match=f"gives .{', '.join(map(str, wanted))}"):
+        read(swapped)
+
+
 def test_a_pack_of_other_parts_is_refused() -> None:
     """Of one part too, which is a reshape."""
     b = TfliteBuilder()
