@@ -1,0 +1,116 @@
+"""Functions of float32 made of single operations in a fixed order: what `sec_float.h` computes, bit for bit.
+
+Every numpy operation here is one IEEE operation of single precision an element; nothing is summed by numpy itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+ONE, HALF, TWO = np.float32(1), np.float32(0.5), np.float32(2)
+INVERSE_LN2 = np.float32(1.44269504)
+LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+LOWEST_NORMAL = np.float32(1.17549435e-38)
+LARGEST = np.float32(np.finfo(np.float32).max)
+EXP_TAIL = np.float32(
+    [0.00019845958740916103, 0.001394165214151144, 0.008333391509950161, 0.04166634753346443, 0.1666666567325592, 0.5]
+)
+"""Of (exp(r) - 1 - r) / r^2 for |r| up to ln(2) / 2, highest power first."""
+LOG_TAIL = np.float32(
+    [0.0674663856625557, -0.11675651371479034, 0.11888162791728973, -0.1240558922290802, 0.14219552278518677,
+     -0.1666799634695053, 0.2000211924314499, -0.25000008940696716, 0.3333331346511841]
+)  # fmt: skip
+"""Of (log(1 + f) - f + f^2 / 2) / f^3 for 1 + f from sqrt(1 / 2) to sqrt(2), highest power first."""
+
+
+def clamp(x: Floats, low: float, high: float) -> Floats:
+    """What is no number stays none."""
+    low32, high32 = np.float32(low), np.float32(high)
+    x = np.where(x < low32, low32, x)
+    return np.where(high32 < x, high32, x)
+
+
+def exp(x: Floats) -> Floats:
+    with np.errstate(all="ignore"):
+        n, more = _exp_split(np.where(np.abs(x) < 105, x, np.float32(0)))
+        half = np.sign(n) * (np.abs(n) // 2)
+        found = (ONE + more) * _power_of_two(half) * _power_of_two(n - half)
+        found = np.where(x < np.float32(-104), np.float32(0), found)
+        found = np.where(x > np.float32(89), np.float32(np.inf), found)
+        return np.where(np.isnan(x), x, found)
+
+
+def exp_less_one(x: Floats) -> Floats:
+    """exp(x) - 1 for x below 80."""
+    with np.errstate(all="ignore"):
+        n, more = _exp_split(np.where((x >= -18) & (x < 80), x, np.float32(0)))
+        power = _power_of_two(n)
+        found = more * power + (power - ONE)
+        near = (x > np.float32(-1e-4)) & (x < np.float32(1e-4))
+        found = np.where(near, x + HALF * (x * x), found)
+        found = np.where(x < np.float32(-18), -ONE, found)
+        return np.where(np.isnan(x), x, found)
+
+
+def tanh(x: Floats) -> Floats:
+    with np.errstate(all="ignore"):
+        size = np.abs(x)
+        e = exp_less_one(TWO * np.where(size < 10, size, np.float32(0)))
+        found = np.where(size < HALF, e / (e + TWO), ONE - TWO / (e + TWO))
+        found = np.where(size < 10, np.where(x < 0, -found, found), np.where(x > 0, ONE, -ONE))
+        return np.where((size < np.float32(2e-4)) | np.isnan(x), x, found)
+
+
+def logistic(x: Floats) -> Floats:
+    """TensorFlow Lite's three pieces."""
+    with np.errstate(all="ignore"):
+        found = np.where(x < np.float32(-9), exp(x), ONE / (ONE + exp(-x)))
+        return np.where(x > np.float32(16.6190472), ONE, found)
+
+
+def log(x: Floats) -> Floats:
+    with np.errstate(all="ignore"):
+        tiny = x < LOWEST_NORMAL
+        normal = np.where(tiny, x * np.float32(2**24), x)
+        bits = normal.view(np.uint32)
+        n = (bits >> np.uint32(23)).astype(np.int32) - 127 - 24 * tiny
+        m = ((bits & np.uint32(0x7FFFFF)) | np.uint32(0x3F800000)).view(np.float32)
+        above = m > np.float32(1.41421354)
+        m, whole = np.where(above, m * HALF, m), (n + above).astype(np.float32)
+        f = m - ONE
+        square = f * f
+        small = (_horner(LOG_TAIL, f) * f * square - HALF * square) + whole * LN2_LOW
+        found = (f + small) + whole * LN2_HIGH
+        found = np.where(x > LARGEST, x, found)
+        return np.where(x > 0, found, np.where(x == 0, np.float32(-np.inf), np.float32(np.nan)))
+
+
+def sqrt(x: Floats) -> Floats:
+    """IEEE's own, which is rounded once."""
+    with np.errstate(all="ignore"):
+        return np.sqrt(x)
+
+
+def _exp_split(x: Floats) -> tuple[npt.NDArray[np.int32], Floats]:
+    """(n, more) of exp(x) = 2^n * (1 + more)."""
+    powers = x * INVERSE_LN2
+    n = (powers + np.where(powers < 0, -HALF, HALF)).astype(np.int32)
+    whole = n.astype(np.float32)
+    r = (x - whole * LN2_HIGH) - whole * LN2_LOW
+    return n, _horner(EXP_TAIL, r) * (r * r) + r
+
+
+def _horner(coefficients: Floats, x: Floats) -> Floats:
+    found: Any = coefficients[0]
+    for c in coefficients[1:]:
+        found = found * x + c
+    return np.asarray(found, np.float32)
+
+
+def _power_of_two(n: npt.NDArray[Any]) -> Floats:
+    return ((np.asarray(n, np.int64) + 127) << 23).astype(np.uint32).view(np.float32)
