@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,9 +55,20 @@ def number(value: int) -> str:
     return "(-2147483647 - 1)" if value == -(1 << 31) else str(value)
 
 
-def table(values: npt.NDArray[np.integer], per_line: int = 24) -> str:
-    """The elements of an array initialiser, a line every `per_line`."""
-    flat = [number(v) for v in values.ravel().tolist()]
+def real(value: float) -> str:
+    """A float constant: nine digits are exact, and older C++ knows no hexadecimal ones.
+
+    >>> real(0.1), real(1)
+    ('0.100000001f', '1.0f')
+    """
+    text = f"{np.float32(value):.9g}"
+    return f"{text}f" if any(c in text for c in ".en") else f"{text}.0f"
+
+
+def table(values: npt.NDArray[Any], per_line: int = 24) -> str:
+    """The elements of an array initialiser, integers or float32, a line every `per_line`."""
+    one = real if values.dtype == np.float32 else number
+    flat = [one(v) for v in values.ravel().tolist()]
     lines = [", ".join(flat[i : i + per_line]) for i in range(0, len(flat), per_line)]
     return ",\n    ".join(lines)
 

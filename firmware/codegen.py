@@ -56,7 +56,8 @@ def generate(
             for argument in (*call.arguments, *written):
                 if isinstance(argument, Constant):
                     symbol = f"{prefix}_{argument.role}{suffix}"
-                    content = (argument.ctype, np.ascontiguousarray(argument.values, np.int64).tobytes())
+                    exact = np.float32 if argument.ctype == "float" else np.int64
+                    content = (argument.ctype, np.ascontiguousarray(argument.values, exact).tobytes())
                     if content in known:
                         arguments.append(known[content])
                         continue
@@ -79,8 +80,8 @@ def generate(
         "inputs": inputs, "outputs": outputs, "states": states,
         "input_bytes": slots(program, program.inputs)[-1], "output_bytes": slots(program, program.outputs)[-1],
         "labels": [cgen.string(label) for label in program.labels],
-        "real": _real, "stack_bytes": STACK_BYTES,
-        "mean": [_real(v) for v in program.preprocess.mean], "std": [_real(v) for v in program.preprocess.std],
+        "real": cgen.real, "stack_bytes": STACK_BYTES,
+        "mean": [cgen.real(v) for v in program.preprocess.mean], "std": [cgen.real(v) for v in program.preprocess.std],
     }  # fmt: skip
     several = len(inputs) > 1 or len(outputs) > 1
     context["several"] = several
@@ -107,16 +108,6 @@ def generate(
         *((), ()) if _is_plain(inputs, outputs) else (tuple(p.port for p in inputs), tuple(p.port for p in outputs)),
         bool(states),
     )
-
-
-def _real(value: float) -> str:
-    """A float constant: nine digits are exact, and older C++ knows no hexadecimal ones.
-
-    >>> _real(0.1), _real(1)
-    ('0.100000001f', '1.0f')
-    """
-    text = f"{np.float32(value):.9g}"
-    return f"{text}f" if any(c in text for c in ".en") else f"{text}.0f"
 
 
 CTYPES = {

@@ -242,7 +242,8 @@ def random_inputs(program: Program, samples: int, seed: int) -> npt.NDArray[np.i
         for i in program.inputs:
             tensor = program.tensors[i]
             if tensor.dtype == "float32":
-                values.append(random.uniform(*_quantized_range(program, i), tensor.shape).astype(np.float32))
+                low, high = _quantized_range(program, i) or _any_size(random)
+                values.append(random.uniform(low, high, tensor.shape).astype(np.float32))
             elif tensor.dtype == "bool":
                 values.append(random.integers(0, 2, tensor.shape).astype(np.bool_))
             else:
@@ -254,16 +255,21 @@ def random_inputs(program: Program, samples: int, seed: int) -> npt.NDArray[np.i
     return np.stack(pieces)
 
 
-def _quantized_range(program: Program, tensor: int) -> tuple[float, float]:
-    """A quarter more than the real values that the QUANTIZE behind a float input keeps, so that it saturates too;
-    those of one byte where nothing quantizes it."""
+def _quantized_range(program: Program, tensor: int) -> tuple[float, float] | None:
+    """A quarter more than the real values that the QUANTIZE behind a float input keeps, so that it saturates too."""
     for op in program.ops:
         out = program.tensors[op.outputs[0]]
         if op.kind == "QUANTIZE" and op.inputs[0] == tensor and out.quantization is not None:
             limits = np.iinfo(DTYPES[out.dtype])
             low, high = (1.25 * out.scale * (int(end) - out.zero_point) for end in (limits.min, limits.max))
             return low, high
-    return -128.0, 127.0
+    return None
+
+
+def _any_size(random: np.random.Generator) -> tuple[float, float]:
+    """Both ends of a range: functions are flat at one size and saturate at another."""
+    largest = 2.0 ** int(random.integers(-9, 8))
+    return -largest, largest
 
 
 def with_ops(program: Program, ops: list[Op], tensors: list[Tensor] | None = None) -> Program:

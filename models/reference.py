@@ -1,4 +1,4 @@
-"""Our integer reference interpreter: the exact meaning of a Program, in plain numpy, one operator at a time.
+"""Our reference interpreter: the exact meaning of a Program, in plain numpy, one operator at a time.
 
 It shares nothing with the C kernels but `fixed_point.py`, and is slow on purpose. The tests prove it equal to
 TensorFlow Lite Micro; where TFLM's wheel does not exist it is the golden runtime.
@@ -24,6 +24,7 @@ from secateur.models.fixed_point import (
     wrap32,
 )
 from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
+from secateur.models.reference_float import compute_float, is_float
 from secateur.models.reference_int16 import RULES as INT16_RULES
 from secateur.models.reference_int16 import limits, weighted
 from secateur.models.reference_matrix import batch_matmul, transpose_conv, transpose_conv_sums
@@ -48,17 +49,23 @@ def run_reference(program: Program, samples: npt.NDArray[np.int8]) -> npt.NDArra
 
 
 def run_values(
-    program: Program, sample: npt.NDArray[np.int8], states: Mapping[int, npt.NDArray[Any]] | None = None
+    program: Program,
+    sample: npt.NDArray[np.int8],
+    states: Mapping[int, npt.NDArray[Any]] | None = None,
+    given: Mapping[int, npt.NDArray[Any]] | None = None,
 ) -> dict[int, npt.NDArray[Any]]:
     """Every activation of one inference, by tensor index. `sample`: the inputs as one piece of bytes.
 
-    `states`: value of each state's `before`; the initial ones where None.
+    `states`: value of each state's `before`; the initial ones where None. `given`: activations that are not computed.
     """
     if states is None:
         states = {s.before: s.initial for s in program.states}
     values: dict[int, Any] = dict(states)
     values |= dict(zip(program.inputs, unpack(program, program.inputs, sample), strict=True))
+    values |= given or {}
     for op in program.ops:
+        if op.outputs[0] in values:
+            continue
         operands = [values[i] if i in values else program.tensors[i].data if i >= 0 else None for i in op.inputs]
         found: tuple[npt.NDArray[Any], ...]
         if op.kind in _RECURRENT:
@@ -75,6 +82,8 @@ def run_values(
 
 def _compute(program: Program, op: Op, x: list[Any]) -> npt.NDArray[Any]:
     source, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
+    if is_float(program, op):
+        return compute_float(program, op, x)
     if source.dtype == "int16":
         found = _int16(program, op, x, out)
         if found is not None:

@@ -7,6 +7,8 @@ from secateur.firmware.kernels.binary import Maximum, Minimum, SquaredDifference
 from secateur.firmware.kernels.convolution import Conv2d, DepthwiseConv2d, FullyConnected
 from secateur.firmware.kernels.descriptor import Kernel
 from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
+from secateur.firmware.kernels.floats import FLOATS
+from secateur.firmware.kernels.floats_elementwise import ELEMENTWISE
 from secateur.firmware.kernels.indexing import PadElements, Permute, SliceElements, Take
 from secateur.firmware.kernels.matrix import BatchMatmul, FullyConnectedComputed, TransposeConv
 from secateur.firmware.kernels.movement import Concatenation, Join, Pad, Reshape, StridedSlice, View
@@ -72,4 +74,6 @@ KERNELS: tuple[Kernel, ...] = (
     *WIDE,
     *WIDE_ELEMENTWISE,
     LstmS16(),
+    *FLOATS,
+    *ELEMENTWISE,
 )

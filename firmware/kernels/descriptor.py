@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +35,13 @@ class Constant:
     """A constant table of the generated C. `role` names it ("weights", "bias", ...)."""
 
     role: str
-    ctype: str  # int8_t, int16_t, uint16_t, int32_t, int64_t
-    values: npt.NDArray[np.integer] = field(compare=False)
+    ctype: str  # int8_t, int16_t, uint16_t, int32_t, int64_t, float
+    values: npt.NDArray[Any] = field(compare=False)
 
     @property
     def size_bytes(self) -> int:
-        return (
-            int(self.values.size) * {"int8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "int64_t": 8}[self.ctype]
-        )
+        sizes = {"int8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "int64_t": 8, "float": 4}
+        return int(self.values.size) * sizes[self.ctype]
 
 
 Arguments = tuple[Ref | Constant, ...]
@@ -70,6 +69,7 @@ class Kernel(ABC):
     """The descriptor of one C kernel, walking its outputs in one direction.
 
     `both_ways`: the C code also walks from the last output to the first, where its parameters say `step` -1.
+    `own_type`: `answers` has looked at the operator's type, so its refusals are the ones to tell.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Kernel(ABC):
     both_ways = False
     descending = False
     free = False  # no code, no call, no time
+    own_type = False
 
     @property
     def step(self) -> int:
@@ -95,9 +96,13 @@ class Kernel(ABC):
 
     def applies(self, program: Program, op: Op, features: tuple[str, ...]) -> bool:
         """True if this kernel computes `op` exactly on a core with these features."""
-        if op.kind not in self.kinds or self.refuses(program, op) is not None:
+        if not self.answers(program, op) or self.refuses(program, op) is not None:
             return False
         return set(self.needs(program, op)) <= set(features)
+
+    def answers(self, program: Program, op: Op) -> bool:
+        """True if the kernel is for operators like this one, taken or refused."""
+        return op.kind in self.kinds
 
     def needs(self, program: Program, op: Op) -> tuple[str, ...]:
         """Features of a target (`features` of its TOML) without which the kernel does not build or run."""

@@ -51,23 +51,45 @@ def walk(shape: tuple[int, ...], axes: set[int]) -> Walk:
     return Walk(tuple(pairs[0]), tuple(pairs[1]))
 
 
+def walk_of(program: Program, op: Op) -> Walk:
+    """The loops of a reduction."""
+    x, axes = program.tensors[op.inputs[0]], program.tensors[op.inputs[1]].data
+    assert axes is not None
+    return walk(x.shape, {int(a) % len(x.shape) for a in axes.ravel()})
+
+
+def refuse_axes(program: Program, op: Op) -> str | None:
+    if program.tensors[op.inputs[1]].data is None:
+        return "axes are computed, not constant"
+    found = walk_of(program, op)
+    if max(len(found.kept), len(found.reduced)) > AXES:
+        return f"axes of {program.tensors[op.inputs[0]].shape} that do not join to {AXES}"
+    return None
+
+
+def loops(found: Walk) -> Params:
+    """The fields of a parameter struct: sizes and steps of the axes kept and of those reduced."""
+    fields: dict[str, tuple[int, ...]] = {}
+    for role, axes in (("out", found.kept), ("in", found.reduced)):
+        filled = ((1, 0),) * (AXES - len(axes)) + axes
+        fields |= {role: tuple(n for n, _ in filled), f"{role}_step": tuple(s for _, s in filled)}
+    return fields
+
+
 class Reduce(Kernel):
     """One output element after the other, each over all that it is made of."""
 
     header = "sec_reduce_s8.h"
 
     def refuses(self, program: Program, op: Op) -> str | None:
-        x = program.tensors[op.inputs[0]]
-        if program.tensors[op.inputs[1]].data is None:
-            return "axes are computed, not constant"
-        found = self._walk(program, op)
-        if max(len(found.kept), len(found.reduced)) > AXES:
-            return f"axes of {x.shape} that do not join to {AXES}"
+        refused = refuse_axes(program, op)
+        if refused is not None:
+            return refused
         types = {program.tensors[i].dtype for i in (op.inputs[0], op.outputs[0])}
         return None if types == compute_types(program) else "types " + ", ".join(sorted(types))
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
-        starts = self._walk(program, op).starts()
+        starts = walk_of(program, op).starts()
         return overlap(np.arange(len(starts)), starts, len(starts))
 
     def constant_bytes(self, program: Program, op: Op) -> int:
@@ -77,21 +99,9 @@ class Reduce(Kernel):
         x, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
         return {"tap": x.elements, "output": out.elements}
 
-    @staticmethod
-    def _walk(program: Program, op: Op) -> Walk:
-        x, axes = program.tensors[op.inputs[0]], program.tensors[op.inputs[1]].data
-        assert axes is not None
-        return walk(x.shape, {int(a) % len(x.shape) for a in axes.ravel()})
-
     def _call(self, program: Program, op: Op, params: Params) -> tuple[Call, ...]:
-        found = self._walk(program, op)
-        loops: dict[str, tuple[int, ...]] = {}
-        for role, axes in (("out", found.kept), ("in", found.reduced)):
-            filled = ((1, 0),) * (AXES - len(axes)) + axes
-            loops |= {role: tuple(n for n, _ in filled), f"{role}_step": tuple(s for _, s in filled)}
-        call = Call(
-            f"sec_{self.name}", "sec_reduce_s8_params", {**loops, **params}, (Ref(op.inputs[0]),), Ref(op.outputs[0])
-        )
+        fields: Params = {**loops(walk_of(program, op)), **params}
+        call = Call(f"sec_{self.name}", "sec_reduce_s8_params", fields, (Ref(op.inputs[0]),), Ref(op.outputs[0]))
         return (call,)
 
 
@@ -102,7 +112,7 @@ class ReduceSum(Reduce):
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         x, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
-        count = self._walk(program, op).count
+        count = walk_of(program, op).count
         multiplier, shift = quantize_multiplier(x.scale / out.scale)
         if op.kind == "MEAN":
             multiplier, shift = mean_multiplier(multiplier, shift, count)
@@ -135,6 +145,17 @@ class ReduceMin(ReduceExtreme):
     name, kinds, first = "reduce_min_s8", ("REDUCE_MIN",), 127
 
 
+def arg_element(program: Program, op: Op) -> int:
+    """Bytes of an index."""
+    return 8 if program.tensors[op.outputs[0]].dtype == "int64" else 4
+
+
+def arg_sizes(program: Program, op: Op) -> tuple[int, int, int]:
+    """Positions before the axis, along it and behind it."""
+    shape, axis = program.tensors[op.inputs[0]].shape, op.options.axis
+    return int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
+
+
 class Arg(Kernel):
     name, header, kinds = "arg_s8", "sec_arg_s8.h", ("ARG_MAX", "ARG_MIN")
 
@@ -143,9 +164,9 @@ class Arg(Kernel):
         return None if x.dtype == "int8" and out.dtype in ("int32", "int64") else f"types {x.dtype}, {out.dtype}"
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
-        outer, size, inner = self._sizes(program, op)
+        outer, size, inner = arg_sizes(program, op)
         starts = (np.arange(outer)[:, None] * size * inner + np.arange(inner)).ravel()
-        each = self._element(program, op)
+        each = arg_element(program, op)
         return overlap(np.arange(len(starts)) * each, starts, len(starts) * each)
 
     def constant_bytes(self, program: Program, op: Op) -> int:
@@ -155,21 +176,12 @@ class Arg(Kernel):
         return {"tap": program.tensors[op.inputs[0]].elements, "output": program.tensors[op.outputs[0]].elements}
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
-        outer, size, inner = self._sizes(program, op)
+        outer, size, inner = arg_sizes(program, op)
         params = {
-            "outer": outer, "size": size, "inner": inner, "wide": int(self._element(program, op) == 8),
+            "outer": outer, "size": size, "inner": inner, "wide": int(arg_element(program, op) == 8),
             "largest": int(op.kind == "ARG_MAX"),
         }  # fmt: skip
         return (Call("sec_arg_s8", "sec_arg_s8_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
-
-    @staticmethod
-    def _element(program: Program, op: Op) -> int:
-        return 8 if program.tensors[op.outputs[0]].dtype == "int64" else 4
-
-    @staticmethod
-    def _sizes(program: Program, op: Op) -> tuple[int, int, int]:
-        shape, axis = program.tensors[op.inputs[0]].shape, op.options.axis
-        return int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
 
 
 class L2Normalization(RowByRow):

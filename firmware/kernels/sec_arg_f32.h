@@ -1,5 +1,5 @@
-/* ARG_MAX and ARG_MIN over one axis, float32 in, indices of int32 or int64 out. The first of equal values wins, and any
- * number over what is none.
+/* ARG_MAX and ARG_MIN over one axis, float32 in, indices of int32 or int64 out. The first of equal values wins; what
+ * is no number wins where it comes first, and never elsewhere.
  *
  * input (outer, size, inner), output (outer, inner), written in ascending order, each after its values are read.
  */
@@ -19,8 +19,7 @@ static inline int32_t sec_arg_f32_of(const sec_arg_f32_params *p, const float *x
     int32_t index = 0;
     for (int32_t i = 1; i < p->size; ++i) {
         const float v = x[i * p->inner];
-        const int better = p->largest ? v > best : v < best;
-        if (better || (best != best && v == v)) {
+        if (p->largest ? v > best : v < best) {
             best = v;
             index = i;
         }

@@ -32,11 +32,11 @@ typedef struct {
 
 SEC_BINARY_F32(sec_add_f32, sec_clamp_f32(va + vb, p->low, p->high))
 SEC_BINARY_F32(sec_sub_f32, sec_clamp_f32(va - vb, p->low, p->high))
-SEC_BINARY_F32(sec_mul_f32, sec_clamp_f32(va *vb, p->low, p->high))
+SEC_BINARY_F32(sec_mul_f32, sec_clamp_f32(va * vb, p->low, p->high))
 SEC_BINARY_F32(sec_div_f32, sec_clamp_f32(va / vb, p->low, p->high))
 SEC_BINARY_F32(sec_squared_difference_f32, (va - vb) * (va - vb))
 SEC_BINARY_F32(sec_maximum_f32, va > vb ? va : vb)
 SEC_BINARY_F32(sec_minimum_f32, va < vb ? va : vb)
-SEC_BINARY_F32(sec_prelu_f32, va >= 0.0f ? va : va *vb)
+SEC_BINARY_F32(sec_prelu_f32, va >= 0.0f ? va : va * vb)
 
 #endif

@@ -24,6 +24,7 @@ typedef struct {
                 count += 1.0f;                                                                                        \
             }                                                                                                         \
         }                                                                                                             \
+        (void)count;                                                                                                  \
         return sec_clamp_f32((result), p->low, p->high);                                                              \
     }                                                                                                                 \
                                                                                                                       \
@@ -40,7 +41,7 @@ typedef struct {
         }                                                                                                             \
     }
 
-SEC_POOL_F32(sec_max_pool_f32, -SEC_FLOAT_LARGEST, v < x ? x : v, count > 0.0f ? v : 0.0f)
+SEC_POOL_F32(sec_max_pool_f32, -SEC_FLOAT_LARGEST, v < x ? x : v, v)
 SEC_POOL_F32(sec_average_pool_f32, 0.0f, v + x, v / count)
 
 #endif

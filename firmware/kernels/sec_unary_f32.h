@@ -29,10 +29,10 @@ static inline float sec_hard_swish(float x) {
 
 SEC_UNARY_F32(sec_relu_f32, x < p->low ? p->low : x)
 SEC_UNARY_F32(sec_clamped_f32, sec_clamp_f32(x, p->low, p->high))
-SEC_UNARY_F32(sec_leaky_relu_f32, x > 0.0f ? x : x *p->alpha)
+SEC_UNARY_F32(sec_leaky_relu_f32, x > 0.0f ? x : x * p->alpha)
 SEC_UNARY_F32(sec_abs_f32, sec_float_of(sec_bits_of(x) & 0x7fffffffu))
 SEC_UNARY_F32(sec_neg_f32, sec_float_of(sec_bits_of(x) ^ 0x80000000u))
-SEC_UNARY_F32(sec_square_f32, x *x)
+SEC_UNARY_F32(sec_square_f32, x * x)
 SEC_UNARY_F32(sec_hard_swish_f32, sec_hard_swish(x))
 SEC_UNARY_F32(sec_elu_f32, x < 0.0f ? sec_exp_less_one(x) : x)
 SEC_UNARY_F32(sec_logistic_f32, sec_logistic(x))

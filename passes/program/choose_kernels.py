@@ -33,9 +33,11 @@ def choose_kernels(program: Program, features: tuple[str, ...], kernels: Sequenc
         if kernel is not None:
             chosen.append(kernel)
             continue
-        reasons = {r for k in kernels if op.kind in k.kinds and (r := k.refuses(program, op))}
+        near = [k for k in kernels if k.answers(program, op)]
+        near = [k for k in near if k.own_type] or near
+        reasons = {r for k in near if (r := k.refuses(program, op))}
         reasons = {r for r in reasons if not r.startswith("types ")} or reasons  # those of kernels for other types
-        able = [k for k in kernels if op.kind in k.kinds and k.refuses(program, op) is None]
+        able = [k for k in near if k.refuses(program, op) is None]
         lacking = {f"{n}, which the target lacks" for k in able for n in k.needs(program, op) if n not in features}
         reasons = lacking or reasons
         refused.append(f"{op.kind} (operator {position}{': ' + ', '.join(sorted(reasons)) if reasons else ''})")
