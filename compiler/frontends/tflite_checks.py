@@ -19,7 +19,8 @@ LARGEST_MULTIPLIER = 2.0**30
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 FIXED_OUTPUT = ("LOGISTIC", "TANH", "SOFTMAX")
 BORDERS = ("QUANTIZE", "DEQUANTIZE", "CAST")
-SAME_COUNT = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "SOFTMAX", *BORDERS, *TABLE_KINDS)
+FLOAT_ALONE = ("RELU_N1_TO_1", "NEG", "SQUARE", "EXP", "LOG", "SQRT")
+SAME_COUNT = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "SOFTMAX", *BORDERS, *TABLE_KINDS, *FLOAT_ALONE)
 REDUCTIONS = ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")
 ANY_RANK = (
     *SAME_COUNT[:3],
@@ -165,7 +166,8 @@ def _elementwise(op: Op, tensors: list[Tensor], where: str) -> None:
     ):
         raise UserError(f"{where}: a dimension above {LARGEST_DIMENSION}")
     bad = op.kind in SAME_COUNT and x.elements != out.elements
-    if op.kind in ("ADD", "MUL", "SUB", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "PRELU"):
+    broadcasts = op.kind in ("ADD", "MUL", "SUB", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "PRELU")
+    if broadcasts or (op.kind == "DIV" and x.dtype == "float32"):
         pair = [tensors[i] for i in op.inputs]
         bad = len(pair) != 2 or any(len(t.shape) > 4 for t in pair)
         bad = bad or tuple(np.broadcast_shapes(*(t.shape for t in pair))) != out.shape

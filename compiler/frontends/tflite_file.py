@@ -1,4 +1,4 @@
-"""An int8 `.tflite` file, ours or anybody's, as a Program. Malformed files end in one clear line."""
+"""A `.tflite` file of int8 or float32, ours or anybody's, as a Program. Malformed files end in one clear line."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from secateur.compiler.frontends.tflite_checks import check_operator, check_program
 from secateur.compiler.frontends.tflite_expand import expand
+from secateur.compiler.frontends.tflite_float import check_float, fold_floats, half_as_single
 from secateur.compiler.frontends.tflite_int16 import int32_sums
 from secateur.compiler.frontends.tflite_operands import take_operands
 from secateur.compiler.frontends.tflite_recurrent import RECURRENT_KINDS, read_recurrent
@@ -73,11 +74,11 @@ MAX_BYTES = 256 << 20
 
 
 def load_tflite(path: Path) -> Program:
-    """Read an int8 network, its variables as states.
+    """Read a network, its variables as states.
 
-    Raises UserError: no such file, not a TFLite file or a truncated one, a float network, a construct that
-    the Program does not have (control flow, computed shapes). Operators without a kernel are found later,
-    by `choose_kernels`, all at once.
+    Raises UserError: no such file, not a TFLite file or a truncated one, float activations with integer weights, a
+    construct that the Program does not have (control flow, computed shapes). Operators without a kernel are found
+    later, by `choose_kernels`, all at once.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -114,7 +115,7 @@ class _Reader:
     def program(self) -> Program:
         tensors = [self.tensor(t) for t in self.graph.tensors]
         inputs, outputs = (tuple(int(i) for i in x) for x in (self.graph.inputs, self.graph.outputs))
-        self.refuse_float(tensors, (*inputs, *outputs))
+        self.check_ends(tensors, (*inputs, *outputs))
         ops: list[Op] = []
         for position, record in enumerate(self.graph.operators):
             ops += self.ops(record, tensors, position)
@@ -125,13 +126,7 @@ class _Reader:
         check_program(program, self.where)
         return with_ops(program, ops)
 
-    def refuse_float(self, tensors: list[Tensor], ends: tuple[int, ...]) -> None:
-        activations = [t for t in tensors if t.data is None]
-        if activations and all(t.dtype == "float32" for t in activations):
-            raise UserError(
-                f"{self.where}: a float32 network; an int8 .tflite is needed here. "
-                "Give the float network as PyTorch or ONNX with --data, and it is quantized"
-            )
+    def check_ends(self, tensors: list[Tensor], ends: tuple[int, ...]) -> None:
         for i in ends:
             if tensors[i].dtype not in END_TYPES:
                 raise UserError(f"{self.where}: input or output {tensors[i].name} is {tensors[i].dtype}")
@@ -143,13 +138,16 @@ class _Reader:
             return Tensor(name, (), "int32")  # a variable's handle: followed by name, never computed
         if kind == "int4":
             kind = "int8"  # constants alone; two a byte in the file, one a byte here
+        if kind == "float16" and self.model.buffers[record.buffer].data is not None:
+            kind = "float32"  # constants alone, behind a DEQUANTIZE: the values are the same
         if kind not in DTYPES:
             raise UserError(f"{self.where}: tensor {name} has type {kind}, which is not supported")
         shape = tuple(int(n) for n in record.shape) if record.shape is not None else ()
         if any(n < 0 for n in shape) or int(np.prod(shape, dtype=np.float64)) > MAX_BYTES:
             raise UserError(f"{self.where}: tensor {name} has shape {shape}")
         data, nibbles = self.data(record, kind, shape), record.type == schema.TensorType.INT4
-        return Tensor(name, shape, kind, self.quantization(record.quantization), data, nibbles)
+        quantization = None if kind == "float32" else self.quantization(record.quantization)
+        return Tensor(name, shape, kind, quantization, data, nibbles)
 
     def quantization(self, record: Any) -> Quantization | None:
         if record is None or record.scale is None or len(record.scale) == 0:
@@ -176,6 +174,8 @@ class _Reader:
             packed = np.frombuffer(content, np.uint8)
             nibbles = np.stack([packed & 15, packed >> 4], 1).ravel()[: int(np.prod(shape, dtype=np.int64))]
             content = np.where(nibbles > 7, nibbles.astype(np.int8) - 16, nibbles).astype(np.int8).tobytes()
+        if record.type == schema.TensorType.FLOAT16:
+            content = half_as_single(content)
         values = np.frombuffer(content, DTYPES[kind])
         return values.reshape(shape).copy()
 
@@ -215,9 +215,14 @@ class _Reader:
             keep = SHAPE_OPERANDS.get(kind, len(inputs))
             operands = int32_sums(kind, record.builtinOptions, inputs[:keep], tensors)
             ops = [Op(kind, operands, outputs, options, tensors[outputs[0]].name)]
+        left: list[Op] = []
         for op in ops:
-            check_operator(op, tensors, f"{self.where}: operator {position} {op.kind} {op.name}")
-        return ops
+            place = f"{self.where}: operator {position} {op.kind} {op.name}"
+            check_operator(op, tensors, place)
+            check_float(op, tensors, place)
+            if not fold_floats(op, tensors):
+                left.append(op)
+        return left
 
     def kind(self, record: Any) -> str:
         code = self.model.operatorCodes[record.opcodeIndex]
