@@ -2,12 +2,14 @@
 
 Where its wheel does not exist (anything but Linux on x86-64), and for the few operators that it lacks or gets wrong,
 our integer reference interpreter stands in, which the tests prove equal to it, or there to LiteRT's reference kernels;
-the report names which one ran.
+the report names which one ran. It is also the golden runtime of a program that computes with floats, and TensorFlow
+Lite Micro the witness: `float_golden.py` has that rule.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,14 @@ import numpy.typing as npt
 from secateur.errors import MismatchError
 from secateur.models.program import Program, pack, unpack
 from secateur.models.reference import run_reference
+from secateur.runtime_bench.float_golden import (
+    borders,
+    computes_floats,
+    float_places,
+    one_no_number,
+    same_bits,
+    witness,
+)
 
 TFLM_MISSING = frozenset({"GELU", "RELU_N1_TO_1", "RELU_0_TO_1"})
 """Operators that we compute and TensorFlow Lite Micro does not."""
@@ -30,11 +40,15 @@ TFLM_NOT_INT16 = frozenset({
 
 @dataclass(frozen=True)
 class Golden:
-    """`outputs`: (samples, output bytes). `runtime`: what computed them. `values`: of one sample; None: one a byte."""
+    """`outputs`: (samples, output bytes). `runtime`: what computed them. `values`: of one sample; None: one a byte.
+
+    `floats`: where float32 is among the bytes, [start, end).
+    """
 
     runtime: str
     outputs: npt.NDArray[np.int8]
     values: int | None = None
+    floats: tuple[tuple[int, int], ...] = ()
 
 
 def tflm_available() -> bool:
@@ -66,6 +80,8 @@ def _lacks(kind: str, op: Any, tensors: Any, buffers: Any) -> str | None:
 
     if kind in ("ARG_MAX", "ARG_MIN") and tensors[op.outputs[0]].type != schema.TensorType.INT32:
         return f"its {kind} gives int32 alone"
+    if kind == "DEQUANTIZE" and tensors[op.inputs[0]].type == schema.TensorType.FLOAT16:
+        return "its DEQUANTIZE takes no float16"
     if kind in TFLM_NOT_INT16 and tensors[op.outputs[0]].type == schema.TensorType.INT16:
         return f"its {kind} takes no int16"
     if kind == "CONCATENATION" and len(op.inputs) > 10:
@@ -89,26 +105,55 @@ def golden_outputs(content: bytes, program: Program, samples: npt.NDArray[np.int
     Inputs and outputs are pieces of bytes, as `models.program.pack` makes them.
     """
     values = sum(program.tensors[i].elements for i in program.outputs)
-    if tflm_available() and tflm_lacks(content) is None:
+    judged = tflm_available() and tflm_lacks(content) is None
+    if computes_floats(program):
+        runtime, outputs = "secateur reference interpreter", run_reference(program, samples)
+        if judged:
+            watched = [] if same_bits(program) else [program.tensors[op.outputs[0]].name for op in borders(program)]
+            theirs, seen = _run_tflm(content, program, samples, watched)
+            runtime = f"{runtime}, which is {witness(program, samples, outputs, theirs, seen)}"
+        return Golden(runtime, outputs, values, float_places(program))
+    if judged:
         return Golden("TensorFlow Lite Micro (tflite-micro wheel)", run_tflm(content, program, samples), values)
     return Golden("secateur reference interpreter", run_reference(program, samples), values)
 
 
 def run_tflm(content: bytes, program: Program, samples: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
     """TFLite Micro's outputs, (n, output bytes)."""
+    return _run_tflm(content, program, samples, [])[0]
+
+
+def _run_tflm(
+    content: bytes, program: Program, samples: npt.NDArray[np.int8], watched: Sequence[str]
+) -> tuple[npt.NDArray[np.int8], list[dict[str, npt.NDArray[Any]]]]:
+    """TFLite Micro's outputs, and of every sample the tensors that alone bear one of the names `watched`."""
     from tflite_micro.python.tflite_micro import runtime
 
     # TFLM wants its arena's size: activations of all operators at once, and its own records, are never exceeded.
     arena = 65536 + 2 * sum(t.size_bytes for t in program.tensors if t.data is None) + 4096 * len(program.ops)
-    interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
-    outputs = []
+    places = _places(content, watched)
+    keep = runtime.InterpreterConfig.kPreserveAllTensors if places else runtime.InterpreterConfig.kAllocationRecording
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena, intrepreter_config=keep)
+    outputs, seen = [], []
     for sample in samples:
         for number, value in enumerate(unpack(program, program.inputs, sample)):
             interpreter.set_input(value, number)
         interpreter.invoke()
         found = [np.asarray(interpreter.get_output(i)) for i in range(len(program.outputs))]
         outputs.append(pack(program, program.outputs, found))
-    return np.stack(outputs) if outputs else np.empty((0, 0), np.int8)
+        seen.append({name: np.array(interpreter.GetTensor(i, 0)["tensor_data"]) for name, i in places.items()})
+    return (np.stack(outputs) if outputs else np.empty((0, 0), np.int8)), seen
+
+
+def _places(content: bytes, names: Sequence[str]) -> dict[str, int]:
+    """Index in the file of the tensors of the first subgraph that alone bear one of `names`."""
+    if not names:
+        return {}
+    from ai_edge_litert import schema_py_generated as schema
+
+    tensors = schema.ModelT.InitFromPackedBuf(content).subgraphs[0].tensors
+    given = [t.name.decode() if isinstance(t.name, bytes) else str(t.name or "") for t in tensors]
+    return {name: given.index(name) for name in names if given.count(name) == 1}
 
 
 @dataclass(frozen=True)
@@ -128,7 +173,8 @@ def compare(golden: Golden, outputs: npt.NDArray[np.int8], where: str) -> Compar
     """
     if outputs.shape != golden.outputs.shape:
         raise MismatchError(f"{where}: outputs {outputs.shape}, golden {golden.outputs.shape}")
-    wrong = np.argwhere(outputs != golden.outputs)
+    found, expected = (one_no_number(o, golden.floats) for o in (outputs, golden.outputs))
+    wrong = np.argwhere(found != expected)
     if len(wrong):
         sample, value = (int(i) for i in wrong[0])
         unit = "value" if golden.values in (None, outputs.shape[1]) else "byte"
