@@ -11,6 +11,7 @@ import numpy.typing as npt
 from secateur.models.fixed_point import activation_range
 from secateur.models.program import Op, Program, Quantization, Tensor, with_ops
 from secateur.models.reference import run_values
+from secateur.models.reference_float import is_float
 from secateur.passes.contract import Pass, same_interface
 from secateur.passes.program.promises import no_more_macs, no_more_operators, same_ends
 from secateur.passes.program.value_ranges import exact, value_ranges
@@ -48,8 +49,11 @@ class RemoveIdentities(Pass[Program]):
 
 
 def _as_reshape(model: Program, op: Op) -> Op:
-    """A MEAN over one position is a reshape (an idle one, where it keeps its dimensions)."""
-    if op.kind != "MEAN":
+    """A MEAN over one position is a reshape (an idle one, where it keeps its dimensions).
+
+    Not of floats: a sum that begins with 0 turns -0 into 0.
+    """
+    if op.kind != "MEAN" or is_float(model, op):
         return op
     x, axes, out = (model.tensors[i] for i in (*op.inputs[:2], op.outputs[0]))
     if axes.data is None or x.quantization != out.quantization or any(x.shape[int(a)] != 1 for a in axes.data.ravel()):
@@ -107,6 +111,8 @@ def _moves_nothing(model: Program, op: Op) -> bool:
     if op.kind == "STRIDED_SLICE":  # as large as its input, so it starts at 0
         return all(step == 1 or n == 1 for step, n in zip(o.strides, model.tensors[op.outputs[0]].shape, strict=True))
     if op.kind in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+        if is_float(model, op):  # infinity becomes the largest float, and an average turns -0 into 0
+            return False
         return o.kernel == (1, 1) and o.stride == (1, 1) and not o.padding and o.activation == "NONE"
     return False
 
