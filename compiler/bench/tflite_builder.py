@@ -23,7 +23,7 @@ OPTIONS = {
     "MINIMUM": "MaximumMinimum", "SPACE_TO_BATCH_ND": "SpaceToBatchND", "BATCH_TO_SPACE_ND": "BatchToSpaceND",
     "SVDF": "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM", "ARG_MAX": "ArgMax",
     "ARG_MIN": "ArgMin", "LOGISTIC": "", "TANH": "", "RELU": "", "RELU6": "", "RELU_N1_TO_1": "", "ELU": "",
-    "PRELU": "", "RSQRT": "",
+    "PRELU": "", "RSQRT": "", "LOG": "", "SQRT": "",
 }  # fmt: skip
 
 
