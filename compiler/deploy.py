@@ -1,4 +1,4 @@
-"""An int8 `.tflite` made into firmware and proven: plan, generate, build, run, compare with the golden runtime."""
+"""A `.tflite` made into firmware and proven: plan, generate, build, run, compare with the golden runtime."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def compile_program(
     seed: int = 0,
     tell: Callable[[str], None] = log.info,
 ) -> Compiled:
-    """An int8 `.tflite` as it is: nothing is removed, its outputs are proven and its cost is judged."""
+    """A `.tflite` as it is: nothing is removed, its outputs are proven and its cost is judged."""
     budget = budget.on(target)
     entry = program.tensors[program.inputs[0]]
     notes: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from secateur.models.data import Split
 from secateur.models.metrics import accuracy, predicted
 from secateur.models.network import Network
 from secateur.models.program import Program, unpack
+from secateur.models.reference_float import arithmetic
 from secateur.models.training import predict
 from secateur.passes.program.cost import latency_ms
 from secateur.runtime_bench.golden import golden_outputs
@@ -117,7 +118,8 @@ def judge(
         broken.append(("evidence", float(STRENGTH[kind]), float(STRENGTH[budget.require]), why))
     code = 3 if broken else 0
     if after.validation is not None and floor is not None and after.validation.int8_percent < floor - 1e-9:
-        why = f"int8 accuracy on validation is {after.validation.int8_percent:.2f} %, the floor {floor:.2f} %"
+        computes = arithmetic(after.deployed.planned.program)
+        why = f"{computes} accuracy on validation is {after.validation.int8_percent:.2f} %, the floor {floor:.2f} %"
         broken.append(("accuracy", after.validation.int8_percent, floor, why))
         code = code or 4
     met: Literal["measured", "emulated", "predicted", "no"] = "no"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 BUDGET, SEARCH, BUILD, MODEL = "Budget", "Search", "Build", "Model"
-MODEL_FORMS = "net.onnx, net.tflite (int8), file.py:factory, package.module:factory or zoo:NAME"
+MODEL_FORMS = "net.onnx, net.tflite (int8 or float32), file.py:factory, package.module:factory or zoo:NAME"
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_FORMS)]
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]

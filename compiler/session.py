@@ -151,7 +151,7 @@ def compile_to(request: Request, out: Path, tell: Callable[[str], None], command
     content: bytes | None = None
     if isinstance(model, Program):
         if preprocess is not None:
-            raise UserError(f"{request.model}: --mean and --std do not go with an int8 model. Leave them out.")
+            raise UserError(f"{request.model}: --mean and --std do not go with a .tflite model. Leave them out.")
         content, model = Path(request.model).read_bytes(), replace(model, labels=labels or model.labels)
     elif preprocess is not None and len(preprocess.mean) not in (1, model.input_shape[0]):
         raise UserError(f"--mean: {len(preprocess.mean)} values for {model.input_shape[0]} input channels")

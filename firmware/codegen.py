@@ -13,6 +13,7 @@ from secateur.firmware import cgen
 from secateur.firmware.generated import GeneratedModel, Port
 from secateur.firmware.kernels.descriptor import Call, Constant, Kernel, Ref
 from secateur.models.program import Program, Tensor, slots
+from secateur.models.reference_float import arithmetic
 
 KERNEL_FOLDER = Path(__file__).parent / "kernels"
 TEMPLATE_FOLDER = Path(__file__).parent / "templates"
@@ -80,7 +81,7 @@ def generate(
         "inputs": inputs, "outputs": outputs, "states": states,
         "input_bytes": slots(program, program.inputs)[-1], "output_bytes": slots(program, program.outputs)[-1],
         "labels": [cgen.string(label) for label in program.labels],
-        "real": cgen.real, "stack_bytes": STACK_BYTES,
+        "arithmetic": arithmetic(program), "real": cgen.real, "stack_bytes": STACK_BYTES,
         "mean": [cgen.real(v) for v in program.preprocess.mean], "std": [cgen.real(v) for v in program.preprocess.std],
     }  # fmt: skip
     several = len(inputs) > 1 or len(outputs) > 1

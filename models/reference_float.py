@@ -37,6 +37,15 @@ def is_float(program: Program, op: Op) -> bool:
     return not program.shape_only and op.kind in FLOAT and program.tensors[op.inputs[0]].dtype == "float32"
 
 
+def arithmetic(program: Program) -> str:
+    """What `program` computes with, in words; a conversion at its ends is no arithmetic."""
+    made = {program.tensors[i].dtype for op in program.ops for i in op.outputs}
+    found = [] if program.shape_only else [dtype for dtype in ("int8", "int16") if dtype in made]
+    if any(is_float(program, op) for op in program.ops):
+        found.append("float32")
+    return " and ".join(found) or "int8"
+
+
 def activation_range_f32(activation: str) -> tuple[float, float]:
     """(low, high) of a fused activation; without one, what is beyond the largest float becomes that."""
     largest = float(LARGEST)

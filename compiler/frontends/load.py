@@ -13,7 +13,7 @@ from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
 from secateur.models.program import Program
 
-ACCEPTED = "net.onnx, net.tflite (int8), file.py:FACTORY or pkg.mod:FACTORY with --weights, zoo:NAME"
+ACCEPTED = "net.onnx, net.tflite (int8 or float32), file.py:FACTORY or pkg.mod:FACTORY with --weights, zoo:NAME"
 _KERAS = (".keras", ".h5", ".hdf5")
 _WEIGHTS = (".pt", ".pth", ".th", ".safetensors", ".ckpt", ".bin")
 

@@ -157,7 +157,8 @@ def headline(report: Report) -> tuple[Row, ...]:
         row("Latency", latency(b), latency(a), lambda r: ms_range_text(*r),
             allowed(budget.latency_ms, ms_text), "latency_ms"),
         row("Accuracy, float", b.accuracy_float, a.accuracy_float, percent_text, by=_points),
-        row("Accuracy, int8", b.accuracy_int8, a.accuracy_int8, percent_text, floor, "accuracy", _points),
+        row(f"Accuracy, {report.details.arithmetic}", b.accuracy_int8, a.accuracy_int8, percent_text, floor,
+            "accuracy", _points),
         row("  interval", b.accuracy_interval, a.accuracy_interval, lambda r: f"{r[0]:.1f} to {r[1]:.1f} %",
             by=_no_change),
     )  # fmt: skip
@@ -192,8 +193,11 @@ def verification_line(report: Report) -> str:
     if v is None:
         return "outputs not compared with a golden runtime: the image was not run"
     relation = "differ from" if v.mismatches else "equal"
+    witness = "the golden runtime"
+    if "reference interpreter" in v.golden:
+        witness = f"the {v.golden}"
     return (
-        f"outputs {relation} the golden runtime: {words.plural(v.samples, 'sample')}, "
+        f"outputs {relation} {witness}: {words.plural(v.samples, 'sample')}, "
         f"{words.plural(v.outputs, 'value')}, {words.plural(v.mismatches, 'mismatch', 'mismatches')}"
     )
 

@@ -269,7 +269,10 @@ class Patches:
 
 @dataclass(frozen=True)
 class Details:
-    """What report.html shows and the rest of schema 1 does not name."""
+    """What report.html shows and the rest of schema 1 does not name.
+
+    `arithmetic`: of the result and what `accuracy_int8` and its like are about: int8, int16, float32, or several.
+    """
 
     model: str
     labels: tuple[str, ...] = ()
@@ -286,6 +289,7 @@ class Details:
     controls: tuple[Control, ...] = ()
     patches: tuple[Patches, ...] = ()
     notes: tuple[str, ...] = ()
+    arithmetic: str = "int8"
 
 
 @dataclass(frozen=True)

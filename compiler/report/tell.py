@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from secateur.compiler.report.words import name_text, plural
 from secateur.models.data import Data
 from secateur.models.metrics import bootstrap, can_certify, confusion, paired_bootstrap
 from secateur.models.program import op_macs
+from secateur.models.reference_float import arithmetic
 from secateur.passes.program.cost import latency_ms
 
 LEVEL = 0.9
@@ -59,16 +61,17 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
     stack = d.stack_bytes
     stack_from = f"high water in {where}" if ran else where
     entry, end = (sum(p.bytes_of(i) for i in ends) for ends in (p.inputs, p.outputs))
+    computes = arithmetic(p)
     counts = (
         f"{'stack high water' if stack is not None else 'stack unknown'}; not the caller's own buffers "
         f"({end} B of output, and {entry} B of input unless it is filled in place)"
     )
     return record.Side(
         accuracy_float=accuracy_float,
-        accuracy_int8=None if scores is None else Measured(scores.int8_percent, "measured", f"int8, {samples}"),
+        accuracy_int8=None if scores is None else Measured(scores.int8_percent, "measured", f"{computes}, {samples}"),
         accuracy_interval=None if scores is None else _interval(scores, samples),
-        macs=Measured(judged.macs + _computed_again(d), "exact", "shapes of the quantized program"),
-        params=Measured(judged.parameters, "exact", "weights and biases of the quantized program"),
+        macs=Measured(judged.macs + _computed_again(d), "exact", f"shapes of the {computes} program"),
+        params=Measured(judged.parameters, "exact", f"weights and biases of the {computes} program"),
         arena_bytes=Measured(d.cost.arena_bytes, "exact", "memory plan"),
         arena_lower_bound_bytes=Measured(d.cost.arena_lower_bound_bytes, "exact", "live bytes less safe overlap"),
         stack_bytes=None if stack is None else Measured(stack, kind if ran else "predicted", stack_from),
@@ -203,8 +206,8 @@ def _details(found: Compiled) -> record.Details:
         clock_source=target.clock_source,
         data=None if found.data is None else _data(found.data),
         certificate=_certificate(found),
-        confusion_baseline=_confusion(found.before.test, len(labels)),
-        confusion_result=_confusion(after.test, len(labels)),
+        confusion_baseline=_confusion(found.before, len(labels)),
+        confusion_result=_confusion(after, len(labels)),
         memory_baseline=_memory(found.before),
         memory_result=_memory(after),
         clocks=tuple(clocks),
@@ -212,6 +215,7 @@ def _details(found: Compiled) -> record.Details:
         attempts=tuple(_attempt(a.name, a.path, a.judged, found) for a in found.attempts),
         patches=tuple(record.Patches(**asdict(p)) for p in after.deployed.planned.patches),
         notes=tuple(notes),
+        arithmetic=arithmetic(after.deployed.planned.program),
     )
 
 
@@ -252,11 +256,13 @@ def _certificate(found: Compiled) -> record.Certificate | None:
     )
 
 
-def _confusion(scores: Scores | None, classes: int) -> record.Confusion | None:
+def _confusion(judged: Judged, classes: int) -> record.Confusion | None:
+    scores = judged.test
     if scores is None:
         return None
     counts = confusion(scores.split.y, scores.int8_guess, classes)
-    return record.Confusion("test", "int8", tuple(tuple(int(n) for n in row) for row in counts))
+    program: Literal["float", "int8"] = "float" if arithmetic(judged.deployed.planned.program) == "float32" else "int8"
+    return record.Confusion("test", program, tuple(tuple(int(n) for n in row) for row in counts))
 
 
 def _memory(judged: Judged) -> record.MemoryMap:
@@ -276,7 +282,8 @@ def _attempt(name: str, path: str, judged: Judged, found: Compiled) -> record.At
     scores = judged.validation
     percent = None
     if scores is not None:
-        percent = Measured(scores.int8_percent, "measured", "int8, validation samples")
+        computes = arithmetic(judged.deployed.planned.program)
+        percent = Measured(scores.int8_percent, "measured", f"{computes}, validation samples")
     fits = not any(
         limit is not None and value is not None and value.value > limit
         for value, limit in (

@@ -14,7 +14,7 @@ from secateur.compiler.report import facts, words
 from secateur.compiler.report.record import Measured, Report
 
 _SHORT = ("MACs", "RAM", "  stack", "Flash", "Instructions", "Cycles", "Latency",
-          "Accuracy, float", "Accuracy, int8", "  interval")  # fmt: skip
+          "  interval")  # fmt: skip
 
 
 def summary(report: Report, report_path: str | None = None, flash_command: str | None = None) -> Group:
@@ -40,7 +40,7 @@ def headline_table(report: Report) -> Table:
         table.add_column(name, justify="right")
     table.add_column("how")
     for row in facts.headline(report):
-        if row.label in _SHORT:
+        if row.label in _SHORT or row.label.startswith("Accuracy"):
             after = Text(row.after.text, style="bold red" if row.violated else "bold")
             table.add_row(row.label, row.before.text, after, row.limit, row.after.kind or "")
     return table

@@ -107,7 +107,7 @@ CASES = {
     "mean without std": ((NET, *DIGITS, "--mean", "0.5"), "--mean and --std go together"),
     "std of 0": ((NET, *DIGITS, "--mean", "0.5", "--std", "0"), "above 0"),
     "mean of too many channels": ((NET, *DIGITS, "--mean", "1,2", "--std", "1,2"), "2 values for 1 input channel"),
-    "mean of an int8 model": (("{}/whole.tflite", "--mean", "1", "--std", "1"), "do not go with an int8 model"),
+    "mean of an int8 model": (("{}/whole.tflite", "--mean", "1", "--std", "1"), "do not go with a .tflite model"),
     "a cut in a whole network": ((NET, *DIGITS, "--cut-at", "fc"), "--cut-at does not go with"),
     "weights of a zoo network": ((NET, *DIGITS, "--weights", "{}/a_file"), "--weights does not go with"),
 }  # fmt: skip
