@@ -17,7 +17,8 @@ from c_host import generated
 from exported import sample
 from random_graphs import random_graph
 
-from secateur.compiler.bench.operator_files import CASES, Case
+from secateur.compiler.bench.float_files import ALL_CASES
+from secateur.compiler.bench.operator_files import Case
 from secateur.compiler.export.onnx import export_onnx
 from secateur.compiler.frontends.onnx_file import load_onnx
 from secateur.compiler.frontends.tflite_file import parse_tflite
@@ -44,7 +45,7 @@ def originals(folder: Path, kinds: tuple[str, ...] = (".tflite", ".onnx")) -> di
     found: dict[str, bytes] = {}
     if ".tflite" in kinds:
         found |= {f"{name}.tflite": sample(name).content for name in ("concat", "har", "residual-1d", "depthwise")}
-        found |= {f"{kind}.tflite": make(Case(0)) for kind, make in CASES.items()}
+        found |= {f"{kind}.tflite": make(Case(0)) for kind, make in ALL_CASES.items()}
         found |= {f"graph{seed}.tflite": random_graph(seed) for seed in range(24)}
         shared = Path(__file__).parents[2] / "shared" / "data" / "mlperf_tiny"
         for path in sorted(shared.glob("*/*.tflite")):

@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from scipy.optimize import nnls
 
-from secateur.compiler.bench.operator_files import CASES, Case
+from secateur.compiler.bench.float_files import ALL_CASES
+from secateur.compiler.bench.operator_files import Case
 from secateur.compiler.export.calibrate import calibrate as ranges
 from secateur.compiler.export.quantize import quantize, quantize_samples
 from secateur.compiler.frontends.tflite_file import parse_tflite
@@ -112,7 +113,7 @@ def observe_operators(environment: str, seed: int, found: Observations) -> None:
     target = find(environment)
     known = set(found.layers) - found.operators
     parts = []
-    for kind, make in CASES.items():
+    for kind, make in ALL_CASES.items():
         try:
             planned = plan(parse_tflite(make(Case(seed, LARGEST)), kind, kind), target)
         except UserError:  # floats on a core that has none
