@@ -40,7 +40,7 @@ def is_float(program: Program, op: Op) -> bool:
 def arithmetic(program: Program) -> str:
     """What `program` computes with, in words; a conversion at its ends is no arithmetic."""
     made = {program.tensors[i].dtype for op in program.ops for i in op.outputs}
-    found = [] if program.shape_only else [dtype for dtype in ("int8", "int16") if dtype in made]
+    found: list[str] = [] if program.shape_only else [dtype for dtype in ("int8", "int16") if dtype in made]
     if any(is_float(program, op) for op in program.ops):
         found.append("float32")
     return " and ".join(found) or "int8"

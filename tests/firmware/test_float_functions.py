@@ -35,7 +35,8 @@ def _values(low: float, high: float) -> Floats:
     random = np.random.default_rng(0)
     every = np.arange(0, 2**32, 1499, dtype=np.uint64).astype(np.uint32).view(np.float32)
     near = [random.uniform(a, b, 500_000) for a, b in ((low, high), (-1, 1), (-1e-3, 1e-3))]
-    return np.concatenate([every, *near, [0.0, -0.0, np.inf, -np.inf, np.nan]]).astype(np.float32)
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan]
+    return np.concatenate([every, *(np.asarray(part, np.float32) for part in (*near, special))])
 
 
 @pytest.mark.parametrize("name", list(TRUTH))

@@ -20,7 +20,7 @@ from secateur.compiler.bench.operator_files import CASES, NOT_TFLM, Case
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.errors import UserError
 from secateur.firmware.kernels.catalogue import KERNELS
-from secateur.models.program import Program, random_inputs
+from secateur.models.program import Program, pack, random_inputs, unpack
 from secateur.models.reference import run_reference
 from secateur.models.reference_float import ULPS
 from secateur.passes.program.choose_kernels import choose_kernels

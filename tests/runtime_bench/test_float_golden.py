@@ -109,7 +109,7 @@ def out_name(program: Program) -> str:
 def test_no_number_is_equal_to_no_number_of_other_bits() -> None:
     """Processors differ in sign and payload; any number instead is a mismatch. Values are counted, not bytes."""
     bits = np.array([[0x7FC00000, 0x3F800000], [0xFFC00000, 0x3F800000]], np.uint32).view(np.int8)
-    golden = Golden("reference", bits[:1], ((0, 8),))
+    golden = Golden("reference", bits[:1], 2, ((0, 8),))
     assert compare(golden, bits[1:], "here").values == 2
     with pytest.raises(MismatchError, match="4 of 8 output bytes differ"):
         compare(golden, np.array([[0x3F813F81, 0x3F800000]], np.uint32).view(np.int8), "here")
