@@ -208,12 +208,25 @@ def _div(x: Tensor, out: Tensor, divisor: int, b: Tensor | None) -> Int32:
     inverse = int(one_over_one_plus(np.array((by << leading) - Q31))[()])
     found = []
     for v in value.tolist():
-        headroom = 31 - (v if v >= 0 else ~v).bit_length()  # leading bits equal to the sign, less the sign itself
+        headroom = _headroom(v)
         quotient = int(high_mul(np.array(v << headroom), inverse))
         total_shift = shift - bits_over_unit - headroom
         product = int(high_mul(np.array(quotient), multiplier))
         found.append(int(rounding_shift_right(np.array(product), -total_shift)) + out.zero_point)
     return np.array(found, np.int64)
+
+
+def _headroom(value: int) -> int:
+    """Leading bits of an int32 that equal its sign, less the sign itself."""
+    return 31 - (value if value >= 0 else ~value).bit_length()
+
+
+def div_shift(x: Tensor, out: Tensor, divisor: int, b: Tensor) -> int:
+    """The least total shift of DIV for any input but 0: below -31 TFLite's C has no defined result."""
+    _, shift = quantize_multiplier(float(np.float64(x.scale) / (np.float64(b.scale) * np.float64(out.scale))))
+    by = divisor - b.zero_point
+    values = (INPUTS - x.zero_point) * (1 if by > 0 else -1)
+    return shift - (abs(by).bit_length() - 1) - max(_headroom(v) for v in values.tolist() if v)
 
 
 _FUNCTIONS: dict[str, Callable[[Options, Tensor, Tensor], Int32]] = {

@@ -104,6 +104,17 @@ def parse_tflite(content: bytes, name: str, where: str) -> Program:
     return program
 
 
+def _read_ops(program: Program) -> list[Op]:
+    """The operators that an output or a state hangs on: what nobody reads need not be known."""
+    wanted = {*program.outputs, *(s.after for s in program.states)}
+    kept = []
+    for op in reversed(program.ops):
+        if wanted & set(op.outputs):
+            wanted |= set(op.inputs)
+            kept.append(op)
+    return kept[::-1]
+
+
 class _Reader:
     def __init__(self, model: Any, name: str, where: str) -> None:
         self.model, self.name, self.where = model, name, where
@@ -124,7 +135,7 @@ class _Reader:
         program = Program(self.name, tuple(tensors), tuple(ops), inputs, outputs, states=states)
         verify_program(program)
         check_program(program, self.where)
-        return with_ops(program, ops)
+        return with_ops(program, _read_ops(program))
 
     def check_ends(self, tensors: list[Tensor], ends: tuple[int, ...]) -> None:
         for i in ends:

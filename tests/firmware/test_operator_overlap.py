@@ -149,7 +149,7 @@ DO_NOT_SHOW = ("BROADCAST_TO", "TAKE", "RESIZE_BILINEAR")
 @pytest.mark.slow
 def test_no_kernel_is_left_out() -> None:
     """Every kernel of the catalogue computes an operator of some random file."""
-    assert {k.name for k in KERNELS} - {s.kernel.name for s in _steps()[0]} == set()
+    assert {k.name for k in KERNELS if not k.free} - {s.kernel.name for s in _steps()[0]} == set()
 
 
 @pytest.mark.emulator

@@ -1,0 +1,56 @@
+"""Who is the golden runtime where TensorFlow Lite Micro has no defined answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from secateur.compiler.bench.operator_files import Case
+from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.models.program import random_inputs
+from secateur.models.reference import run_reference
+from secateur.runtime_bench import golden
+from secateur.runtime_bench.golden import golden_outputs
+
+REFERENCE = "secateur reference interpreter"
+
+
+def division(divisor_scale: float) -> bytes:
+    c = Case(0)
+    x, out = c.fed((1, 9), 0.02, 0), c.value((1, 9), 0.05, 0)
+    c.b.op("DIV", [x, c.constant(np.array([100]), "int8", divisor_scale, 0)], [out])
+    return c.done(out)
+
+
+@pytest.mark.parametrize("scale,judge", [(0.001, "TensorFlow Lite Micro (tflite-micro wheel)"), (9.0, REFERENCE)])
+def test_a_quotient_shifted_by_more_than_31_bits_is_judged_by_the_reference(scale: float, judge: str) -> None:
+    """C leaves such a shift open: TensorFlow Lite Micro gives -128 for a quotient of -0.00002 on x86-64."""
+    content = division(scale)
+    program = parse_tflite(content, "net", "net")
+    samples = random_inputs(program, 2, 1)
+    found = golden_outputs(content, program, samples)
+    assert found.runtime == judge
+    assert np.array_equal(found.outputs, run_reference(program, samples))
+
+
+def test_a_file_that_tflm_stops_on_is_judged_by_the_reference_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a traceback, and not silently."""
+
+    def stops(*_: object) -> None:
+        raise RuntimeError("TFLM failed to allocate tensors")
+
+    monkeypatch.setattr(golden, "run_tflm", stops)
+    content = division(0.001)
+    program = parse_tflite(content, "net", "net")
+    found = golden_outputs(content, program, random_inputs(program, 1, 1))
+    assert found.runtime == f"{REFERENCE} (TensorFlow Lite Micro stops on this file)"
+
+
+def test_operators_that_nobody_reads_are_dropped_when_a_file_is_read() -> None:
+    """Even of a kind that nothing here computes."""
+    c = Case(0)
+    x, out = c.fed((1, 4), 0.1, 0), c.value((1, 4), 0.1, 0)
+    c.b.op("RELU", [x], [out])
+    c.b.op("COS", [x], [c.value((1, 4), 0.1, 0)])
+    program = parse_tflite(c.done(out), "net", "net")
+    assert [op.kind for op in program.ops] == ["RELU"]
