@@ -94,7 +94,7 @@ def log(x: Floats) -> Floats:
 def sqrt(x: Floats) -> Floats:
     """IEEE's own, which is rounded once."""
     with np.errstate(all="ignore"):
-        return np.sqrt(x)
+        return np.where(x >= 0, np.sqrt(x), np.float32(np.nan))
 
 
 def _exp_split(x: Floats) -> tuple[npt.NDArray[np.int32], Floats]:

@@ -13,7 +13,8 @@ import pytest
 from c_host import TRAPS, WARNINGS, generated, planned, run_many_sanitized, write
 from exported import sample
 
-from secateur.compiler.bench.operator_files import CASES, Case
+from secateur.compiler.bench.float_files import ALL_CASES
+from secateur.compiler.bench.operator_files import Case
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.firmware.board import FOLDER, environments, load_board
 from secateur.firmware.codegen import KERNEL_FOLDER
@@ -48,7 +49,7 @@ def _complaints(compiler: list[str], sources: list[Path], *flags: str) -> str:
 @cache
 def _programs() -> list[Program]:
     """Of every operator, and the small networks."""
-    files = [parse_tflite(CASES[kind](Case(seed)), "net", kind) for kind in CASES for seed in range(FILES)]
+    files = [parse_tflite(ALL_CASES[kind](Case(seed)), "net", kind) for kind in ALL_CASES for seed in range(FILES)]
     return [*files, *(sample(name).program for name in SMALL)]
 
 
@@ -107,10 +108,10 @@ def test_harness_and_port_have_no_warning(environment: str, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, len(CASES) * FILES, MODELS))
+@pytest.mark.parametrize("first", range(0, len(ALL_CASES) * FILES, MODELS))
 def test_clangs_sanitizers_find_nothing(first: int, tmp_path: Path) -> None:
     """Every operator under Clang: the reference interpreter's outputs, and no conversion that changes a value."""
-    chosen = range(first, min(first + MODELS, len(CASES) * FILES))
+    chosen = range(first, min(first + MODELS, len(ALL_CASES) * FILES))
     given = [(_models()[i], random_inputs(_programs()[i], 4, i)) for i in chosen]
     for i, (_, samples), found in zip(
         chosen, given, run_many_sanitized(given, tmp_path, ("clang", *TRAPS)), strict=True
