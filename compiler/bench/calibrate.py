@@ -42,6 +42,8 @@ SAME_CODE = {"xtensa-lx6": "xtensa-lx106"}
 
 CALIBRATED = (*SMALL, "watch-resnet")
 OPERATOR_FILES, LARGEST = 2, 12
+TOGETHER = 20
+"""Programs in one image: all their inputs and outputs live at once, and placing those takes more than in proportion."""
 INVOKE = 60
 """Instructions of the invoke function around its layers: checks and the two copies of small networks."""
 
@@ -109,7 +111,7 @@ def observe(environment: str) -> Observations:
 
 
 def observe_operators(environment: str, seed: int, found: Observations) -> None:
-    """One program of all operators of TFLite that no network of the zoo has, for the layers' counts alone."""
+    """All operators of TFLite that no network of the zoo has, for the layers' counts alone."""
     target = find(environment)
     known = set(found.layers) - found.operators
     parts = []
@@ -120,7 +122,13 @@ def observe_operators(environment: str, seed: int, found: Observations) -> None:
             continue
         if any(kernel.name not in known for kernel in planned.selection):
             parts.append(planned.program)
-    p = join(parts)
+    for first in range(0, len(parts), TOGETHER):
+        observe_together(environment, join(parts[first : first + TOGETHER]), seed, known, found)
+
+
+def observe_together(environment: str, p: Program, seed: int, known: set[str], found: Observations) -> None:
+    """One image of `p`, for the counts of its layers whose kernels are not `known`."""
+    target = find(environment)
     memory = plan_memory(p, choose_kernels(p, target.features), tries=1)  # a small arena is not the matter here
     model = generate(p, memory.selection, memory.tensor_offsets, memory.arena_bytes, "operators")
     with TemporaryDirectory() as folder:
