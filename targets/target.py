@@ -16,6 +16,7 @@ FOLDER = Path(__file__).parent
 class Target:
     """What the compiler knows of a device. Sizes in bytes, clocks in Hz.
 
+    `slow_ram_bytes`: memory beside RAM that our bare image can write, slower than it (0: none).
     `cycles_per_instruction`: (low, high), with `cycles_source` saying where the range comes from.
     `other_clocks_hz`: clocks the chip can run at but our bare image does not set; shown beside.
     `emulator`: environment of the generated project that runs the same instruction set in QEMU.
@@ -30,6 +31,7 @@ class Target:
     clock_source: str
     other_clocks_hz: tuple[int, ...]
     ram_bytes: int
+    slow_ram_bytes: int
     flash_bytes: int
     weights_in_ram: bool
     cycles_per_instruction: tuple[float, float]
