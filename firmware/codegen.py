@@ -31,16 +31,18 @@ class Layer:
 
 
 def generate(
-    program: Program, kernels: tuple[Kernel, ...], tensor_offsets: dict[int, int], arena_bytes: int, name: str
-) -> GeneratedModel:
+    program: Program, kernels: tuple[Kernel, ...], tensor_offsets: dict[int, int], arena_bytes: int, name: str,
+    slow_tensors: frozenset[int] = frozenset(), slow_arena_bytes: int = 0,
+) -> GeneratedModel:  # fmt: skip
     """The C files of an exact Program.
 
-    `kernels`: one an operator. `tensor_offsets`: arena byte of each activation.
+    `kernels`: one an operator. `tensor_offsets`: arena byte of each activation; of `slow_tensors`, in the slow arena.
     """
     prefix = cgen.identifier(name)
-    inputs = _ports(program, program.inputs, tensor_offsets)
-    outputs = _ports(program, program.outputs, tensor_offsets)
-    states = _states(program, tensor_offsets, prefix)
+    places = {i: Place(i in slow_tensors, offset) for i, offset in tensor_offsets.items()}
+    inputs = _ports(program, program.inputs, places)
+    outputs = _ports(program, program.outputs, places)
+    states = _states(program, places, prefix)
     constants: list[dict[str, str]] = []
     params: list[str] = []
     layers: list[Layer] = []
@@ -48,7 +50,7 @@ def generate(
     for step, (op, kernel) in enumerate(zip(program.ops, kernels, strict=True)):
         calls = []
         for part, call in enumerate(kernel.calls(program, op)):
-            if _is_free(call, tensor_offsets):
+            if _is_free(call, places):
                 continue
             suffix = f"{step}" if part == 0 else f"{step}_{part}"
             params.append(f"static const {call.params_type} p{suffix} = {{{cgen.initialiser(call.params)}}};")
@@ -70,7 +72,7 @@ def generate(
                     arguments.append(symbol)
                 else:
                     is_written = any(argument is w for w in written)
-                    arguments.append(_address(program, call, argument, tensor_offsets, is_written))
+                    arguments.append(_address(program, call, argument, places, is_written))
             calls.append(f"{call.function}({', '.join(arguments)});")
         layers.append(Layer(f"{op.kind} {program.tensors[op.outputs[0]].name}", tuple(calls)))
     constants += [s.table for s in states if s.table]
@@ -78,7 +80,8 @@ def generate(
     context = {
         "prefix": prefix, "upper": prefix.upper(), "program": program, "layers": layers, "params": params,
         "constants": constants, "headers": headers, "arena_bytes": max(arena_bytes, 1), "alignment": ALIGNMENT,
-        "inputs": inputs, "outputs": outputs, "states": states,
+        "inputs": inputs, "outputs": outputs, "states": states, "slow_arena_bytes": slow_arena_bytes,
+        "all_slow": bool(slow_tensors) and slow_tensors >= set(tensor_offsets),
         "input_bytes": slots(program, program.inputs)[-1], "output_bytes": slots(program, program.outputs)[-1],
         "labels": [cgen.string(label) for label in program.labels],
         "arithmetic": arithmetic(program), "real": cgen.real, "stack_bytes": STACK_BYTES,
@@ -108,6 +111,7 @@ def generate(
         tuple(layer.name for layer in layers),
         *((), ()) if _is_plain(inputs, outputs) else (tuple(p.port for p in inputs), tuple(p.port for p in outputs)),
         bool(states),
+        slow_arena_bytes,
     )
 
 
@@ -118,15 +122,32 @@ CTYPES = {
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a tensor lies: `offset` bytes from the start of one of two arenas."""
+
+    slow: bool
+    offset: int
+
+    @property
+    def arena(self) -> str:
+        """The name of the arena in the generated `init` and in the state."""
+        return "slow_arena" if self.slow else "arena"
+
+    def __str__(self) -> str:
+        """The address in the generated `invoke`."""
+        return f"{'b' if self.slow else 'a'} + {self.offset}"
+
+
+@dataclass(frozen=True)
 class _End:
-    """One input or output of the network, for the templates. `place`: its byte in the arena."""
+    """One input or output of the network, for the templates."""
 
     port: Port
     tensor: Tensor
-    place: int
+    place: Place
 
 
-def _ports(program: Program, ends: tuple[int, ...], places: dict[int, int]) -> list[_End]:
+def _ports(program: Program, ends: tuple[int, ...], places: dict[int, Place]) -> list[_End]:
     found: list[_End] = []
     for i, offset in zip(ends, slots(program, ends), strict=False):
         tensor = program.tensors[i]
@@ -149,14 +170,14 @@ class _State:
     `fill`: the byte that all of its first value is made of, else `table` holds that value.
     """
 
-    place: int
-    after: int | None
+    place: Place
+    after: Place | None
     size: int
     fill: int | None
     table: dict[str, str] | None
 
 
-def _states(program: Program, places: dict[int, int], prefix: str) -> list[_State]:
+def _states(program: Program, places: dict[int, Place], prefix: str) -> list[_State]:
     found = []
     for number, state in enumerate(program.states):
         content = np.ascontiguousarray(state.initial).reshape(-1).view(np.uint8)
@@ -171,23 +192,28 @@ def _states(program: Program, places: dict[int, int], prefix: str) -> list[_Stat
     return found
 
 
-def _address(program: Program, call: Call, ref: Ref, places: dict[int, int], written: bool) -> str:
+def _address(program: Program, call: Call, ref: Ref, places: dict[int, Place], written: bool) -> str:
     """The C expression of a tensor's place, in the type that the function takes."""
     ctype = CTYPES[program.tensors[ref.tensor].dtype]
-    place = f"a + {places[ref.tensor] + ref.offset}"
+    place = str(_at(ref, places))
     if call.as_bytes or ctype.endswith("int8_t"):
         return place
     return f"({'' if written else 'const '}{ctype} *)(void *)({place})"
 
 
-def _is_free(call: Call, offsets: dict[int, int]) -> bool:
+def _at(ref: Ref, places: dict[int, Place]) -> Place:
+    place = places[ref.tensor]
+    return Place(place.slow, place.offset + ref.offset)
+
+
+def _is_free(call: Call, places: dict[int, Place]) -> bool:
     """A copy of the whole tensor onto itself: a reshape that the planner put in place."""
     if call.function != "sec_copy_s8" or call.params["blocks"] != 1:
         return False
     source = call.arguments[0]
     if not isinstance(source, Ref):
         return False  # a constant part of a concatenation
-    return offsets[source.tensor] + source.offset == offsets[call.output.tensor] + call.output.offset
+    return _at(source, places) == _at(call.output, places)
 
 
 @cache

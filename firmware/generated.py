@@ -24,6 +24,7 @@ class GeneratedModel:
     `<name>_weights.c`, so that linker scripts can place them by object file.
     `arena_bytes`, `input_bytes`, `output_bytes`: of one inference; `arena_alignment` in bytes.
     `layers`: one entry per operator call, in the order in which the after-layer hook reports them.
+    `slow_arena_bytes`: of the arena in slower memory, 0 where there is none.
     `inputs`, `outputs`: where there are several, or one of another type than int8; each is then a piece of
     `input_bytes` or `output_bytes`. `stateful`: a call depends on those before it.
     """
@@ -38,3 +39,4 @@ class GeneratedModel:
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
     stateful: bool = False
+    slow_arena_bytes: int = 0

@@ -54,7 +54,7 @@ class Image:
     `code_bytes`: instructions, start-up and small constants; `weights_bytes`: the model's tables.
     `flash_bytes`: code + weights + initial values of `data_bytes`.
     `bss_bytes`: the caller's state struct is in it (not on the host), the arena and the stack are not.
-    `stack_reserved_bytes`: what the linker set aside.
+    `slow_arena_bytes`: in slow memory, no RAM. `stack_reserved_bytes`: what the linker set aside.
     """
 
     environment: str
@@ -68,6 +68,7 @@ class Image:
     arena_bytes: int
     stack_reserved_bytes: int
     application: Path | None = None
+    slow_arena_bytes: int = 0
 
 
 def build(project: Path, environment: str, workspace: Path | None = None) -> Image:
@@ -159,6 +160,7 @@ def _read_image(board: Board, path: Path) -> Image:
         bss_bytes=sizes["bss_bytes"],
         arena_bytes=elf.size(".sec_arena"),
         stack_reserved_bytes=elf.size(".stack"),
+        slow_arena_bytes=elf.size(".sec_slow_arena"),
     )
 
 

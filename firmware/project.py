@@ -26,6 +26,9 @@ OWNED = ("model", "harness", "ports", "platform", "src")
 Limits = Literal["target", "none"]
 Optimize = Literal["balanced", "size", "speed"]
 
+SLOW_TEXT = """,
+              and {}_SLOW_ARENA_BYTES more, which may be slower memory: the second arena of its init"""
+
 VENDOR_BOARDS = {"esp32": "esp32dev", "esp32c3": "esp32-c3-devkitm-1"}
 
 
@@ -109,6 +112,8 @@ def model_header(model: GeneratedModel, samples: int) -> str:
             for what in ("ARENA_BYTES", "ARENA_ALIGNMENT", "INPUT_BYTES", "OUTPUT_BYTES", "LAYERS")
         ),
     ]
+    if model.slow_arena_bytes:
+        lines.append(f"#define SEC_SLOW_ARENA_BYTES {upper}_SLOW_ARENA_BYTES")
     if samples:
         lines += [
             f"#define SEC_SAMPLES {samples}",
@@ -204,6 +209,7 @@ def _read_me(model: GeneratedModel, target: Target) -> str:
         "UPPER": model.name.upper(),
         "TARGET": target.name,
         "ENV": target.environment,
+        "SLOW": SLOW_TEXT.format(model.name.upper()) if model.slow_arena_bytes else "",
     }
     for key, value in values.items():
         template = template.replace(f"@{key}@", value)

@@ -29,7 +29,10 @@ def planned(program: Program) -> Planned:
 
 
 def generated(made: Planned, name: str = "net") -> GeneratedModel:
-    return generate(made.program, made.selection, made.memory.tensor_offsets, made.memory.arena_bytes, name)
+    memory, slow = made.memory, made.memory.slow
+    return generate(
+        made.program, made.selection, memory.tensor_offsets, memory.arena_bytes, name, slow.tensors, slow.arena_bytes
+    )  # fmt: skip
 
 
 def write(model: GeneratedModel, folder: Path) -> list[Path]:
@@ -73,19 +76,20 @@ def run_sanitized(model: GeneratedModel, samples: npt.NDArray[np.int8], folder: 
     """The same under AddressSanitizer and UBSan, as a program of its own, the arena exactly as large as stated."""
     sources = write(model, folder)
     n = model.name
+    slow = f"{n.upper()}_SLOW_ARENA_BYTES" if model.slow_arena_bytes else "0"
     (folder / "input.bin").write_bytes(np.ascontiguousarray(samples).tobytes())
     (folder / "main.c").write_text(
         f'#include "sec_model.h"\n#include <stdio.h>\n#include <stdlib.h>\n'
         "int main(int argc, char **argv) {\n"
         '    FILE *f = argc > 1 ? fopen(argv[1], "rb") : 0;\n'
         f"    int8_t *in = malloc({n.upper()}_INPUT_BYTES), *out = calloc(1, {n.upper()}_OUTPUT_BYTES);\n"
-        f"    void *arena = malloc({n.upper()}_ARENA_BYTES);\n"
+        f"    void *arena = malloc({n.upper()}_ARENA_BYTES), *slow = malloc({slow});\n"
         f"    {n}_state s;\n"
-        f"    if (!f || {n}_init(&s, arena)) return 9;\n"
+        f"    if (!f || {n}_init(&s, arena{', slow' if model.slow_arena_bytes else ''})) return 9;\n"
         f"    while (fread(in, 1, {n.upper()}_INPUT_BYTES, f) == {n.upper()}_INPUT_BYTES) {{\n"
         "        if (SEC_INVOKE(&s, in, out)) return 8;\n"
         f"        fwrite(out, 1, {n.upper()}_OUTPUT_BYTES, stdout);\n"
-        "    }\n    free(in); free(out); free(arena); fclose(f);\n    return 0;\n}\n"
+        "    }\n    free(in); free(out); free(arena); free(slow); fclose(f);\n    return 0;\n}\n"
     )
     program = folder / "sanitized"
     command = ["gcc", *WARNINGS, *SANITIZERS, "-O1", "-o", str(program), str(folder / "main.c"), *map(str, sources)]
@@ -110,16 +114,17 @@ def run_many_sanitized(
         sources += write(model, folder / model.name)
         (folder / model.name / "input.bin").write_bytes(np.ascontiguousarray(samples).tobytes())
         text = (folder / model.name / "sec_model.h").read_text()
+        slow = "SEC_SLOW_ARENA_BYTES" if model.slow_arena_bytes else "0"
         (folder / model.name / "run.c").write_text(
             f"#include <stdio.h>\n#include <stdlib.h>\n{text}\nint run_{model.name}(FILE *f);\n"
             f"int run_{model.name}(FILE *f) {{\n"
             "    int8_t *in = malloc(SEC_INPUT_BYTES), *out = calloc(1, SEC_OUTPUT_BYTES);\n"
-            "    void *arena = malloc(SEC_ARENA_BYTES);\n    sec_state s;\n"
-            "    if (!f || SEC_INIT(&s, arena)) return 9;\n"
+            f"    void *arena = malloc(SEC_ARENA_BYTES), *slow = malloc({slow});\n    sec_state s;\n"
+            f"    if (!f || SEC_INIT(&s, arena{', slow' if model.slow_arena_bytes else ''})) return 9;\n"
             "    while (fread(in, 1, SEC_INPUT_BYTES, f) == SEC_INPUT_BYTES) {\n"
             "        if (SEC_INVOKE(&s, in, out)) return 8;\n"
             "        fwrite(out, 1, SEC_OUTPUT_BYTES, stdout);\n    }\n"
-            "    free(in); free(out); free(arena); fclose(f);\n    return 0;\n}\n"
+            "    free(in); free(out); free(arena); free(slow); fclose(f);\n    return 0;\n}\n"
         )
         sources.append(folder / model.name / "run.c")
         lines.append(f"int run_{model.name}(FILE *f);")

@@ -23,6 +23,12 @@
 #endif
 
 static uint8_t arena[SEC_ARENA_BYTES] __attribute__((section(".sec_arena"), aligned(SEC_ARENA_ALIGNMENT)));
+#ifdef SEC_SLOW_ARENA_BYTES
+static uint8_t slow_arena[SEC_SLOW_ARENA_BYTES] __attribute__((section(".sec_slow_arena"), aligned(SEC_ARENA_ALIGNMENT)));
+#define SEC_START(s) SEC_INIT(s, arena, slow_arena)
+#else
+#define SEC_START(s) SEC_INIT(s, arena)
+#endif
 static int8_t input[SEC_INPUT_BYTES] __attribute__((aligned(16)));
 static int8_t output[SEC_OUTPUT_BYTES] __attribute__((aligned(16)));
 static int8_t longest_output[SEC_OUTPUT_BYTES];
@@ -157,7 +163,7 @@ int main(void) {
 
     port_init();
     if (port_counter_bits != 0) paint_stack();
-    code = SEC_INIT(&state, arena);
+    code = SEC_START(&state);
     if (code != 0) fail(0xFFFFFFFFu, code);
     (void)timed(&empty); /* the first run also warms a board's caches */
     empty_ticks = timed(&empty);
@@ -202,7 +208,7 @@ int main(void) {
 
 #if SEC_STATEFUL
     /* what came before the longest call is part of it: from the beginning again */
-    if (SEC_INIT(&state, arena) != 0) fail(longest, 0);
+    if (SEC_START(&state) != 0) fail(longest, 0);
     for (uint32_t sample = 0; sample < longest; sample++) {
         load_sample(sample);
         (void)timed(&model);

@@ -6,6 +6,12 @@ extern "C" {
 }
 
 static uint8_t arena[SEC_ARENA_BYTES] __attribute__((aligned(SEC_ARENA_ALIGNMENT)));
+#ifdef SEC_SLOW_ARENA_BYTES
+static uint8_t slow_arena[SEC_SLOW_ARENA_BYTES] __attribute__((aligned(SEC_ARENA_ALIGNMENT)));
+#define SEC_START(s) SEC_INIT(s, arena, slow_arena)
+#else
+#define SEC_START(s) SEC_INIT(s, arena)
+#endif
 /* aligned: several inputs, or wider types, lie in them at multiples of 16 */
 static int8_t input[SEC_INPUT_BYTES] __attribute__((aligned(16)));
 static int8_t output[SEC_OUTPUT_BYTES] __attribute__((aligned(16)));
@@ -14,7 +20,7 @@ static int code;
 
 void setup() {
     Serial.begin(115200);
-    code = SEC_INIT(&state, arena);
+    code = SEC_START(&state);
 }
 
 void loop() {
