@@ -19,12 +19,15 @@ from secateur.passes.program.fit_patches import fit_in_patches
 from secateur.passes.program.order import OrderOperators
 from secateur.passes.program.patches import Patched
 from secateur.passes.program.plan_memory import MemoryPlan, plan_memory
+from secateur.passes.program.regions import PATCHES, Relief, plan_regions
 from secateur.passes.program.simplify import simplify
 from secateur.passes.program.value_ranges import exact
 from secateur.targets.target import Target
 
 STATE_BYTES = 12
 """Three pointers: the arena, the hook and its context."""
+SLOW_STATE_BYTES = 4
+"""One more where there is a slow arena."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Cost:
 
     `constant_bytes`: weights, biases and multipliers, exact. `stack_bytes`, `code_bytes`, `instructions`:
     modelled, None where no model of the instruction set (the host) or of a kernel exists. `live_bytes`: by
-    operator, what the arena must hold then.
+    operator, what the arena must hold then. `slow_arena_bytes` is no RAM, and what its accesses take is in no number.
     """
 
     macs: int
@@ -47,12 +50,14 @@ class Cost:
     layer_instructions: tuple[int, ...] | None
     live_bytes: tuple[int, ...]
     weights_in_ram: bool
+    slow_arena_bytes: int = 0
 
     @property
     def ram_bytes(self) -> int:
         """Arena, state, stack (where it is known) and, where the device needs it, weights."""
         weights = self.constant_bytes if self.weights_in_ram else 0
-        return self.arena_bytes + STATE_BYTES + (self.stack_bytes or 0) + weights
+        state = STATE_BYTES + (SLOW_STATE_BYTES if self.slow_arena_bytes else 0)
+        return self.arena_bytes + state + (self.stack_bytes or 0) + weights
 
     @property
     def flash_bytes(self) -> int:
@@ -73,10 +78,13 @@ class Planned:
     patches: tuple[Patched, ...] = ()
 
 
-def plan(program: Program, target: Target, tries: int = 400, ram_bytes: int | None = None) -> Planned:
+def plan(
+    program: Program, target: Target, tries: int = 400, ram_bytes: int | None = None, relief: Relief = PATCHES
+) -> Planned:  # fmt: skip
     """Simplify, order, choose kernels and plan the arena. Raises UserError for operators without a kernel.
 
-    `ram_bytes`: what RAM may come to; above it, wide stages run in patches, at the cost of operations done twice.
+    `ram_bytes`: what RAM may come to. Above it, as far as `relief` allows: wide stages run in patches, at the cost of
+    operations done twice; where those do not reach it, whole layers have some activations in slow memory.
     """
     made = _plan_whole(program, target, tries)
     if ram_bytes is None:
@@ -85,8 +93,16 @@ def plan(program: Program, target: Target, tries: int = 400, ram_bytes: int | No
     if found.ram_bytes <= ram_bytes:
         return made
     room = ram_bytes - (found.ram_bytes - found.arena_bytes)
-    patched, patches, memory = fit_in_patches(made.program, target.features, room, tries)
-    return Planned(patched, memory.selection, memory, patches) if patches else made
+    made_so = [made]
+    if relief.patches:
+        patched, patches, memory = fit_in_patches(made.program, target.features, room, tries)
+        if patches:
+            made_so.append(Planned(patched, memory.selection, memory, patches))
+    if relief.slow_ram_bytes and made_so[-1].memory.arena_bytes > room:
+        kernels = choose_kernels(made.program, target.features)
+        memory = plan_regions(made.program, kernels, room - SLOW_STATE_BYTES, relief.slow_ram_bytes, tries)
+        made_so.append(Planned(made.program, memory.selection, memory))
+    return min(made_so, key=lambda p: p.memory.arena_bytes)
 
 
 def _plan_whole(program: Program, target: Target, tries: int) -> Planned:
@@ -148,6 +164,7 @@ def cost(planned: Planned, target: Target) -> Cost:
         layer_instructions=layers,
         live_bytes=memory.live_bytes,
         weights_in_ram=target.weights_in_ram,
+        slow_arena_bytes=memory.slow.arena_bytes,
     )
 
 

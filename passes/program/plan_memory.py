@@ -17,10 +17,23 @@ from secateur.passes.program.placement import Pair, Problem, least
 
 
 @dataclass(frozen=True)
+class SlowMemory:
+    """What lies in slow memory: `buffers` of a plan by number, and the `tensors` in them. Their offsets are from the
+    start of an arena of their own. `accesses` of `all_accesses` of one inference go there (regions.py)."""
+
+    buffers: frozenset[int] = frozenset()
+    tensors: frozenset[int] = frozenset()
+    arena_bytes: int = 0
+    lower_bound_bytes: int = 0
+    accesses: int = 0
+    all_accesses: int = 0
+
+
+@dataclass(frozen=True)
 class MemoryPlan:
     """`offsets[i]` places `buffers[i]`, scratch included; `tensor_offsets` places every activation. `selection`: the
     kernels, each walking as the plan needs it. `lower_bound_bytes`: no placement of this operator order, whatever the
-    walks, can be smaller."""
+    walks, can be smaller. All but `slow` is of RAM alone."""
 
     buffers: tuple[Buffer, ...]
     offsets: tuple[int, ...]
@@ -29,6 +42,7 @@ class MemoryPlan:
     live_bytes: tuple[int, ...]  # by operator: live bytes less safe overlap, scratch included
     tensor_offsets: dict[int, int]
     selection: Selection
+    slow: SlowMemory = SlowMemory()
 
 
 @dataclass(frozen=True)
@@ -57,10 +71,10 @@ class Sharing:
 def plan_memory(program: Program, selection: Selection, tries: int = 400) -> MemoryPlan:
     """Place all activations of `program`. Deterministic. `tries`: dead ends of the search, for each height tried."""
     buffers, owner = buffers_of(program, selection)
-    sharing = _sharing(program, selection, buffers, owner)
-    live = _live_bytes(buffers, sharing)
+    sharing = sharing_of(program, selection, buffers, owner)
+    live = live_of(buffers, sharing)
     bound = max(live, default=0)
-    problem = _problem(buffers, sharing)
+    problem = problem_of(buffers, sharing)
     found = least(problem, bound, tries)
     placed = {t: found.offsets[i] + b.at(t) for i, b in enumerate(buffers) for t in b.tensors}
     walking = tuple(s.walks[found.walk.get(step, 0)] for step, s in enumerate(sharing))
@@ -72,10 +86,10 @@ def plan_memory(program: Program, selection: Selection, tries: int = 400) -> Mem
 def live_bytes(program: Program, selection: Selection) -> tuple[int, ...]:
     """By operator, the bytes that must exist at once, less what its output may lie over; nothing is placed."""
     buffers, owner = buffers_of(program, selection)
-    return tuple(_live_bytes(buffers, _sharing(program, selection, buffers, owner)))
+    return tuple(live_of(buffers, sharing_of(program, selection, buffers, owner)))
 
 
-def _sharing(
+def sharing_of(
     program: Program, selection: Selection, buffers: list[Buffer], owner: dict[int, int]
 ) -> list[Sharing]:  # fmt: skip
     """What each operator's output may lie over. A walk that an output in the very place of an input forbids is left
@@ -119,7 +133,7 @@ def _interval(program: Program, buffer: Buffer, tensor: int) -> tuple[int, int]:
     return begin, begin + program.bytes_of(tensor)
 
 
-def _live_bytes(buffers: list[Buffer], sharing: list[Sharing]) -> list[int]:
+def live_of(buffers: list[Buffer], sharing: list[Sharing]) -> list[int]:
     """For every operator: bytes that must exist at once, less the most that any walk may share."""
     live = []
     for step, s in enumerate(sharing):
@@ -129,7 +143,7 @@ def _live_bytes(buffers: list[Buffer], sharing: list[Sharing]) -> list[int]:
     return live
 
 
-def _problem(buffers: list[Buffer], sharing: list[Sharing]) -> Problem:
+def problem_of(buffers: list[Buffer], sharing: list[Sharing]) -> Problem:
     """Every two buffers that live at once, and how far they must be apart."""
     over: dict[tuple[int, int], list[int]] = {}  # (output, dying input): the operators that may lay one over the other
     for step, s in enumerate(sharing):

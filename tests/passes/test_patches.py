@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arena import keeps_every_byte
 from c_host import generated, run_sanitized
 from exported import sample
 from random_programs import Maker, random_chain, random_program, unchanged
@@ -34,44 +35,6 @@ def cuts(program: Program) -> list[tuple[Stage, int]]:
 def placed(program: Program) -> Planned:
     memory = plan_memory(program, choose_kernels(program, M4.features), tries=40)
     return Planned(program, memory.selection, memory)
-
-
-def keeps_every_byte(made: Planned) -> None:
-    """Each operator finds what was written, wherever that lies; an output may lie over what nobody reads after it."""
-    program, at = made.program, made.memory.tensor_offsets
-    arena, next_tag = np.full(made.memory.arena_bytes, -1), 0
-    content: dict[int, np.ndarray] = {}
-
-    def write(tensor: int) -> None:
-        nonlocal next_tag
-        size = program.tensors[tensor].elements
-        content[tensor] = np.arange(next_tag, next_tag + size).reshape(program.tensors[tensor].shape)
-        next_tag += size
-        arena[at[tensor] : at[tensor] + size] = content[tensor].ravel()
-
-    def read(tensor: int) -> None:
-        held = arena[at[tensor] : at[tensor] + content[tensor].size]
-        assert np.array_equal(held, content[tensor].ravel()), program.tensors[tensor].name
-
-    for i in program.inputs:
-        write(i)
-    for op in program.ops:
-        o, out = op.options, op.outputs[0]
-        if o.in_place and op.kind == "STRIDED_SLICE":
-            ranges = [slice(b, b + n) for b, n in zip(o.begin, program.tensors[out].shape, strict=True)]
-            content[out] = content[op.inputs[0]][tuple(ranges)]
-        elif o.in_place:
-            content[out] = np.concatenate([content[i] for i in op.inputs], axis=o.axis)
-        elif op.kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
-            content[out] = content[op.inputs[0]].reshape(program.tensors[out].shape)
-        else:
-            for i in program.activations(op):
-                read(i)
-            write(out)
-            continue
-        read(out)
-    for i in program.outputs:
-        read(i)
 
 
 @pytest.mark.parametrize("make", [random_program, random_chain])
