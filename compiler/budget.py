@@ -8,6 +8,7 @@ from typing import Literal
 
 from secateur.errors import UserError
 from secateur.passes.program.cost import Cost, latency_ms
+from secateur.passes.program.regions import Relief
 from secateur.targets.target import Target
 
 Require = Literal["predicted", "emulated", "measured"]
@@ -20,7 +21,8 @@ class Budget:
 
     `max_drop`: points of accuracy (0 to 100) that the int8 Program may lose against the float input network on
     the validation set; `min_accuracy` (percent) replaces it where given. `patches`: wide stages may run band of rows by
-    band of rows to hold `ram_bytes`, which computes some rows twice.
+    band of rows to hold `ram_bytes`, which computes some rows twice. `slow_ram_bytes`: where that is not enough,
+    activations may take so much of the device's slower memory, at a cost in time that nothing here predicts.
     """
 
     ram_bytes: int | None = None
@@ -30,6 +32,7 @@ class Budget:
     min_accuracy: float | None = None
     require: Require = "predicted"
     patches: bool = True
+    slow_ram_bytes: int = 0
 
     def on(self, target: Target) -> Budget:
         """The budget with the device's own limits where none is asked for, and never above them."""
@@ -42,8 +45,23 @@ class Budget:
         return self.min_accuracy if self.min_accuracy is not None else baseline_percent - self.max_drop
 
     def room(self, margins: Margins) -> int | None:
-        """Bytes of RAM that a plan may come to before it has to use patches; None where it may not."""
-        return None if self.ram_bytes is None or not self.patches else self.ram_bytes - margins.ram_bytes
+        """Bytes of RAM that a plan may come to before it has to use `relief`; None where there is none."""
+        helpless = self.ram_bytes is None or not (self.patches or self.slow_ram_bytes)
+        return None if helpless else (self.ram_bytes or 0) - margins.ram_bytes
+
+    @property
+    def relief(self) -> Relief:
+        """What a plan above its room may do."""
+        return Relief(self.patches, self.slow_ram_bytes)
+
+    def check(self, target: Target) -> None:
+        """Raise UserError where more slow memory is granted than the device has."""
+        if self.slow_ram_bytes > target.slow_ram_bytes:
+            has = f"{target.slow_ram_bytes:,} bytes" if target.slow_ram_bytes else "none that its bare image can use"
+            raise UserError(
+                f"--slow-ram: {self.slow_ram_bytes:,} bytes are more slow memory than {target.name} has: {has}. "
+                f"{'Ask for less' if target.slow_ram_bytes else 'Leave it out'}"
+            )
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,7 @@ def compile_command(
     ] = False,
     optimize: Annotated[str, typer.Option(help="balanced, size or speed", rich_help_panel=options.BUILD)] = "balanced",
     patches: options.Patches = "auto",
+    slow_ram: options.SlowRam = None,
     run: Annotated[
         str, typer.Option(help="auto, host, emulator, board or none", rich_help_panel=options.BUILD)
     ] = "auto",
@@ -175,7 +176,7 @@ def compile_command(
         model=model, target=target, data=data, max_ram=max_ram, max_flash=max_flash, max_latency=max_latency,
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
-        patches=patches, port=port, weights=weights, input_shape=input_shape, labels=labels,
+        patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, mean=mean, std=std,
     )  # fmt: skip
     result = session.compile_to(request, out, _tell, sys.argv)
@@ -204,6 +205,7 @@ def check(
     max_flash: options.MaxFlash = None,
     max_latency: options.MaxLatency = None,
     patches: options.Patches = "auto",
+    slow_ram: options.SlowRam = None,
     weights: options.Weights = None,
     input_shape: options.InputShape = None,
     cut_at: options.CutAt = None,
@@ -214,13 +216,13 @@ def check(
 
     _choose("--patches", patches, ("auto", "off"))
     limits = (max_ram, max_flash, max_latency)
-    rows = look.check(model, target, all_targets, limits, patches == "auto", weights, input_shape, cut_at)
+    rows = look.check(model, target, all_targets, limits, patches == "auto", weights, input_shape, cut_at, slow_ram)
     if as_json:
         _print_json([row.document() for row in rows])
     else:
         Console().print(look.check_table(rows))
         for row in rows:
-            for line in (row.patches, row.why):
+            for line in (row.patches, row.slow, row.why):
                 if line:
                     print(line)
     raise typer.Exit(0 if any(row.fits for row in rows) else 3)

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from secateur.compiler.report.words import name_text, plural
+from secateur.compiler.report.words import name_text, plural, slow_memory_text
 from secateur.errors import ToolError
 from secateur.firmware.codegen import generate
 from secateur.firmware.image import DoesNotFitLink, Image, build
 from secateur.firmware.project import Limits, Optimize, write_project
 from secateur.models.program import Program
 from secateur.passes.program.cost import Cost, Planned, cost, plan
+from secateur.passes.program.regions import PATCHES, Relief
 from secateur.runtime_bench.emulator import boot, can_boot
 from secateur.runtime_bench.golden import Comparison, compare, golden_outputs
 from secateur.runtime_bench.runner import Run, runner_for
@@ -90,17 +91,18 @@ def deploy(
     limits: Limits = "target",
     optimize: Optimize = "balanced",
     ram_bytes: int | None = None,
+    relief: Relief = PATCHES,
     tell: Callable[[str], None] = log.info,
 ) -> Deployed:
     """Build `program`, which is the `.tflite` bytes `content`, and run `samples` (n, input bytes) through it.
 
     `run`: auto (the board at `port`, else the target's emulator), host, emulator, board, none.
     An image that the linker cannot place in the device's memory is linked without limits, measured all the same,
-    and its `overflow_bytes` say by how much it is too large. Above `ram_bytes`, wide stages run in patches.
+    and its `overflow_bytes` say by how much it is too large. Above `ram_bytes`, the plan does what `relief` allows.
     Raises MismatchError when any output value differs from the golden runtime, ToolError when a tool is
     missing or fails.
     """
-    planned = plan(program, target, ram_bytes=ram_bytes)
+    planned = plan(program, target, ram_bytes=ram_bytes, relief=relief)
 
     def build_and_run(planned: Planned) -> Deployed:
         for p in planned.patches:
@@ -108,6 +110,9 @@ def deploy(
                 f"in patches to hold the RAM limit: {plural(p.layers, 'layer')}, {name_text(p.first)} to "
                 f"{name_text(p.last)}, in {p.bands} bands of rows; {p.extra_macs:,} MACs are computed twice"
             )
+        slow = slow_memory_text(planned.memory)
+        if slow:
+            tell(f"to hold the RAM limit, {slow}")
         return _build_and_run(
             planned, content, program, name, target, samples, project, run, port, limits, optimize, tell
         )
@@ -115,7 +120,7 @@ def deploy(
     made = build_and_run(planned)
     if ram_bytes is None or made.image is None or made.ram_bytes <= ram_bytes:
         return made
-    tighter = plan(program, target, ram_bytes=2 * ram_bytes - made.ram_bytes)
+    tighter = plan(program, target, ram_bytes=2 * ram_bytes - made.ram_bytes, relief=relief)
     if tighter.memory.arena_bytes >= planned.memory.arena_bytes:
         return made
     tell(f"the image takes {made.ram_bytes - ram_bytes:,} bytes of RAM more than allowed: planned anew")
@@ -127,7 +132,10 @@ def _build_and_run(
     project: Path, run: str, port: str | None, limits: Limits, optimize: Optimize, tell: Callable[[str], None],
 ) -> Deployed:  # fmt: skip
     p, memory = planned.program, planned.memory
-    model = generate(p, planned.selection, memory.tensor_offsets, memory.arena_bytes, name)
+    model = generate(
+        p, planned.selection, memory.tensor_offsets, memory.arena_bytes, name, memory.slow.tensors,
+        memory.slow.arena_bytes,
+    )  # fmt: skip
     write_project(project, model, target, samples, limits=limits, optimize=optimize)
     predicted = cost(planned, target)
     if run == "none":

@@ -29,6 +29,7 @@ from secateur.models.program import Program, random_inputs
 from secateur.models.training import Recipe
 from secateur.passes.program.cost import cost, plan
 from secateur.passes.program.lower import lower, to_channels_last
+from secateur.passes.program.regions import PATCHES, Relief
 from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
@@ -152,8 +153,10 @@ def compile_network(
         except Exhausted as error:
             exhausted = str(error)
         exported = export(state.network, data, out)
-        room = budget.room(state.margins)
-        after = _deployed(exported, data, target, build, out / "firmware", room, tell=tell, tight=exhausted is None)
+        after = _deployed(
+            exported, data, target, build, out / "firmware", budget.room(state.margins), budget.relief, tell=tell,
+            tight=exhausted is None,
+        )  # fmt: skip
         found = reached_by(after.deployed, target)
         if exhausted or not violated(found, budget):
             break
@@ -204,11 +207,11 @@ def compile_program(
     deployed = deploy(
         content, program, program.name, target, samples[: build.samples], out / "firmware",
         run=build.run, port=build.port, optimize=build.optimize, tell=tell, limits="target",
-        ram_bytes=budget.room(Margins()),
+        ram_bytes=budget.room(Margins()), relief=budget.relief,
     )  # fmt: skip
     judged = Judged(deployed, scores, test, program.macs, program.parameters)
     before = judged
-    if deployed.planned.patches:  # the network in one piece was planned, not built
+    if deployed.planned.patches or deployed.planned.memory.slow.buffers:  # in one piece: planned, not built
         whole = plan(program, target)
         before = replace(judged, deployed=Deployed(whole, cost(whole, target), None, None, None, None))
     outcome = judge(before, judged, budget, target, budget.min_accuracy, None)
@@ -222,11 +225,12 @@ def _deployed(
     build: Build,
     project: Path,
     room: int | None = None,
+    relief: Relief = PATCHES,
     tell: Callable[[str], None] = log.debug,
     baseline: bool = False,
     tight: bool = True,
 ) -> Judged:
-    """Build and run one network; accuracies on validation. `room`: bytes of RAM above which patches are used."""
+    """Build and run one network; accuracies on validation. `room`: bytes of RAM above which `relief` is used."""
     inputs = exported.inputs(data.validation)
     count = 2 if baseline else min(build.samples, len(inputs))
     spread = np.linspace(0, len(inputs) - 1, count).astype(int)
@@ -235,7 +239,7 @@ def _deployed(
     deployed = deploy(
         exported.content, exported.program, exported.network.name, target, inputs[spread], project,
         run=run, port=None if baseline else build.port, optimize=build.optimize, tell=tell,
-        limits="target" if tight and not baseline else "none", ram_bytes=room,
+        limits="target" if tight and not baseline else "none", ram_bytes=room, relief=relief,
     )  # fmt: skip
     validation = evaluate(exported.network, exported.program, exported.content, data.validation, inputs)
     return Judged(deployed, validation, None, exported.program.macs, exported.program.parameters)

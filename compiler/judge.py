@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from secateur.compiler.budget import Budget, Reached, violated
 from secateur.compiler.deploy import Deployed
+from secateur.compiler.report.words import slow_memory_text
 from secateur.models.data import Split
 from secateur.models.metrics import accuracy, predicted
 from secateur.models.network import Network
@@ -94,10 +95,14 @@ def reached(deployed: Deployed, target: Target) -> Reached:
     return Reached(ram, flash, high, low)
 
 
+def _timed(deployed: Deployed) -> bool:
+    """Whether a board counted cycles."""
+    return deployed.run is not None and deployed.run.cycles is not None
+
+
 def _weakest(deployed: Deployed, budget: Budget) -> str:
     """The weakest evidence among the limits asked for: an emulator counts instructions, it does not tell time."""
-    timed = deployed.run is not None and deployed.run.cycles is not None
-    if budget.latency_ms is not None and not timed:
+    if budget.latency_ms is not None and not _timed(deployed):
         return "predicted"
     return deployed.kind
 
@@ -112,6 +117,10 @@ def judge(
     kind = _weakest(after.deployed, budget)
     if budget.latency_ms is not None and reached(after.deployed, target).latency_ms is None:
         why = f"latency on {target.name} is unknown: it has no instruction model and no run counted any"
+        broken.append(("evidence", 0.0, 1.0, why))
+    untimed = slow_memory_text(after.deployed.planned.memory)
+    if budget.latency_ms is not None and untimed and not _timed(after.deployed):
+        why = f"latency on {target.name} is unknown: {untimed}. Only a board tells, or leave out --slow-ram"
         broken.append(("evidence", 0.0, 1.0, why))
     if STRENGTH[kind] < STRENGTH[budget.require]:
         why = f"the numbers are {kind}, --require {budget.require} asks for more"

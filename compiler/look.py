@@ -14,7 +14,16 @@ from rich.text import Text
 from secateur.compiler.budget import Budget, Margins, parse_bytes, parse_ms, reached, violated
 from secateur.compiler.doctor import Finding
 from secateur.compiler.frontends.load import load_model
-from secateur.compiler.report.words import KIB, bytes_text, count_text, ms_range_text, ms_text, name_text, plural
+from secateur.compiler.report.words import (
+    KIB,
+    bytes_text,
+    count_text,
+    ms_range_text,
+    ms_text,
+    name_text,
+    plural,
+    slow_memory_text,
+)
 from secateur.compiler.session import parse_option, parse_shape
 from secateur.errors import UserError
 from secateur.models.network import Network
@@ -54,6 +63,7 @@ class Fit:
     fits: bool
     why: str
     patches: str
+    slow: str
     latency_ms: tuple[float | None, float | None]
 
     def document(self) -> dict[str, Any]:
@@ -64,32 +74,39 @@ class Fit:
             "flash_bytes": c.flash_bytes, "flash_limit_bytes": self.budget.flash_bytes, "macs": c.macs,
             "instructions": c.instructions, "latency_ms_low": low, "latency_ms_high": high,
             "latency_limit_ms": self.budget.latency_ms, "patches": self.patches or None,
+            "slow_arena_bytes": c.slow_arena_bytes, "slow_memory": self.slow or None,
         }  # fmt: skip
 
 
 def check(
     model: str, target: str | None, every: bool, limits: tuple[str | None, str | None, str | None],
     patches: bool = True, weights: Path | None = None, input_shape: str | None = None, cut_at: str | None = None,
+    slow_ram: str | None = None,
 ) -> list[Fit]:  # fmt: skip
     """One row a device; limits are (RAM, flash, latency) as written, the device's own where None.
 
-    `patches`: wide stages may run in bands where that holds the RAM limit.
+    `patches`: wide stages may run in bands where that holds the RAM limit. `slow_ram`: slow memory that they may use.
     """
     if (target is None) == (not every):
         raise UserError("name one device with --target, or all with --all-targets (secateur targets lists them)")
+    if every and slow_ram is not None:
+        raise UserError("--slow-ram goes with --target: devices differ in how much they have")
     # this computer is no device: with it, something would always fit
     chosen = [find(n) for n in names() if n != "host"] if every else [find(target or "")]
     ram, flash, latency = limits
     asked = Budget(
         parse_option("--max-ram", ram, parse_bytes), parse_option("--max-flash", flash, parse_bytes),
         parse_option("--max-latency", latency, parse_ms), patches=patches,
+        slow_ram_bytes=parse_option("--slow-ram", slow_ram, parse_bytes) or 0,
     )  # fmt: skip
+    for t in chosen:
+        asked.check(t)
     _, program = program_of(model, weights, input_shape, cut_at)
     return [_fit(program, t, asked.on(t)) for t in chosen]
 
 
 def _fit(program: Program, target: Target, budget: Budget) -> Fit:
-    planned = plan(program, target, ram_bytes=budget.room(Margins()))
+    planned = plan(program, target, ram_bytes=budget.room(Margins()), relief=budget.relief)
     found = cost(planned, target)
     r = reached(found, target, Margins())
     over = violated(r, budget)
@@ -106,6 +123,10 @@ def _fit(program: Program, target: Target, budget: Budget) -> Fit:
         parts.append(f"needs {bytes_text(r.flash_bytes)} flash, {bytes_text(budget.flash_bytes or 0)} allowed")
     if "latency_ms" in over:
         parts.append(f"takes up to {ms_text(r.latency_ms or 0)}, {budget.latency_ms:g} ms allowed")
+    slow = slow_memory_text(planned.memory)
+    unknown = slow if budget.latency_ms is not None else ""
+    if unknown:
+        parts.append(f"the latency is not known: {unknown}")
     why = (
         f"{target.name}: {'; '.join(parts)}. secateur compile --target {target.name} removes until it fits"
         if parts
@@ -116,7 +137,8 @@ def _fit(program: Program, target: Target, budget: Budget) -> Fit:
         for p in planned.patches
     ]
     told = f"{target.name}: in patches to hold the RAM limit: {'; '.join(bands)}" if bands else ""
-    return Fit(target, found, budget, not over, why, told, (r.latency_low_ms, r.latency_ms))
+    beside = f"{target.name}: to hold the RAM limit, {slow}" if slow else ""
+    return Fit(target, found, budget, not parts, why, told, beside, (r.latency_low_ms, r.latency_ms))
 
 
 def check_table(rows: list[Fit]) -> Table:

@@ -38,5 +38,13 @@ Patches = Annotated[
         rich_help_panel=BUILD,
     ),
 ]
+SlowRam = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory slower than RAM that activations may use, e.g. 1M of PSRAM",
+        rich_help_panel=BUILD,
+    ),
+]
 Port = Annotated[str | None, typer.Option(help="Serial port of a board, e.g. /dev/ttyUSB0", rich_help_panel=BUILD)]
 Floor = Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)]

@@ -147,7 +147,7 @@ class Search:
             now = self.cost(state.network)
             # Where other limits are broken too, RAM keeps its say in what goes: left to patches, the demo's search
             # took 37 removals in place of 18.
-            if not self._broken(now, state) or not self._broken(self.cost_in_patches(state), state):
+            if not self._broken(now, state) or not self._broken(self.cost_with_relief(state), state):
                 break
             if state.finished:
                 _reopen(state)  # an image taught that more must go
@@ -170,10 +170,10 @@ class Search:
         """Predicted cost, by shape-only lowering."""
         return cost(plan(lower(network), self.target, QUICK_PLAN), self.target)
 
-    def cost_in_patches(self, state: SearchState) -> Cost:
-        """The same where patches may hold the RAM limit: fewer bytes, more operations."""
+    def cost_with_relief(self, state: SearchState) -> Cost:
+        """The same where patches or slow memory may hold the RAM limit: fewer bytes, more operations or slower ones."""
         room = self.budget.room(state.margins)
-        return cost(plan(lower(state.network), self.target, QUICK_PLAN, room), self.target)
+        return cost(plan(lower(state.network), self.target, QUICK_PLAN, room, self.budget.relief), self.target)
 
     def _broken(self, found: Cost, state: SearchState) -> dict[str, tuple[float, float]]:
         return violated(reached(found, self.target, state.margins), self.budget)

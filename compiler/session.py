@@ -51,6 +51,7 @@ class Request:
     resume: bool = False
     optimize: str = "balanced"
     patches: str = "auto"
+    slow_ram: str | None = None
     run: str = "auto"
     port: str | None = None
     weights: Path | None = None
@@ -135,6 +136,7 @@ def budget_of(request: Request) -> Budget:
         min_accuracy=request.min_accuracy,
         require=request.require,  # type: ignore[arg-type]
         patches=request.patches == "auto",
+        slow_ram_bytes=parse_option("--slow-ram", request.slow_ram, parse_bytes) or 0,
     )
 
 
@@ -144,6 +146,7 @@ def compile_to(request: Request, out: Path, tell: Callable[[str], None], command
     Raises UserError before anything in `out` is touched where the request itself is at fault.
     """
     target, budget = find(request.target), budget_of(request)
+    budget.check(target)
     check_out(out, [Path(request.model), *([request.weights] if request.weights else [])])
     labels = read_labels(request.labels) if request.labels is not None else ()
     shape, preprocess = parse_shape(request.input_shape), parse_preprocess(request.mean, request.std)
@@ -194,6 +197,7 @@ def compile_model(
         )
     if build.run == "board" and build.port is None:
         raise UserError("--run board needs --port, e.g. --port /dev/ttyUSB0; secateur doctor lists what is connected")
+    budget.check(target)
     if data is not None:
         check_fit(model, data)
     check_out(out, ())

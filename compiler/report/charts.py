@@ -93,13 +93,17 @@ def live_panel(name: str, memory: MemoryMap, top: int, style: str, text: Callabl
     return _plot(said, PLOT_HEIGHT, marks, [(y(top), text(top)), (y(0), "0")], len(memory.steps) - 1)
 
 
-def arena_map(name: str, memory: MemoryMap, style: str, text: Callable[[float], str]) -> Markup:
-    """Tensors as rectangles: x is the operator steps in which one lives, y its addresses, 0 below."""
-    top = max(memory.arena_bytes, 1)
+def arena_map(
+    name: str, memory: MemoryMap, style: str, text: Callable[[float], str], region: str = "ram"
+) -> Markup:  # fmt: skip
+    """Tensors of one memory as rectangles: x is the operator steps in which one lives, y its addresses, 0 below."""
+    size = memory.slow_arena_bytes if region == "slow" else memory.arena_bytes
+    tensors = [t for t in memory.tensors if t.region == region]
+    top = max(size, 1)
     y = _scale(0, top, MAP_HEIGHT)
     steps = max(len(memory.steps), 1)
     marks = [_rule(y(0), "axis"), _rule(y(top), "axis")]
-    for t in memory.tensors:
+    for t in tensors:
         x, width = t.first_step / steps * 100, (t.last_step - t.first_step + 1) / steps * 100
         height = y(t.offset_bytes) - y(t.offset_bytes + t.size_bytes)
         label = (
@@ -120,7 +124,8 @@ def arena_map(name: str, memory: MemoryMap, style: str, text: Callable[[float], 
                 f"{t.tensor}: {text(t.size_bytes)} at {t.offset_bytes}, step {t.first_step} to {t.last_step}",
             )
         )
-    said = f"{name}: arena of {text(memory.arena_bytes)}, {len(memory.tensors)} tensors by step and address"
+    where = " in slow memory" if region == "slow" else ""
+    said = f"{name}: arena of {text(size)}{where}, {len(tensors)} tensors by step and address"
     return _plot(said, MAP_HEIGHT, marks, [(y(top), text(top)), (y(0), "0")], steps - 1)
 
 

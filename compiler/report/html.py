@@ -143,8 +143,8 @@ def path_panels(report: Report) -> list[tuple[str, str, Markup]]:
     return found
 
 
-def memory_charts(report: Report) -> list[tuple[str, MemoryMap, str, Markup, Markup]]:
-    """(title, map, operator at the peak, live bytes, arena map) before and after, as far as known."""
+def memory_charts(report: Report) -> list[tuple[str, MemoryMap, str, Markup, Markup, Markup]]:
+    """(title, map, operator at the peak, live bytes, both arenas) before and after, as far as known."""
     sides = [
         (title, memory, style)
         for title, memory, style in (
@@ -161,6 +161,7 @@ def memory_charts(report: Report) -> list[tuple[str, MemoryMap, str, Markup, Mar
             m.steps[max(range(len(m.live_bytes)), key=m.live_bytes.__getitem__)] if m.live_bytes else "",
             charts.live_panel(title, m, top, style, words.bytes_text),
             charts.arena_map(title, m, style, words.bytes_text),
+            charts.arena_map(title, m, style, words.bytes_text, "slow") if m.slow_arena_bytes else Markup(""),
         )
         for title, m, style in sides
     ]

@@ -161,23 +161,35 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Placement:
-    """A tensor in the arena, alive in the operator steps `first_step` to `last_step`, both included."""
+    """A tensor in the arena, alive in the operator steps `first_step` to `last_step`, both included.
+
+    `region`: whose arena, that in RAM or that in slow memory; offsets are from its start.
+    """
 
     tensor: str
     offset_bytes: int
     size_bytes: int
     first_step: int
     last_step: int
+    region: Literal["ram", "slow"] = "ram"
 
 
 @dataclass(frozen=True)
 class MemoryMap:
-    """The planned arena. `steps`: operator names in order; `live_bytes[i]`: bytes in use during step i."""
+    """The planned arena. `steps`: operator names in order; `live_bytes[i]`: bytes of RAM in use during step i.
+
+    `slow_accesses` of `accesses` (elements read or written in one inference, by the planner's model) go to the arena in
+    slow memory; all are 0 where there is none.
+    """
 
     arena_bytes: int
     steps: tuple[str, ...]
     live_bytes: tuple[int, ...]
     tensors: tuple[Placement, ...]
+    slow_arena_bytes: int = 0
+    slow_arena_lower_bound_bytes: int = 0
+    slow_accesses: int = 0
+    accesses: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from secateur.compiler.driver import Compiled
 from secateur.compiler.judge import Judged, Scores, reached
 from secateur.compiler.report import record
 from secateur.compiler.report.record import Kind, Measured
-from secateur.compiler.report.words import name_text, plural
+from secateur.compiler.report.words import name_text, plural, slow_memory_text
 from secateur.models.data import Data
 from secateur.models.metrics import bootstrap, can_certify, confusion, paired_bootstrap
 from secateur.models.program import op_macs
@@ -49,6 +49,8 @@ def _side(found: Compiled, judged: Judged) -> record.Side:
     counted = "instructions in " + where if ran else where
     limits = reached(d, target)
     latency_from = f"{counted} x {target.cycles_per_instruction} cycles / {target.clock_hz} Hz ({target.cycles_source})"
+    if d.planned.memory.slow.buffers:
+        latency_from += ", without what slow memory takes longer"
     timed: Kind = "predicted" if cycles_of(d) is None else "measured"  # an emulator counts instructions, not time
     instructions = None if d.instructions is None else Measured(d.instructions, kind, counted)
     counted_cycles = cycles_of(d)
@@ -197,6 +199,9 @@ def _details(found: Compiled) -> record.Details:
         f"{p.bands} bands of rows, one after the other: {p.extra_macs:,} MACs are computed twice."
         for p in after.deployed.planned.patches
     ]
+    slow = slow_memory_text(after.deployed.planned.memory)
+    if slow:
+        notes.append(f"To hold the RAM limit, {slow}: a latency that is not measured leaves it out.")
     if after.deployed.booted is not None:
         notes.append(f"The image itself booted in an emulated {target.environment} and gave equal outputs.")
     labels = found.data.labels if found.data else after.deployed.planned.program.labels
@@ -269,12 +274,18 @@ def _memory(judged: Judged) -> record.MemoryMap:
     planned = judged.deployed.planned
     memory, program = planned.memory, planned.program
     last = len(program.ops) - 1
+    slow = memory.slow
     tensors = tuple(
-        record.Placement(b.name, offset, b.size, max(0, b.first), min(max(0, b.last), last))
-        for b, offset in zip(memory.buffers, memory.offsets, strict=True)
+        record.Placement(
+            b.name, offset, b.size, max(0, b.first), min(max(0, b.last), last), "slow" if i in slow.buffers else "ram"
+        )
+        for i, (b, offset) in enumerate(zip(memory.buffers, memory.offsets, strict=True))
     )
     names = tuple(f"{op.kind} {program.tensors[op.outputs[0]].name}" for op in program.ops)
-    return record.MemoryMap(memory.arena_bytes, names, memory.live_bytes, tensors)
+    return record.MemoryMap(
+        memory.arena_bytes, names, memory.live_bytes, tensors, slow.arena_bytes, slow.lower_bound_bytes,
+        slow.accesses, slow.all_accesses,
+    )  # fmt: skip
 
 
 def _attempt(name: str, path: str, judged: Judged, found: Compiled) -> record.Attempt:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from secateur.compiler.report.record import Measured
+from secateur.passes.program.plan_memory import MemoryPlan
 
 UNKNOWN = "unknown"
+SHOWN_NAMES = 4
 KIB = 1024
 
 
@@ -59,6 +61,19 @@ def name_text(name: str) -> str:
 def plural(n: int, one: str, many: str = "") -> str:
     """'1 layer', '12 layers'."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def slow_memory_text(memory: MemoryPlan) -> str:
+    """What lies in slow memory and how often it is accessed; nothing where a plan has none."""
+    slow = memory.slow
+    if not slow.buffers:
+        return ""
+    names = [name_text(memory.buffers[i].name) for i in sorted(slow.buffers)]
+    more = [f"{len(names) - SHOWN_NAMES} more"] if len(names) > SHOWN_NAMES else []
+    return (
+        f"{slow.arena_bytes:,} bytes of slow memory hold {', '.join(names[:SHOWN_NAMES] + more)}: "
+        f"{slow.accesses:,} accesses of {slow.all_accesses:,} per inference; their time is not modelled"
+    )
 
 
 def value_of(measured: Measured[Any] | None) -> Any:
