@@ -9,9 +9,12 @@ import numpy as np
 
 from secateur.firmware.kernels.descriptor import Kernel
 from secateur.models.program import Op, Options, Program, Quantization, Tensor, verify_program
+from secateur.passes.program import regions
 from secateur.passes.program.choose_kernels import choose_kernels
 from secateur.passes.program.cost import Planned
-from secateur.passes.program.plan_memory import plan_memory
+from secateur.passes.program.lifetimes import buffers_of
+from secateur.passes.program.plan_memory import plan_memory, sharing_of
+from secateur.targets.target import find
 
 SCALE = Quantization((0.1,), (0,))
 RENAMING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
@@ -125,6 +128,16 @@ def tiny(sizes: list[int], ops: list[tuple[str, tuple[int, ...], int]], outputs:
 def placed(program: Program) -> Planned:
     """`program` as it is: simplified, most small graphs would be no test any more."""
     memory = plan_memory(program, choose_kernels(program, ()))
+    return Planned(program, memory.selection, memory)
+
+
+def split(program: Program, slow: frozenset[int]) -> Planned:
+    """`program` as it is with these buffers in slow memory, whatever that is good for."""
+    kernels = choose_kernels(program, find("qemu-cortex-m4").features)
+    buffers, owner = buffers_of(program, kernels)
+    sharing = sharing_of(program, kernels, buffers, owner)
+    counts = regions.accesses(program, kernels, buffers, owner)
+    memory = regions._place(buffers, sharing, counts, slow, 20)
     return Planned(program, memory.selection, memory)
 
 

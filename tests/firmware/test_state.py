@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from c_host import generated, planned, run_sanitized
+from arena import split
+from c_host import generated, planned, run_many_sanitized, run_sanitized
 
 from secateur.compiler.bench.operator_files import CASES, Case
 from secateur.compiler.bench.tflite_builder import TfliteBuilder
@@ -78,6 +80,34 @@ def test_a_state_is_written_where_it_was_read() -> None:
     (state,) = made.program.states
     assert made.memory.tensor_offsets[state.before] == made.memory.tensor_offsets[state.after]
     assert made.memory.arena_bytes == made.memory.lower_bound_bytes
+
+
+def delay() -> bytes:
+    """The sum of this input and the one before: a state whose new value is the input, which lies elsewhere."""
+    b = TfliteBuilder()
+    x, handle, old = (b.tensor((1, 8), "int8", 0.1, 0), b.tensor((), "resource"), b.tensor((1, 8), "int8", 0.1, 0))
+    out = b.tensor((1, 8), "int8", 0.2, 3)
+    b.op("VAR_HANDLE", [], [handle], container="", sharedName="before")
+    b.op("READ_VARIABLE", [handle], [old])
+    b.op("ADD", [old, x], [out])
+    b.op("ASSIGN_VARIABLE", [handle, x], [])
+    return b.finish([x], [out])
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("content", [streaming(0), streaming(-9), delay()])
+def test_a_state_in_slow_memory_is_kept(content: bytes, tmp_path: Path) -> None:
+    """Every buffer in either memory, a state and its new value in two of them too; 24 calls, arenas of exact size."""
+    read = parse_tflite(content, "stream", "stream")
+    program = planned(read).program
+    count = len(split(program, frozenset()).memory.buffers)
+    assert 3 <= count <= 6
+    samples = _calls(program.bytes_of(program.inputs[0]))
+    given = []
+    for slow in (frozenset(c) for n in range(1, count + 1) for c in combinations(range(count), n)):
+        given.append((generated(split(program, slow), f"net{len(given)}"), samples))
+    expected = run_tflm(content, read, samples)
+    assert all(np.array_equal(found, expected) for found in run_many_sanitized(given, tmp_path))
 
 
 def test_a_variable_that_is_never_assigned_is_a_constant() -> None:

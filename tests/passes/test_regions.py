@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from arena import keeps_every_byte, tiny
+from arena import keeps_every_byte, split, tiny
 from c_host import SANITIZERS, WARNINGS, generated, planned, run_many_sanitized, run_sanitized, write
 from exported import sample
 from random_graphs import random_graph
@@ -19,11 +19,10 @@ from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.models.program import Program, random_inputs
 from secateur.models.reference import run_reference
 from secateur.models.zoo.small import SMALL
-from secateur.passes.program import regions
 from secateur.passes.program.choose_kernels import Selection, choose_kernels
-from secateur.passes.program.cost import Planned, cost, plan
+from secateur.passes.program.cost import cost, plan
 from secateur.passes.program.lifetimes import Buffer, buffers_of
-from secateur.passes.program.plan_memory import MemoryPlan, sharing_of
+from secateur.passes.program.plan_memory import MemoryPlan
 from secateur.passes.program.regions import Relief, accesses, plan_regions
 from secateur.targets.target import find
 
@@ -36,14 +35,6 @@ def known(program: Program) -> tuple[Selection, list[Buffer], list[int]]:
     kernels = choose_kernels(program, M4.features)
     buffers, owner = buffers_of(program, kernels)
     return kernels, buffers, accesses(program, kernels, buffers, owner)
-
-
-def split(program: Program, slow: frozenset[int]) -> Planned:
-    """With these buffers in slow memory, whatever that is good for."""
-    kernels, buffers, counts = known(program)
-    owner = buffers_of(program, kernels)[1]
-    memory = regions._place(buffers, sharing_of(program, kernels, buffers, owner), counts, slow, 20)
-    return Planned(program, memory.selection, memory)
 
 
 def within(memory: MemoryPlan) -> bool:
