@@ -33,6 +33,7 @@ ANY_RANK = (
     "CONCATENATION",
     "BATCH_MATMUL",
 )
+BIAS_TYPES = {"int16": ("int32", "int64"), "float32": ("float32",)}  # int32 beside other activations
 WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 
 
@@ -141,9 +142,11 @@ def _weights(op: Op, tensors: list[Tensor], where: str) -> None:
     channels = out.shape[-1]
     if len(op.inputs) > 2 and op.inputs[2] >= 0:
         bias = tensors[op.inputs[2]]
-        wide = bias.dtype == "int64" and x.dtype == "int16"
-        if not (wide or bias.dtype == "int32") or bias.elements != channels:
-            raise UserError(f"{where}: {bias.elements} biases of {bias.dtype} for {channels} channels; int32 is known")
+        known = BIAS_TYPES.get(x.dtype, ("int32",))
+        if bias.dtype not in known or bias.elements != channels:
+            raise UserError(
+                f"{where}: {bias.elements} biases of {bias.dtype} for {channels} channels; {known[0]} is known"
+            )
         if bias.data is None:
             raise UserError(f"{where}: the bias {bias.name} is computed, not constant")
     q = w.quantization
