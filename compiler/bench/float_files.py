@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,11 +133,12 @@ def batch_matmul(c: Case) -> bytes:
     return c.done(out)
 
 
-def fully_connected(c: Case) -> bytes:
-    """Constant or computed weights, with the input's dimensions kept or not, with or without a bias."""
+def fully_connected(c: Case, computed: bool | None = None) -> bytes:
+    """Constant or computed weights (either where None), the input's dimensions kept or not, with or without a bias."""
+    computed = c.chance(0.4) if computed is None else computed
     batch, inputs, outputs = tuple(c.integer(1, 3) for _ in range(c.integer(1, 3))), c.integer(1, 9), c.integer(1, 9)
     x, kept = c.fed((*batch, inputs)), c.chance()
-    weights = c.fed((outputs, inputs)) if c.chance(0.4) else _normal(c, (outputs, inputs))
+    weights = c.fed((outputs, inputs)) if computed else _normal(c, (outputs, inputs))
     out = c.value((*batch, outputs) if kept else (math.prod(batch), outputs))
     operands = [x, weights, _normal(c, (outputs,)) if c.chance(0.7) else -1]
     c.b.op("FULLY_CONNECTED", operands, [out], version=1, keepNumDims=kept, fusedActivationFunction=_activation(c))
@@ -209,6 +211,7 @@ OPERATORS: dict[str, Callable[[Case], bytes]] = {
     "CONV_2D": conv("CONV_2D"), "DEPTHWISE_CONV_2D": conv("DEPTHWISE_CONV_2D"),
     "dilated CONV_2D": dilated("CONV_2D"), "dilated DEPTHWISE_CONV_2D": dilated("DEPTHWISE_CONV_2D"),
     "TRANSPOSE_CONV": transpose_conv, "BATCH_MATMUL": batch_matmul, "FULLY_CONNECTED": fully_connected,
+    "FULLY_CONNECTED computed": partial(fully_connected, computed=True),
     "MAX_POOL_2D": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
     **{kind: reduction(kind) for kind in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")},
     "ARG_MAX": arg("ARG_MAX"), "ARG_MIN": arg("ARG_MIN"), "RESIZE_BILINEAR": resize_bilinear,
