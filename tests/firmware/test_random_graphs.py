@@ -50,6 +50,7 @@ def _operators(content: bytes) -> set[str]:
     return {names[code.builtinCode] for code in schema.ModelT.InitFromPackedBuf(content).operatorCodes}
 
 
+@pytest.mark.slow
 def test_the_graphs_have_every_operator() -> None:
     """All of operator_files.py but those that are named, in the first five hundred."""
     known = {kind for make in CASES.values() for seed in range(3) for kind in _operators(make(Case(seed)))}

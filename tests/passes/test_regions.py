@@ -197,6 +197,7 @@ def test_every_small_network_in_three_fifths_of_its_arena(name: str, tmp_path: P
     assert np.array_equal(run_sanitized(generated(made), flat, tmp_path), s.golden[:8])
 
 
+@pytest.mark.slow
 def test_patches_come_before_slow_memory() -> None:
     """Where bands of rows hold the limit, nothing leaves RAM; below what they reach, whole layers and slow memory."""
     s = sample("residual-2d")
