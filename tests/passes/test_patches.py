@@ -77,7 +77,7 @@ def test_a_network_of_one_row_runs_in_bands_of_columns() -> None:
         keeps_every_byte(placed(banded))
     whole, least = (
         placed(program),
-        min((placed(in_bands(program, *c)) for c in found), key=lambda p: p.memory.arena_bytes),
+        min((placed(in_bands(program, *c)) for c in found[::3]), key=lambda p: p.memory.arena_bytes),
     )
     assert least.memory.arena_bytes < 0.75 * whole.memory.arena_bytes
 
