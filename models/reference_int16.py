@@ -236,6 +236,10 @@ def look_up(value: Ints, table: Ints) -> Ints:
     return np.asarray(table[index] + ((slope * (value & 0x7F) + 64) >> 7), np.int64)
 
 
+SOFTMAX_STEPS = 65535.0 / 10.0
+"""Of the table of exponentials, in a difference of 1."""
+
+
 def softmax_pair(op: Op, scale: float) -> tuple[int, int]:
     """(multiplier, shift) that bring a difference to 10 / 65535."""
     return quantize_multiplier(float(np.float64(scale) * np.float64(op.options.beta) / (10.0 / 65535.0)))

@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from secateur.errors import UserError
 from secateur.models.program import Op, Tensor
-from secateur.models.reference_int16 import RULES, SUM_LIMIT
+from secateur.models.reference_int16 import RULES, SOFTMAX_STEPS, SUM_LIMIT
 
 LARGEST_SCALE = 2.0**60
 WIDE_MULTIPLIER = 2.0**7
@@ -55,6 +55,8 @@ def check_int16(op: Op, tensors: list[Tensor], where: str) -> None:
         raise UserError(f"{where}: a sum of {x.elements // out.elements} values; {LONGEST_REDUCTION} fit in 32 bits")
     if op.kind == "AVERAGE_POOL_2D" and int(np.prod(op.options.kernel)) > LONGEST_REDUCTION:
         raise UserError(f"{where}: a window of {op.options.kernel}; sums of {LONGEST_REDUCTION} values fit in 32 bits")
+    if op.kind == "SOFTMAX" and x.scale * op.options.beta * SOFTMAX_STEPS >= LARGEST_MULTIPLIER:
+        raise UserError(f"{where}: scale {x.scale:g} with beta {op.options.beta:g} is out of range")
     if out.quantization is not None and op.kind not in FIXED_OUTPUT:
         _check_multiplier(op, tensors, where)
 

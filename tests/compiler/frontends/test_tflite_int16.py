@@ -56,6 +56,7 @@ def _depthwise(bias_type: str) -> bytes:
         (_fully_connected(1e-8), "out of range: a factor of 1000, 128 is the end"),
         (_fully_connected(1.0, bias=1 << 47), "sums up to .*; TFLite rescales those below 2"),
         (_add(1e-6), "out of range: a factor of .*, 1 is the end"),
+        (_unary("SOFTMAX", 1e6, 1 / 32768, beta=1.0), "scale 1e.06 with beta 1 is out of range"),
     ],
 )
 def test_what_leaves_tflites_range_is_refused(content: bytes, line: str) -> None:
