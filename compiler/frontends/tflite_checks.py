@@ -79,6 +79,13 @@ def _scales(op: Op, tensors: list[Tensor], where: str) -> None:
     """Every int8 operand has a scale; activations have one, with a zero point of int8."""
     for i in (*op.inputs, *op.outputs):
         t = tensors[i] if i >= 0 else None
+        if (
+            t is not None
+            and t.nibbles
+            and op.kind != "DEQUANTIZE"
+            and not (op.kind in WEIGHT_AXIS and i == op.inputs[1])
+        ):
+            raise UserError(f"{where}: tensor {t.name} is int4; weights alone may be")
         wide = t is not None and t.dtype in ("int16", "uint8") and op.kind in ("QUANTIZE", "DEQUANTIZE")
         if t is None or op.kind == "CAST" or not (t.dtype == "int8" or wide):
             continue

@@ -157,6 +157,8 @@ class _Reader:
         if any(n < 0 for n in shape) or int(np.prod(shape, dtype=np.float64)) > MAX_BYTES:
             raise UserError(f"{self.where}: tensor {name} has shape {shape}")
         data, nibbles = self.data(record, kind, shape), record.type == schema.TensorType.INT4
+        if nibbles and data is None:
+            raise UserError(f"{self.where}: tensor {name} is computed or fed and int4; constant weights alone may be")
         quantization = None if kind == "float32" else self.quantization(record.quantization)
         return Tensor(name, shape, kind, quantization, data, nibbles)
 

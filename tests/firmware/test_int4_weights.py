@@ -16,6 +16,7 @@ from secateur.compiler.bench.kernels import BACK_ENDS, Subject, measure
 from secateur.compiler.bench.operator_files import Case
 from secateur.compiler.bench.tflite_builder import TfliteBuilder
 from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.errors import UserError
 from secateur.firmware.kernels.descriptor import Constant
 from secateur.firmware.kernels.nibbles import pack_rows
 from secateur.models.program import Program, random_inputs
@@ -121,3 +122,15 @@ def test_a_scale_an_output_is_judged_by_the_reference_interpreter() -> None:
     program = _program(content)
     found = golden_outputs(content, program, random_inputs(program, 2, 0))
     assert found.runtime == "secateur reference interpreter"
+
+
+@pytest.mark.parametrize("role", ["input", "between", "operand"])
+def test_int4_beside_weights_is_refused(role: str) -> None:
+    """They would be taken as int8, which has other limits and another size."""
+    b = TfliteBuilder()
+    x = b.tensor((1, 4), "int4" if role == "input" else "int8", 0.1)
+    middle, out = b.tensor((1, 4), "int4" if role == "between" else "int8", 0.1), b.tensor((1, 4), "int8", 0.2)
+    b.op("RELU", [x], [middle])
+    b.op("ADD", [middle, int4_tensor(b, np.array([[1, -8, 7, 3]]), [0.1], 0) if role == "operand" else x], [out])
+    with pytest.raises(UserError, match=r"int4; (constant )?weights alone may be"):
+        _program(b.finish([x], [out]))
