@@ -52,7 +52,7 @@ def _moved(kind: str, move: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> N
     )
     values = [[move(v) for v in unpack(program, program.outputs, piece)] for piece in theirs]
     theirs = np.stack([pack(program, program.outputs, v) for v in values])
-    witness(program, samples, run_reference(program, samples), theirs, seen)
+    witness(program, samples, run_reference(program, samples), theirs, seen, same_bits(program))
 
 
 def test_one_bit_is_too_much_where_no_library_is_asked() -> None:
@@ -84,7 +84,7 @@ def test_integers_at_a_border_differ_only_where_floats_are_near_it() -> None:
     theirs, seen = golden_module._run_tflm(content, program, samples, [name])
     wrong = [{name: s[name] + np.int8(1)} for s in seen]
     with pytest.raises(MismatchError, match=r"QUANTIZE .* of \d integers of TensorFlow Lite Micro are none"):
-        witness(program, samples, run_reference(program, samples), theirs, wrong)
+        witness(program, samples, run_reference(program, samples), theirs, wrong, False)
 
     c = Case(0)
     x, out = c.b.tensor((1, 2), "float32"), c.b.tensor((1, 2), "int8", 0.5, 0)
@@ -96,10 +96,24 @@ def test_integers_at_a_border_differ_only_where_floats_are_near_it() -> None:
     ours = run_reference(program, at_border)
     other = ours.copy()
     other[0, 0] = 7 - ours[0, 0]  # 3 or 4
-    assert "within" in witness(program, at_border, ours, other, [{out_name(program): other}])
+    assert "within" in witness(program, at_border, ours, other, [{out_name(program): other}], False)
     other[0, 1] += 1
     with pytest.raises(MismatchError):
-        witness(program, at_border, ours, other, [{out_name(program): other}])
+        witness(program, at_border, ours, other, [{out_name(program): other}], False)
+
+
+def test_a_library_asked_for_what_is_a_constant_here_is_held_to_the_bound() -> None:
+    """EXP of constants is computed when the file is read, so no operator that is left says so."""
+    c = Case(0)
+    x, out, powers = (c.b.tensor((1, 64), "float32") for _ in range(3))
+    c.inputs.append(x)
+    values = np.random.default_rng(0).normal(size=(1, 64)).astype(np.float32)
+    c.b.op("EXP", [c.constant(3 * values, "float32")], [powers])
+    c.b.op("MUL", [x, powers], [out])
+    content = c.done(out)
+    program = parse_tflite(content, "net", "net")
+    assert same_bits(program)
+    assert "which is within" in golden_outputs(content, program, random_inputs(program, 2, 0)).runtime
 
 
 def out_name(program: Program) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from secateur.compiler.bench.int4_files import int4_tensor
 from secateur.compiler.bench.operator_files import Case
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.models.program import random_inputs
@@ -41,6 +42,18 @@ def test_a_file_that_tflm_stops_on_is_judged_by_the_reference_and_says_so(monkey
 
     monkeypatch.setattr(golden, "run_tflm", stops)
     content = division(0.001)
+    program = parse_tflite(content, "net", "net")
+    found = golden_outputs(content, program, random_inputs(program, 1, 1))
+    assert found.runtime == f"{REFERENCE} (TensorFlow Lite Micro stops on this file)"
+
+
+def test_a_float_file_that_tflm_stops_on_is_judged_by_the_reference_and_says_so() -> None:
+    """Weights of int4 behind DEQUANTIZE are constants here; TensorFlow Lite Micro's DEQUANTIZE takes none."""
+    c = Case(0)
+    x, weights, out = c.fed((1, 4), dtype="float32"), c.b.tensor((4, 4), "float32"), c.value((1, 4), dtype="float32")
+    c.b.op("DEQUANTIZE", [int4_tensor(c.b, np.arange(-8, 8).reshape(4, 4), [0.1], 0)], [weights], version=5)
+    c.b.op("FULLY_CONNECTED", [x, weights], [out])
+    content = c.done(out)
     program = parse_tflite(content, "net", "net")
     found = golden_outputs(content, program, random_inputs(program, 1, 1))
     assert found.runtime == f"{REFERENCE} (TensorFlow Lite Micro stops on this file)"
