@@ -16,6 +16,7 @@ from secateur.models.tables import TABLE_KINDS
 LARGEST_DIMENSION = 32767  # int16_t in the kernels' parameter structs
 LARGEST_SCALE = 2.0**60
 LARGEST_MULTIPLIER = 2.0**30
+SUM_FACTOR = 2.0**20  # TFLite adds on this part of twice the larger scale, and only makes the sum smaller
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 FIXED_OUTPUT = ("LOGISTIC", "TANH", "SOFTMAX")
 BORDERS = ("QUANTIZE", "DEQUANTIZE", "CAST")
@@ -217,7 +218,7 @@ def _elementwise(op: Op, tensors: list[Tensor], where: str) -> None:
 
 
 def _multipliers(op: Op, tensors: list[Tensor], where: str) -> None:
-    """No rescaling is by 2**30 or more: the fixed-point shift would leave its range."""
+    """No rescaling is by 2**30 or more: the fixed-point shift would leave its range; of a sum, 2**19: TFLM aborts."""
     if op.kind in FIXED_OUTPUT:  # not rescaled from input to output
         return
     used = [tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0 and tensors[i].quantization is not None]
@@ -232,5 +233,6 @@ def _multipliers(op: Op, tensors: list[Tensor], where: str) -> None:
     real = math.prod(factors) if op.kind in (*WEIGHT_AXIS, "MUL", "PRELU", "BATCH_MATMUL") else max(factors)
     if op.kind == "LEAKY_RELU":
         real *= max(1.0, abs(op.options.alpha))
-    if real / out.scale >= LARGEST_MULTIPLIER:
+    limit = SUM_FACTOR / 2 if op.kind in ("ADD", "SUB") else LARGEST_MULTIPLIER
+    if real / out.scale >= limit:
         raise UserError(f"{where}: scales {', '.join(f'{f:g}' for f in factors)} to {out.scale:g} are out of range")

@@ -35,6 +35,11 @@ def _bias_of_floats(model: Any) -> None:
     next(t for t in tensors if t.type == schema.TensorType.INT32).type = schema.TensorType.FLOAT32
 
 
+def _tiny_output(model: Any) -> None:
+    graph = model.subgraphs[0]
+    graph.tensors[graph.outputs[0]].quantization.scale = np.array([1e-9], np.float32)
+
+
 def _other_size(model: Any) -> None:
     model.buffers[1].data = np.frombuffer(np.array([516, 4], np.int32).tobytes(), np.uint8)
 
@@ -44,6 +49,7 @@ CHANGES: list[tuple[str, Change, str]] = [
     ("ELU", _no_outputs, "1 inputs and 0 outputs"),
     ("LEAKY_RELU", _option("alpha", float("nan")), "no number"),
     ("LEAKY_RELU", _option("alpha", 3e30), "out of range"),
+    ("ADD", _tiny_output, "out of range"),  # TensorFlow Lite Micro aborts, and the process with it
     ("CONV_2D", _bias_of_floats, "biases of float32"),
     ("TRANSPOSE_CONV", _option("strideH", 8323073), "does not follow"),
     ("RESIZE_NEAREST_NEIGHBOR", _other_size, "does not follow"),
