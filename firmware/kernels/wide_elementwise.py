@@ -6,7 +6,7 @@ from secateur.firmware.kernels.binary import Maximum, Minimum, SquaredDifference
 from secateur.firmware.kernels.descriptor import Arguments, Call, Constant, Kernel, Params, Ref, nhwc
 from secateur.firmware.kernels.elementwise import Add, Binary, Mul, Requantize, Softmax, strides
 from secateur.firmware.kernels.pooling import AveragePool, MaxPool, Pool
-from secateur.firmware.kernels.reduction import AXES, ReduceMax, ReduceMin, ReduceSum, walk
+from secateur.firmware.kernels.reduction import ReduceMax, ReduceMin, ReduceSum, loops, refuse_axes, walk_of
 from secateur.firmware.kernels.tables import Prelu
 from secateur.firmware.kernels.wide import Repeated, Wide, clamp
 from secateur.models.fixed_point import quantize_multiplier
@@ -285,28 +285,18 @@ class ReduceS16(Wide):
     first = 0
 
     def refuses(self, program: Program, op: Op) -> str | None:
-        x, axes, out = (program.tensors[i] for i in (*op.inputs[:2], op.outputs[0]))
+        x, out = program.tensors[op.inputs[0]], program.tensors[op.outputs[0]]
         if (x.dtype, out.dtype) != ("int16", "int16") or program.shape_only:
             return f"types {x.dtype}, {out.dtype}"
-        if axes.data is None:
-            return "axes are computed, not constant"
-        found = walk(x.shape, {int(a) % len(x.shape) for a in axes.data.ravel()})
-        if max(len(found.kept), len(found.reduced)) > AXES:
-            return f"axes of {x.shape} that do not join to {AXES}"
-        return None
+        return refuse_axes(program, op)
 
     def constant_bytes(self, program: Program, op: Op) -> int:
         return 0
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
-        x, axes = program.tensors[op.inputs[0]], program.tensors[op.inputs[1]].data
-        assert axes is not None
-        found = walk(x.shape, {int(a) % len(x.shape) for a in axes.ravel()})
-        params: dict[str, int | tuple[int, ...]] = {"first": self.first}
-        for role, loops in (("out", found.kept), ("in", found.reduced)):
-            filled = ((1, 0),) * (AXES - len(loops)) + loops
-            params |= {role: tuple(n for n, _ in filled), f"{role}_step": tuple(s for _, s in filled)}
-        params["multiplier"], params["shift"] = self._pair(program, op, found.count)
+        found = walk_of(program, op)
+        multiplier, shift = self._pair(program, op, found.count)
+        params: Params = {**loops(found), "first": self.first, "multiplier": multiplier, "shift": shift}
         function = f"sec_{self.name}"
         return (Call(function, "sec_reduce_s16_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
 
