@@ -158,7 +158,7 @@ def keeps_every_byte(made: Planned) -> None:
         held = arenas[tensor in slow.tensors][at[tensor] : at[tensor] + content[tensor].size]
         assert np.array_equal(held, content[tensor].ravel()), program.tensors[tensor].name
 
-    for i in program.inputs:
+    for i in (*program.inputs, *(state.before for state in program.states)):
         write(i)
     for op in program.ops:
         o, out = op.options, op.outputs[0]
@@ -175,5 +175,5 @@ def keeps_every_byte(made: Planned) -> None:
             write(out)
             continue
         read(out)
-    for i in program.outputs:
+    for i in (*program.outputs, *(state.after for state in program.states)):
         read(i)

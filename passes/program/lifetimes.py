@@ -164,7 +164,7 @@ class _Inside:
                 self.reads += [(step, i) for i in program.activations(op)]
                 if kernel.name == "reshape_s8" and op.inputs[0] in self.first:
                     self._put(out, op.inputs[0], 0)
-        self.reads += [(len(program.ops), i) for i in program.outputs]
+        self.reads += [(len(program.ops), i) for i in (*program.outputs, *(s.after for s in program.states))]
         self.last = self._last()
 
     def _put(self, tensor: int, into: int, offset: int) -> None:
@@ -184,8 +184,6 @@ class _Inside:
         last: dict[int, int] = dict(self.first)
         for step, i in self.reads:
             last[i] = max(last.get(i, step), step)
-        for s in self.program.states:  # memory between calls: nothing else may lie there at any time
-            last[s.after] = len(self.program.ops)
         return last
 
     def content(self, tensor: int) -> Iterable[tuple[int, int, int]]:

@@ -13,7 +13,7 @@ from exported import sample
 from random_programs import Maker, random_chain, random_program, unchanged
 
 from secateur.compiler.frontends.tflite_file import load_tflite
-from secateur.models.program import Options, Program, random_inputs, verify_program
+from secateur.models.program import Options, Padding, Program, Quantization, State, random_inputs, verify_program
 from secateur.models.reference import run_reference
 from secateur.passes.program.choose_kernels import choose_kernels
 from secateur.passes.program.cost import Planned, constant_bytes, cost, plan
@@ -80,6 +80,43 @@ def test_a_network_of_one_row_runs_in_bands_of_columns() -> None:
         min((placed(in_bands(program, *c)) for c in found[::3]), key=lambda p: p.memory.arena_bytes),
     )
     assert least.memory.arena_bytes < 0.75 * whole.memory.arena_bytes
+
+
+def remembering(read_in_bands: bool) -> Program:
+    """A state whose new value is the output of two convolutions, or what they read; then two wide layers."""
+    m = Maker(2)
+    random, q = m.random, m.palette[1]
+
+    def layer(kind: str, x: int, shape: tuple[int, ...], out: tuple[int, ...]) -> int:
+        weights = m.constant(random.integers(-127, 128, shape), "int8", Quantization((0.005,), (0,)))
+        bias = m.constant(random.integers(-3000, 3000, shape[0]), "int32")
+        around = Padding(1, 1, 1, 1) if len(out) == 4 else Padding()
+        return m.op(kind, [x, weights, bias], m.tensor(out, q), Options(padding=around))
+
+    frame, before = m.tensor((1, 8, 4, 4), q), m.tensor((1, 8, 4, 4), q)
+    mixed = m.op("ADD", [frame, before], m.tensor((1, 8, 4, 4), q))
+    wide = layer("CONV_2D", mixed, (16, 3, 3, 4), (1, 8, 4, 16))
+    narrow = layer("CONV_2D", wide, (4, 3, 3, 16), (1, 8, 4, 4))
+    means = m.op("MEAN", [narrow, m.constant([1, 2], "int32")], m.tensor((1, 4)))
+    last = layer("FULLY_CONNECTED", layer("FULLY_CONNECTED", means, (400, 4), (1, 400)), (3, 400), (1, 3))
+    state = State(before, mixed if read_in_bands else narrow, np.zeros((1, 8, 4, 4), np.int8))
+    made = Program("remembering", tuple(m.tensors), tuple(m.ops), (frame,), (last,), states=(state,))
+    verify_program(made)
+    return made
+
+
+@pytest.mark.parametrize("read_in_bands", [False, True])
+def test_a_state_beside_bands_is_kept_to_the_next_call(read_in_bands: bool, tmp_path: Path) -> None:
+    """What a stage writes or reads is the network's memory: wide layers after its last reader do not run over it."""
+    program = remembering(read_in_bands)
+    samples = random_inputs(program, 4, 5)
+    golden = run_reference(program, samples)
+    found = [(s, n) for s, n in cuts(program) if n in (2, 4) and s.last > s.first]
+    assert found
+    for number, (stage, count) in enumerate(found):
+        made = placed(in_bands(program, stage, count))
+        keeps_every_byte(made)
+        assert np.array_equal(run_sanitized(generated(made), samples, tmp_path / str(number)), golden)
 
 
 def test_the_check_of_bytes_sees_a_band_one_byte_off() -> None:
