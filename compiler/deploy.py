@@ -107,12 +107,12 @@ def deploy(
     def build_and_run(planned: Planned) -> Deployed:
         for p in planned.patches:
             tell(
-                f"in patches to hold the RAM limit: {plural(p.layers, 'layer')}, {name_text(p.first)} to "
-                f"{name_text(p.last)}, in {p.bands} bands of rows; {p.extra_macs:,} MACs are computed twice"
+                f"in patches for the RAM limit: {plural(p.layers, 'layer')}, {name_text(p.first)} to "
+                f"{name_text(p.last)}, in {p.bands} bands of rows; {p.extra_macs:,} MACs are computed again"
             )
         slow = slow_memory_text(planned.memory)
         if slow:
-            tell(f"to hold the RAM limit, {slow}")
+            tell(f"for the RAM limit, {slow}")
         return _build_and_run(
             planned, content, program, name, target, samples, project, run, port, limits, optimize, tell
         )

@@ -101,11 +101,11 @@ def check(
     )  # fmt: skip
     for t in chosen:
         asked.check(t)
-    _, program = program_of(model, weights, input_shape, cut_at)
-    return [_fit(program, t, asked.on(t)) for t in chosen]
+    network, program = program_of(model, weights, input_shape, cut_at)
+    return [_fit(program, t, asked.on(t), network is not None) for t in chosen]
 
 
-def _fit(program: Program, target: Target, budget: Budget) -> Fit:
+def _fit(program: Program, target: Target, budget: Budget, removable: bool) -> Fit:
     planned = plan(program, target, ram_bytes=budget.room(Margins()), relief=budget.relief)
     found = cost(planned, target)
     r = reached(found, target, Margins())
@@ -114,7 +114,7 @@ def _fit(program: Program, target: Target, budget: Budget) -> Fit:
     if "ram_bytes" in over:
         peak = max(range(len(found.live_bytes)), key=found.live_bytes.__getitem__)
         op = planned.program.ops[peak]
-        where = f"{op.kind.lower()} {planned.program.tensors[op.outputs[0]].name}"
+        where = f"{op.kind.lower()} {name_text(planned.program.tensors[op.outputs[0]].name)}"
         parts.append(
             f"needs {bytes_text(r.ram_bytes)} RAM, {bytes_text(budget.ram_bytes or 0)} allowed; "
             f"most at {where}: {bytes_text(found.live_bytes[peak])}"
@@ -124,20 +124,21 @@ def _fit(program: Program, target: Target, budget: Budget) -> Fit:
     if "latency_ms" in over:
         parts.append(f"takes up to {ms_text(r.latency_ms or 0)}, {budget.latency_ms:g} ms allowed")
     slow = slow_memory_text(planned.memory)
-    unknown = slow if budget.latency_ms is not None else ""
-    if unknown:
-        parts.append(f"the latency is not known: {unknown}")
-    why = (
-        f"{target.name}: {'; '.join(parts)}. secateur compile --target {target.name} removes until it fits"
-        if parts
-        else ""
+    if slow and budget.latency_ms is not None:
+        parts.append("the latency is not known: the time of slow memory is not modelled")
+    way_out = (
+        f"secateur compile --target {target.name} removes until it fits"
+        if removable
+        else "From a .tflite nothing is removed: give the float network that it was made from"
     )
+    why = f"{target.name}: {'; '.join(parts)}. {way_out}" if parts else ""
     bands = [
-        f"{plural(p.layers, 'layer')} from {name_text(p.first)} in {p.bands} bands, {p.extra_macs:,} MACs twice"
+        f"{plural(p.layers, 'layer')} from {name_text(p.first)} in {p.bands} bands, "
+        f"{p.extra_macs:,} MACs computed again"
         for p in planned.patches
     ]
-    told = f"{target.name}: in patches to hold the RAM limit: {'; '.join(bands)}" if bands else ""
-    beside = f"{target.name}: to hold the RAM limit, {slow}" if slow else ""
+    told = f"{target.name}: in patches for the RAM limit: {'; '.join(bands)}" if bands else ""
+    beside = f"{target.name}: for the RAM limit, {slow}" if slow else ""
     return Fit(target, found, budget, not parts, why, told, beside, (r.latency_low_ms, r.latency_ms))
 
 

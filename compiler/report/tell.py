@@ -195,13 +195,13 @@ def _details(found: Compiled) -> record.Details:
             f"{after.deployed.ran_on}, which is where outputs, stack and instruction counts come from."
         )
     notes += [
-        f"To hold the RAM limit, {plural(p.layers, 'layer')}, {name_text(p.first)} to {name_text(p.last)}, run in "
-        f"{p.bands} bands of rows, one after the other: {p.extra_macs:,} MACs are computed twice."
+        f"For the RAM limit, {plural(p.layers, 'layer')}, {name_text(p.first)} to {name_text(p.last)}, run in "
+        f"{p.bands} bands of rows, one after the other: {p.extra_macs:,} MACs are computed again."
         for p in after.deployed.planned.patches
     ]
     slow = slow_memory_text(after.deployed.planned.memory)
     if slow:
-        notes.append(f"To hold the RAM limit, {slow}: a latency that is not measured leaves it out.")
+        notes.append(f"For the RAM limit, {slow}: a latency that is not measured leaves it out.")
     if after.deployed.booted is not None:
         notes.append(f"The image itself booted in an emulated {target.environment} and gave equal outputs.")
     labels = found.data.labels if found.data else after.deployed.planned.program.labels

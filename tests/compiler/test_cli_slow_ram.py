@@ -66,10 +66,19 @@ def test_a_latency_that_slow_memory_leaves_unknown_is_no_evidence(called, given,
     assert least(called, given, *options)["fits"]
     row = least(called, given, *options, "--max-latency", "60s")
     assert not row["fits"] and "the latency is not known" in row["why"] and row["slow_arena_bytes"] > 0
+    assert "slow memory hold" in row["slow_memory"] and "slow memory hold" not in row["why"]  # told once
     command = ["compile", str(given), "--target", "qemu-cortex-m4", "--run", "none", "--json", *options]
     code, printed, _ = called([*command, "--max-latency", "60s", "-o", str(tmp_path / "out")])
     (violation,) = json.loads(printed)["budget"]["violations"]
     assert (code, violation["limit"]) == (3, "evidence") and "their time is not modelled" in violation["why"]
+
+
+def test_a_limit_out_of_reach_promises_nothing_for_a_tflite(called, given):
+    """From a file nothing is removed, patches that do not hold the limit do not claim to, and rows count as often as
+    they are computed again."""
+    row = least(called, given, "--max-ram", "1K")
+    assert not row["fits"] and row["why"].endswith("give the float network that it was made from")
+    assert "for the RAM limit" in row["patches"] and row["patches"].endswith("MACs computed again")
 
 
 @pytest.mark.parametrize(
