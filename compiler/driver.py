@@ -189,7 +189,8 @@ def compile_program(
     notes: tuple[str, ...] = ()
     if data is None:
         samples = random_inputs(program, build.samples, seed)
-        notes = (f"No data was given: outputs were compared on {build.samples} random inputs (seed {seed}).",)
+        compared = f": outputs were compared on {build.samples} random inputs (seed {seed})"
+        notes = (f"No data was given{'' if build.run == 'none' else compared}.",)
         scores = test = None
     else:
         data.check()
