@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Literal
 
@@ -105,12 +106,24 @@ def _layers(judged: Judged, kind: Kind, source: str) -> tuple[record.Layer, ...]
     if counts is None:
         counts, kind = d.cost.layer_instructions, "predicted"
     program = d.planned.program
-    found = []
-    for i, op in enumerate(program.ops):
-        count = None if counts is None else Measured(counts[i], kind, source)
-        macs = Measured(op_macs(program, op), "exact", "shapes") if op_macs(program, op) else None
-        found.append(record.Layer(program.tensors[op.outputs[0]].name, op.kind, macs, count))
-    return tuple(found)
+    bands = Counter(op.name for op in program.ops) if d.planned.patches else Counter[str]()
+    sums: dict[tuple[str, str, int], tuple[int, int]] = {}  # the bands of one layer are one layer
+    for i, (op, kernel) in enumerate(zip(program.ops, d.planned.selection, strict=True)):
+        if kernel.free:
+            continue
+        banded = bands[op.name] > 1
+        key = (op.name, op.kind, -1) if banded else (program.tensors[op.outputs[0]].name, op.kind, i)
+        macs, count = sums.get(key, (0, 0))
+        sums[key] = macs + op_macs(program, op), count + (0 if counts is None else counts[i])
+    return tuple(
+        record.Layer(
+            name,
+            op_kind,
+            Measured(macs, "exact", "shapes") if macs else None,
+            None if counts is None else Measured(count, kind, source),
+        )
+        for (name, op_kind, _), (macs, count) in sums.items()
+    )
 
 
 def _interval(scores: Scores, samples: str) -> record.Interval:

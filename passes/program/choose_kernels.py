@@ -28,6 +28,7 @@ def choose_kernels(program: Program, features: tuple[str, ...], kernels: Sequenc
             "sizes do not hold; use a shorter window or a smaller picture"
         )
     refused: list[str] = []
+    lacks: list[str] = []
     for position, op in enumerate(program.ops):
         kernel = next((k for k in kernels if k.applies(program, op, features)), None)
         if kernel is not None:
@@ -39,8 +40,14 @@ def choose_kernels(program: Program, features: tuple[str, ...], kernels: Sequenc
         reasons = {r for r in reasons if not r.startswith("types ")} or reasons  # those of kernels for other types
         able = [k for k in near if k.refuses(program, op) is None]
         lacking = {f"{n}, which the target lacks" for k in able for n in k.needs(program, op) if n not in features}
+        lacks += sorted({n for k in able for n in k.needs(program, op) if n not in features})
         reasons = lacking or reasons
         refused.append(f"{op.kind} (operator {position}{': ' + ', '.join(sorted(reasons)) if reasons else ''})")
+    if len(refused) > 3 and len(lacks) == len(refused) and len(set(lacks)) == 1:
+        raise UserError(
+            f"{program.name}: {len(refused)} operators compute {lacks[0]}, which the target lacks. Quantize the "
+            "network to int8, or choose another target (secateur targets)"
+        )
     if refused:
         raise UserError(f"{program.name}: no kernel for {'; '.join(refused)}. Replace these operators, or cut them off")
     return tuple(chosen)

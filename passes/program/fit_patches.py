@@ -48,6 +48,8 @@ def fit_in_patches(program: Program, features: tuple[str, ...], arena_bytes: int
     for aim in AIMS:
         if best[2].arena_bytes <= arena_bytes:
             break
+        if best[1] and best[2].lower_bound_bytes > arena_bytes:  # not placement: no bands need so little
+            break
         found = _fit(whole, features, int(aim * arena_bytes), tries)
         if found[2].arena_bytes < best[2].arena_bytes:
             best = found

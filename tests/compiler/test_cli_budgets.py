@@ -47,6 +47,9 @@ def test_patches_hold_a_ram_limit_before_anything_is_removed(called, tmp_path):
     code, found = report(called, tmp_path / "out", "--max-ram", "2700")
     patches = found["details"]["patches"]
     assert (code, found["steps"]) == (0, [])
+    names = [layer["name"] for layer in found["result"]["layers"]]
+    assert names == [layer["name"] for layer in found["baseline"]["layers"]]  # bands of a layer are summed
+    assert sum(layer["macs"] or 0 for layer in found["result"]["layers"]) == found["result"]["macs"]
     assert patches and found["result"]["ram_bytes"] <= 2700 < found["baseline"]["ram_bytes"]
     assert found["result"]["macs"] == found["baseline"]["macs"] + sum(p["extra_macs"] for p in patches)
     assert found["result"]["accuracy_int8"] == found["baseline"]["accuracy_int8"]

@@ -142,3 +142,10 @@ def test_every_kernel_has_a_cost(isa: str) -> None:
     floats = {"quantize_f32", "dequantize", *(k.name for k in KERNELS if isinstance(k, FloatKernel))}
     known = set(instruction_model()[isa]["kernels"]) | (floats if isa.startswith("xtensa") else set())
     assert {k.name for k in KERNELS if not k.free} <= known
+
+
+def test_a_float_network_is_refused_in_one_line_that_says_what_to_do() -> None:
+    """Not operator by operator where all of it is float32."""
+    program = parse_tflite(ALL_CASES["window network float32"](Case(0)), "net", "net")
+    with pytest.raises(UserError, match=r"net: \d+ operators compute float32, which the target lacks"):
+        choose_kernels(program, find("esp32").features)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from secateur.compiler.bench.int4_files import int4_tensor
 from secateur.compiler.bench.operator_files import Case
@@ -57,6 +59,30 @@ def test_a_float_file_that_tflm_stops_on_is_judged_by_the_reference_and_says_so(
     program = parse_tflite(content, "net", "net")
     found = golden_outputs(content, program, random_inputs(program, 1, 1))
     assert found.runtime == f"{REFERENCE} (TensorFlow Lite Micro stops on this file)"
+
+
+def test_floats_in_tensors_that_share_a_name_have_no_witness() -> None:
+    """TensorFlow Lite Micro's integers behind a float border are found by name: without one they prove nothing."""
+
+    def island(name: str) -> bytes:
+        c = Case(0)
+        x = c.fed((1, 5), 0.05, 0)
+        real, power = c.b.tensor((1, 5), "float32"), c.b.tensor((1, 5), "float32")
+        inner, out = c.value((1, 5), 0.01, 0), c.value((1, 5), 0.01, 0)
+        c.b.op("DEQUANTIZE", [x], [real], version=2)
+        c.b.op("TANH", [real], [power])
+        c.b.op("QUANTIZE", [power], [inner])
+        c.b.op("ABS", [inner], [out])
+        model = schema.ModelT.InitFromPackedBuf(c.done(out))
+        model.subgraphs[0].tensors[inner].name = name.encode()
+        model.subgraphs[0].tensors[power].name = b"one"
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+        return bytes(builder.Output())
+
+    for name, said in (("two", "within"), ("one", "tensors share a name")):
+        program = parse_tflite(island(name), "net", "net")
+        assert said in golden_outputs(island(name), program, random_inputs(program, 2, 1)).runtime
 
 
 def test_operators_that_nobody_reads_are_dropped_when_a_file_is_read() -> None:
