@@ -96,6 +96,7 @@ def test_a_broken_floor_is_4_and_keeps_the_best_fitting_and_the_most_accurate(ca
     assert (out / "model.tflite").read_bytes() == (out / "attempts/best-fitting/model.tflite").read_bytes()
 
 
+@pytest.mark.slow
 def test_evidence_asked_for_and_not_there_is_3(called, tmp_path):
     """Measured numbers need a board: everything holds but the evidence."""
     code, found = report(called, tmp_path / "out", "--require", "measured", "--steps", "0")
@@ -117,6 +118,7 @@ def test_the_same_command_twice_writes_the_same_bytes(called, tmp_path):
     assert "checkpoints/state.json" in seen[0]
 
 
+@pytest.mark.slow
 def test_what_fits_no_device_is_3_though_this_computer_could_run_it(called):
     """--all-targets leaves the host out."""
     code, printed, said = called(["check", "zoo:digits-net", "--all-targets", "--max-ram", "1K", "--json"])

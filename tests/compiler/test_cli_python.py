@@ -72,6 +72,7 @@ def test_errors_are_the_command_line_s(tmp_path):
         secateur.compil  # noqa: B018 - the access is the test
 
 
+@pytest.mark.slow
 def test_the_docstring_s_example_runs():
     """The example that a user copies first is executed."""
     assert doctest.testmod(api) == (0, 3)

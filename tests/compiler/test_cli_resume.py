@@ -77,6 +77,7 @@ def test_killed_at_ten_random_points_and_resumed_it_ends_with_the_same_bytes(tmp
     assert differing(files(out), expected) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_in_a_hint_and_130(tmp_path):
     """An interrupted compile says in one line how to go on."""
     out = tmp_path / "out"

@@ -39,6 +39,7 @@ def _values(low: float, high: float) -> Floats:
     return np.concatenate([every, *(np.asarray(part, np.float32) for part in (*near, special))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(TRUTH))
 def test_error_is_bounded(name: str) -> None:
     """In units of the last place of the true value, by float64, for all of float32."""

@@ -46,6 +46,7 @@ def test_parameters_of_resnet_20(make):
     assert network_parameters(make("cifar-20-A")) == 269_722
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["A", "B"])
 def test_resnet_56_has_24_candidates_and_21_removals(make, option):
     """8 of 9 blocks a stage to start with; 21 removals, in any order, end with two blocks in each stage."""
