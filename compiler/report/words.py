@@ -53,8 +53,11 @@ def name_text(name: str) -> str:
 
     >>> name_text("model/bn/Fused;model/conv2d_1/BiasAdd;model/conv2d_1/Conv2D1")
     'model/conv2d_1/Conv2D1'
+    >>> name_text("model/dw/depthwise;model/dw/BiasAdd/ReadVariableOp/resource1")
+    'model/dw/depthwise'
     """
-    last = name.split(";")[-1]
+    parts = name.split(";")
+    last = next((part for part in reversed(parts) if "ReadVariableOp" not in part), parts[-1])
     return last if len(last) <= 48 else f"...{last[-45:]}"
 
 
