@@ -37,7 +37,8 @@ def placed(program: Program) -> Planned:
     return Planned(program, memory.selection, memory)
 
 
-@pytest.mark.parametrize("make", [random_program, pytest.param(random_chain, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [random_program, random_chain])
 def test_bands_change_no_output_bit(make) -> None:
     """Stages of random networks, strides, paddings and branches included, in every number of bands."""
     tried = joined = 0
@@ -66,6 +67,7 @@ def one_dimensional() -> Program:
     return m.program((0,), (m.op("MAX_POOL_2D", [x], pooled, Options(stride=(1, 2), kernel=(1, 2))),))
 
 
+@pytest.mark.slow
 def test_a_network_of_one_row_runs_in_bands_of_columns() -> None:
     """A 1-D network is cut along its only long axis, and needs less memory so."""
     program = one_dimensional()
