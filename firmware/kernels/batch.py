@@ -13,12 +13,10 @@ from secateur.firmware.kernels.pooling import AveragePool, MaxPool
 from secateur.models.program import Op, Program
 
 
-class Batched(Kernel):
-    """`one`: the kernel of one batch element. `batch_params`: the struct that holds its struct."""
+class ElementByElement(Kernel):
+    """Batch elements one after the other. `one`: the kernel of one."""
 
-    header = "sec_batch_s8.h"
     one: Kernel
-    batch_params: str
 
     def refuses(self, program: Program, op: Op) -> str | None:
         if len(program.tensors[op.inputs[0]].shape) != 4:
@@ -28,7 +26,7 @@ class Batched(Kernel):
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         # every element keeps its own distance, and what input and output differ by adds up from one to the next
         element = first_element(program, op)
-        x, out = (element.tensors[i].elements for i in (op.inputs[0], op.outputs[0]))
+        x, out = (element.bytes_of(i) for i in (op.inputs[0], op.outputs[0]))
         apart = out - self.one.overlap_bytes(element, op, position)
         batch = program.tensors[op.outputs[0]].shape[0]
         return max(0, batch * out - max(apart, apart + (batch - 1) * (out - x)))
@@ -39,6 +37,13 @@ class Batched(Kernel):
     def work(self, program: Program, op: Op) -> dict[str, int]:
         batch = program.tensors[op.outputs[0]].shape[0]
         return {name: batch * count for name, count in self.one.work(first_element(program, op), op).items()}
+
+
+class Batched(ElementByElement):
+    """In one call. `batch_params`: the struct that holds the struct of one element."""
+
+    header = "sec_batch_s8.h"
+    batch_params: str
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         element = first_element(program, op)

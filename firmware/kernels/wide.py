@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from secateur.firmware.kernels.batch import first_element
+from secateur.firmware.kernels.batch import ElementByElement, first_element
 from secateur.firmware.kernels.convolution import Conv2d, DepthwiseConv2d, FullyConnected, geometry
 from secateur.firmware.kernels.descriptor import Arguments, Call, Constant, Ints, Kernel, Params, Ref, nhwc
 from secateur.firmware.kernels.matrix import BatchMatmul, TransposeConv
@@ -187,30 +187,8 @@ class BatchMatmulS16(Wide):
         return (Call(function, f"{function}_params", params, tuple(operands), Ref(op.outputs[0])),)
 
 
-class Repeated(Kernel):
-    """Several batch elements, one call each. `one`: the kernel of one."""
-
-    one: Kernel
-
-    def refuses(self, program: Program, op: Op) -> str | None:
-        if len(program.tensors[op.inputs[0]].shape) != 4:
-            return "input of other than four dimensions"
-        return self.one.refuses(first_element(program, op), op)
-
-    def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
-        # every element keeps its own distance, and what input and output differ by adds up from one to the next
-        element = first_element(program, op)
-        x, out = (element.bytes_of(i) for i in (op.inputs[0], op.outputs[0]))
-        apart = out - self.one.overlap_bytes(element, op, position)
-        batch = program.tensors[op.outputs[0]].shape[0]
-        return max(0, batch * out - max(apart, apart + (batch - 1) * (out - x)))
-
-    def constant_bytes(self, program: Program, op: Op) -> int:
-        return self.one.constant_bytes(first_element(program, op), op)
-
-    def work(self, program: Program, op: Op) -> dict[str, int]:
-        batch = program.tensors[op.outputs[0]].shape[0]
-        return {name: batch * count for name, count in self.one.work(first_element(program, op), op).items()}
+class Repeated(ElementByElement):
+    """A call for each."""
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         element = first_element(program, op)
