@@ -387,5 +387,6 @@ OPERATORS: tuple[Operator, ...] = (
     strided_slice, split, split_v, unpack, pack, space_and_depth, space_and_batch, other_rank, resize, reduce,
     transpose_conv, batch_matmul, dense_rows, svdf, another_input,
 )  # fmt: skip
-NOT_LITERT = (prelu, dense_rows, svdf, broadcast_to)
-"""LiteRT lacks the last; of the others its reference kernels round otherwise than TensorFlow Lite Micro."""
+NOT_LITERT = (prelu, batch_matmul, dense_rows, svdf, broadcast_to)
+"""LiteRT lacks the last; the others its reference kernels round otherwise than TensorFlow Lite Micro: it takes the
+ratio of scales in float32 (BATCH_MATMUL), or rounds once."""
