@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.errors import UserError
+from secateur.models.recordings import Recording
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Data:
     """The three sets. `seen`: the input network was trained on these samples, so they certify nothing.
 
     `notes`: what a reader of the report must know about how the sets were made, one sentence each.
+    `streams`: some raw validation recordings, for the proof of a front end; empty where the data is windows already.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Data:
     labels: tuple[str, ...]
     seen: bool = False
     notes: tuple[str, ...] = ()
+    streams: tuple[Recording, ...] = ()
 
     def fingerprint(self) -> str:
         """SHA-256 of name and content."""

@@ -1,0 +1,23 @@
+"""Raw recordings, before anything is cut into windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one file, or one stretch of it without gaps, holds.
+
+    `samples`: (length, channels) float32, in the file's units. `label`: class index. `group`: what must not stand on
+    two sides of a split (a person, a file). `source`: where it came from, for messages.
+    """
+
+    samples: npt.NDArray[np.float32]
+    rate_hz: float
+    label: int
+    group: int
+    source: str
