@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.errors import UserError
+from secateur.models.front_end.detrend import detrend
 from secateur.models.front_end.stage import Counts, Features, Resampler
 
 Detrend = Literal["none", "mean", "linear"]
@@ -65,7 +66,7 @@ class FrontEnd:
     def counts(self, samples: npt.NDArray[np.floating[Any]]) -> Counts:
         """(n, channels) in units to what the sensor would give: rounded half to even, saturated."""
         scaled = np.rint(np.asarray(samples, np.float64) * np.asarray(self.counts_per_unit))
-        return np.clip(scaled, -32768, 32767).astype(np.int16)
+        return np.asarray(np.clip(scaled, -32768, 32767), np.int16)
 
     def rows(self, counts: Counts) -> Counts:
         """(rows, width) of raw samples (n, channels), from the state after a reset."""
@@ -80,7 +81,7 @@ class FrontEnd:
             return np.empty((0, self.window, self.width), np.int16)
         view = np.lib.stride_tricks.sliding_window_view(rows, self.window, axis=0)[:: self.hop]
         found = np.ascontiguousarray(np.moveaxis(view, 1, 2))
-        return found if self.detrend == "none" else detrended(found, self.detrend)
+        return detrended(found, self.detrend)
 
     def real(self, windows: Counts) -> npt.NDArray[np.float32]:
         """Counts in units: what a network is trained on, before mean and std."""
@@ -110,6 +111,4 @@ class FrontEnd:
 
 def detrended(windows: Counts, kind: Detrend) -> Counts:
     """Each channel of each window without its mean, or without its straight line."""
-    from secateur.models.front_end.detrend import detrend
-
-    return detrend(windows, kind)
+    return windows if kind == "none" else detrend(windows, kind)
