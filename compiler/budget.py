@@ -71,6 +71,7 @@ class Margins:
     ram_bytes: int = 0
     flash_bytes: int = 0
     instructions: float = 1.0  # a factor
+    front_end_instructions: int = 0  # of one decision, beside the network's
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def reached(cost: Cost, target: Target, margins: Margins) -> Reached:
     """Predicted values, with what earlier images taught."""
     low = high = None
     if cost.instructions is not None:
-        low, high = latency_ms(cost.instructions * margins.instructions, target)
+        total = cost.instructions * margins.instructions + margins.front_end_instructions
+        low, high = latency_ms(total, target)
     return Reached(cost.ram_bytes + margins.ram_bytes, cost.flash_bytes + margins.flash_bytes, high, low)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.compiler.report.words import name_text, plural, slow_memory_text
+from secateur.compiler.stream_proof import stream_golden
 from secateur.errors import ToolError
 from secateur.firmware.codegen import generate
 from secateur.firmware.image import DoesNotFitLink, Image, build
@@ -19,7 +20,7 @@ from secateur.models.program import Program
 from secateur.passes.program.cost import Cost, Planned, cost, plan
 from secateur.passes.program.regions import PATCHES, Relief
 from secateur.runtime_bench.emulator import boot, can_boot
-from secateur.runtime_bench.golden import Comparison, compare, golden_outputs
+from secateur.runtime_bench.golden import Comparison, Golden, compare, golden_outputs
 from secateur.runtime_bench.runner import Run, runner_for
 from secateur.targets.target import Target
 
@@ -53,6 +54,14 @@ class Deployed:
         if self.run is None or self.run.kind == "host":
             return "predicted"
         return self.run.kind
+
+    @property
+    def front_end_instructions(self) -> int | None:
+        """What a decision costs before the network runs; None where unknown, 0 without a front end."""
+        if self.planned.program.preprocess.front_end is None:
+            return 0
+        layers = self.run.layer_instructions if self.run is not None else None
+        return None if layers is None else layers[0]
 
     @property
     def stack_bytes(self) -> int | None:
@@ -99,6 +108,7 @@ def deploy(
     `run`: auto (the board at `port`, else the target's emulator), host, emulator, board, none.
     An image that the linker cannot place in the device's memory is linked without limits, measured all the same,
     and its `overflow_bytes` say by how much it is too large. Above `ram_bytes`, the plan does what `relief` allows.
+    Behind a front end, `samples` are pieces of a raw stream.
     Raises MismatchError when any output value differs from the golden runtime, ToolError when a tool is
     missing or fails.
     """
@@ -140,7 +150,7 @@ def _build_and_run(
     predicted = cost(planned, target)
     if run == "none":
         return Deployed(planned, predicted, None, None, None, None)
-    golden = golden_outputs(content, program, samples)
+    golden = golden_of(content, program, samples)
     where = _where(run, target, port)
     overflow: dict[str, int] = {}
     try:
@@ -172,6 +182,13 @@ def _build_and_run(
             )
     real = None if where != target.environment and where == "host" else image
     return Deployed(planned, predicted, real, found, comparison, where, booted, overflow)
+
+
+def golden_of(content: bytes, program: Program, samples: npt.NDArray[np.int8]) -> Golden:
+    """What the harness must report of its samples: the network's outputs, behind a front end decisions too."""
+    if program.preprocess.front_end is not None:
+        return stream_golden(content, program, samples)
+    return golden_outputs(content, program, samples)
 
 
 def _where(run: str, target: Target, port: str | None) -> str:

@@ -17,14 +17,19 @@ from secateur.compiler.export.calibrate import calibrate, rank_errors
 from secateur.compiler.export.onnx import check_onnx, export_onnx
 from secateur.compiler.export.quantize import quantize, quantize_samples
 from secateur.compiler.export.tflite import tflite_bytes
+from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
+from secateur.compiler.frontends.preprocess_file import preprocess_text
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, judge
 from secateur.compiler.judge import reached as reached_by
 from secateur.compiler.search import Exhausted, Search, SearchOptions, SearchState
+from secateur.compiler.stream_proof import decisions_for, pieces, stream_of
 from secateur.errors import UserError
+from secateur.firmware.front_end.stream import program_quantizer
 from secateur.firmware.project import Optimize
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
+from secateur.models.preprocess import IDENTITY
 from secateur.models.program import Program, random_inputs
 from secateur.models.training import Recipe
 from secateur.passes.program.cost import cost, plan
@@ -60,6 +65,10 @@ class Exported:
 
     def inputs(self, split: Split) -> npt.NDArray[np.int8]:
         """The samples of a split as the int8 Program takes them, (n, input bytes)."""
+        front = self.network.preprocess.front_end
+        if front is not None:
+            counts = front.back(to_channels_last(split.x).reshape(len(split), front.window, front.width))
+            return program_quantizer(self.program)(counts).view(np.int8).reshape(len(split), -1)
         x = to_channels_last(self.network.preprocess(split.x))
         return quantize_samples(self.program, x).reshape(len(split), -1)
 
@@ -98,7 +107,12 @@ def export(network: Network, data: Data, folder: Path | None = None) -> Exported
         part = folder / "model.tflite.part"
         part.write_bytes(content)
         part.replace(folder / "model.tflite")
-    return Exported(network, floats, program, content)
+    exported = Exported(network, floats, program, content)
+    found = decisions_for(program, content, lambda: exported.inputs(data.validation), data.validation.y)
+    pre = replace(network.preprocess, decisions=found)
+    if folder is not None and pre != IDENTITY:
+        (folder / PREPROCESS).write_text(preprocess_text(pre), encoding="utf-8")
+    return replace(exported, network=replace(network, preprocess=pre), program=replace(program, preprocess=pre))
 
 
 def check_fit(model: Network | Program, data: Data) -> None:
@@ -146,6 +160,8 @@ def compile_network(
     floor = budget.floor(_above_chance(before.validation, data, network.name))
     search = Search(network, data, target, budget, options, recipe, out / "checkpoints", tell)
     state = search.start(resume)
+    if not state.steps:
+        state.margins = replace(state.margins, front_end_instructions=before.deployed.front_end_instructions or 0)
     exhausted: str | None = None
     for _ in range(ROUNDS):
         try:
@@ -234,11 +250,14 @@ def _deployed(
     """Build and run one network; accuracies on validation. `room`: bytes of RAM above which `relief` is used."""
     inputs = exported.inputs(data.validation)
     count = 2 if baseline else min(build.samples, len(inputs))
-    spread = np.linspace(0, len(inputs) - 1, count).astype(int)
+    proof = inputs[np.linspace(0, len(inputs) - 1, count).astype(int)]
+    front = exported.network.preprocess.front_end
+    if front is not None:
+        proof = pieces(exported.program, stream_of(front, data.streams))
     # A baseline never goes on a board: it may be far too large for one.
     run = "auto" if baseline and build.run == "board" else build.run
     deployed = deploy(
-        exported.content, exported.program, exported.network.name, target, inputs[spread], project,
+        exported.content, exported.program, exported.network.name, target, proof, project,
         run=run, port=None if baseline else build.port, optimize=build.optimize, tell=tell,
         limits="target" if tight and not baseline else "none", ram_bytes=room, relief=relief,
     )  # fmt: skip
@@ -255,12 +274,14 @@ def _tested(judged: Judged, exported: Exported, data: Data) -> Judged:
 def _learned(deployed: Deployed, old: Margins) -> Margins:
     """What the image taught: measured less predicted, applied to the predictions that follow."""
     predicted, factor = deployed.cost, old.instructions
+    front = deployed.front_end_instructions or old.front_end_instructions
     if deployed.instructions is not None and predicted.instructions:
-        factor = max(factor, deployed.instructions / predicted.instructions)
+        factor = max(factor, (deployed.instructions - front) / predicted.instructions)
     return Margins(
         ram_bytes=max(old.ram_bytes, deployed.ram_bytes - predicted.ram_bytes),
         flash_bytes=max(old.flash_bytes, deployed.flash_bytes - predicted.flash_bytes),
         instructions=factor,
+        front_end_instructions=front,
     )
 
 

@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 
 from secateur.firmware import cgen
+from secateur.firmware.front_end import stream
 from secateur.firmware.generated import GeneratedModel, Port
 from secateur.firmware.kernels.descriptor import Call, Constant, Kernel, Ref
 from secateur.models.program import Program, Tensor, slots
@@ -77,6 +78,11 @@ def generate(
         layers.append(Layer(f"{op.kind} {program.tensors[op.outputs[0]].name}", tuple(calls)))
     constants += [s.table for s in states if s.table]
     headers = sorted({k.header for k in kernels})
+    front = stream.parts(program)
+    if front is not None:
+        entry = places[program.inputs[0]]
+        memory = stream.memory(front, program, 0 if entry.slow else entry.offset, arena_bytes)
+        arena_bytes = memory.arena_bytes
     context = {
         "prefix": prefix, "upper": prefix.upper(), "program": program, "layers": layers, "params": params,
         "constants": constants, "headers": headers, "arena_bytes": max(arena_bytes, 1), "alignment": ALIGNMENT,
@@ -85,6 +91,8 @@ def generate(
         "input_bytes": slots(program, program.inputs)[-1], "output_bytes": slots(program, program.outputs)[-1],
         "labels": [cgen.string(label) for label in program.labels],
         "arithmetic": arithmetic(program), "real": cgen.real, "stack_bytes": STACK_BYTES,
+        "stream": None if front is None else stream.context(front, program, memory, prefix),
+        "first_layer": 0 if front is None else 1,
         "mean": [cgen.real(v) for v in program.preprocess.mean], "std": [cgen.real(v) for v in program.preprocess.std],
     }  # fmt: skip
     several = len(inputs) > 1 or len(outputs) > 1
@@ -99,8 +107,13 @@ def generate(
         f"{prefix}_weights.h": _template("weights.h.j2").render(context),
         f"{prefix}_weights.c": _template("weights.c.j2").render(context),
     }
-    for header in _with_includes(headers):
+    for header in _with_includes(headers, KERNEL_FOLDER):
         files[f"kernels/{header}"] = (KERNEL_FOLDER / header).read_text()
+    if front is not None:
+        files[f"{prefix}_stream.c"] = _template("stream.c.j2").render(context)
+        used = ["sec_stream.h", *context["stream"]["headers"]]  # type: ignore[index]
+        for header in _with_includes(used, stream.HERE):
+            files[f"front_end/{header}"] = (stream.HERE / header).read_text()
     return GeneratedModel(
         prefix,
         files,
@@ -108,10 +121,11 @@ def generate(
         ALIGNMENT,
         slots(program, program.inputs)[-1],
         slots(program, program.outputs)[-1],
-        tuple(layer.name for layer in layers),
+        (*(() if front is None else ("front end",)), *(layer.name for layer in layers)),
         *((), ()) if _is_plain(inputs, outputs) else (tuple(p.port for p in inputs), tuple(p.port for p in outputs)),
-        bool(states),
+        bool(states) or front is not None,
         slow_arena_bytes,
+        None if front is None else stream.shape(front, slots(program, program.outputs)[-1]),
     )
 
 
@@ -229,8 +243,8 @@ def _template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _with_includes(headers: list[str]) -> list[str]:
-    """`headers` and the kernel headers that they include."""
+def _with_includes(headers: list[str], folder: Path) -> list[str]:
+    """`headers` of `folder` and those beside them that they include."""
     found: list[str] = []
     waiting = list(headers)
     while waiting:
@@ -238,7 +252,7 @@ def _with_includes(headers: list[str]) -> list[str]:
         if header in found:
             continue
         found.append(header)
-        for line in (KERNEL_FOLDER / header).read_text().splitlines():
+        for line in (folder / header).read_text().splitlines():
             if line.startswith('#include "'):
                 waiting.append(line.split('"')[1])
     return sorted(found)

@@ -15,6 +15,26 @@ class Port:
     offset: int
 
 
+HEADER_BYTES = 8
+"""Of a harness output: the label, int32, and the confidence's bits; the network's outputs follow."""
+NO_DECISION = -(1 << 31)
+"""The label of a piece of a stream that led to none."""
+
+
+@dataclass(frozen=True)
+class StreamShape:
+    """How the test harness feeds a front end: pieces of `chunk` samples of `channels` int16 values, each piece giving
+    at most one decision, as `HEADER_BYTES` and the network's output bytes."""
+
+    channels: int
+    chunk: int
+    output_bytes: int
+
+    @property
+    def input_bytes(self) -> int:
+        return 2 * self.channels * self.chunk
+
+
 @dataclass(frozen=True)
 class GeneratedModel:
     """One compiled model as C99 text.
@@ -26,7 +46,8 @@ class GeneratedModel:
     `layers`: one entry per operator call, in the order in which the after-layer hook reports them.
     `slow_arena_bytes`: of the arena in slower memory, 0 where there is none.
     `inputs`, `outputs`: where there are several, or one of another type than int8; each is then a piece of
-    `input_bytes` or `output_bytes`. `stateful`: a call depends on those before it.
+    `input_bytes` or `output_bytes`. `stateful`: a call depends on those before it. `stream`: of a model with a front
+    end, which is fed raw samples.
     """
 
     name: str
@@ -40,3 +61,11 @@ class GeneratedModel:
     outputs: tuple[Port, ...] = ()
     stateful: bool = False
     slow_arena_bytes: int = 0
+    stream: StreamShape | None = None
+
+    @property
+    def piece_bytes(self) -> tuple[int, int]:
+        """Bytes in and out of one call of the test harness: an inference's, or a piece of a stream and its decision."""
+        if self.stream is not None:
+            return self.stream.input_bytes, self.stream.output_bytes
+        return self.input_bytes, self.output_bytes

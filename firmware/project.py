@@ -52,10 +52,9 @@ def write_project(
     `build_flags`: more of PlatformIO's, in every environment that is ours.
     Raises UserError when samples do not have the model's input size.
     """
-    if samples.dtype != np.int8 or samples.ndim != 2 or samples.shape[1] != model.input_bytes or not len(samples):
-        raise UserError(
-            f"samples are {samples.dtype} {samples.shape}; {model.name} takes int8 (n, {model.input_bytes}), n >= 1"
-        )
+    piece = model.piece_bytes[0]
+    if samples.dtype != np.int8 or samples.ndim != 2 or samples.shape[1] != piece or not len(samples):
+        raise UserError(f"samples are {samples.dtype} {samples.shape}; {model.name} takes int8 (n, {piece}), n >= 1")
     if stack_bytes is None:
         stack_bytes = STACK_BYTES if limits == "target" else UNLIMITED_STACK_BYTES
     if stack_bytes < 64 or stack_bytes % 16:
@@ -105,12 +104,11 @@ def model_header(model: GeneratedModel, samples: int) -> str:
         f'#define SEC_NAME "{lower}"',
         f"typedef {lower}_state sec_state;",
         f"#define SEC_INIT {lower}_init",
-        *_invoke(model),
         f"#define SEC_STATEFUL {int(model.stateful)}",
-        *(
-            f"#define SEC_{what} {upper}_{what}"
-            for what in ("ARENA_BYTES", "ARENA_ALIGNMENT", "INPUT_BYTES", "OUTPUT_BYTES", "LAYERS")
-        ),
+        *(f"#define SEC_{what} {upper}_{what}" for what in ("ARENA_BYTES", "ARENA_ALIGNMENT")),
+        *(f"#define SEC_{w}_BYTES {n}" for w, n in zip(("INPUT", "OUTPUT"), model.piece_bytes, strict=True)),
+        f"#define SEC_LAYERS {len(model.layers)}",
+        *_invoke(model),
     ]
     if model.slow_arena_bytes:
         lines.append(f"#define SEC_SLOW_ARENA_BYTES {upper}_SLOW_ARENA_BYTES")
@@ -125,6 +123,11 @@ def model_header(model: GeneratedModel, samples: int) -> str:
 def _invoke(model: GeneratedModel) -> list[str]:
     """SEC_INVOKE takes one piece of int8 each way; other inputs and outputs lie in it at their offsets."""
     name = model.name
+    if model.stream is not None:
+        text = (FOLDER / "templates" / "harness_stream.h").read_text(encoding="utf-8")
+        for key, value in (("NAME_UPPER", name.upper()), ("NAME", name), ("CHUNK", str(model.stream.chunk))):
+            text = text.replace(f"@{key}@", value)
+        return text.splitlines()
     if not model.inputs:
         return [f"#define SEC_INVOKE {name}_invoke"]
 

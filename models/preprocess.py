@@ -1,6 +1,7 @@
-"""What happens to a raw sample before the network: per-channel scale, saved with the model.
+"""What happens between raw samples and the network, and between its outputs and decisions; saved with the model.
 
-The generated C carries it as `NAME_quantize_raw`, the same arithmetic in the same order.
+The generated C does the same: with a front end in integers (`NAME_push`, `NAME_poll`), without one as
+`NAME_quantize_raw`, the same arithmetic in the same order.
 """
 
 from __future__ import annotations
@@ -10,16 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.decide import Decisions
+
 
 @dataclass(frozen=True)
 class Preprocess:
-    """y = (x - mean) / std, per channel of a channels-first sample. Empty tuples mean the identity."""
+    """y = (x - mean) / std, per channel of a channels-first sample. Empty tuples mean the identity.
+
+    `front_end`: what makes x from raw samples. `decisions`: what is made of the outputs, window by window.
+    """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    front_end: FrontEnd | None = None
+    decisions: Decisions = Decisions()  # noqa: RUF009 - frozen
 
     def __call__(self, samples: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """(n, c, ...) raw samples to float32 of the same shape."""
+        """(n, c, ...) samples, as the front end gives them, to float32 of the same shape."""
         x = np.asarray(samples, dtype=np.float32)
         if not self.mean:
             return x

@@ -1,1 +1,1 @@
-"""From raw sensor samples to what a network takes, and from its outputs to decisions: integers, as in C."""
+"""From raw samples to what a network takes, and from its outputs to decisions: integers, the same in Python and C."""

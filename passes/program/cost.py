@@ -13,6 +13,7 @@ from typing import Any
 
 from secateur.errors import UserError
 from secateur.firmware.codegen import KERNEL_FOLDER
+from secateur.firmware.front_end import stream
 from secateur.models.program import Program, op_macs
 from secateur.passes.program.choose_kernels import Selection, choose_kernels
 from secateur.passes.program.fit_patches import fit_in_patches
@@ -37,6 +38,8 @@ class Cost:
     `constant_bytes`: weights, biases and multipliers, exact. `stack_bytes`, `code_bytes`, `instructions`:
     modelled, None where no model of the instruction set (the host) or of a kernel exists. `live_bytes`: by
     operator, what the arena must hold then. `slow_arena_bytes` is no RAM, and what its accesses take is in no number.
+    `front_end_bytes`: of RAM, beside the arena. The front end's tables are in `constant_bytes`; its code and its time
+    are in no number before an image has been built and run.
     """
 
     macs: int
@@ -51,13 +54,14 @@ class Cost:
     live_bytes: tuple[int, ...]
     weights_in_ram: bool
     slow_arena_bytes: int = 0
+    front_end_bytes: int = 0
 
     @property
     def ram_bytes(self) -> int:
         """Arena, state, stack (where it is known) and, where the device needs it, weights."""
         weights = self.constant_bytes if self.weights_in_ram else 0
         state = STATE_BYTES + (SLOW_STATE_BYTES if self.slow_arena_bytes else 0)
-        return self.arena_bytes + state + (self.stack_bytes or 0) + weights
+        return self.arena_bytes + state + self.front_end_bytes + (self.stack_bytes or 0) + weights
 
     @property
     def flash_bytes(self) -> int:
@@ -152,19 +156,26 @@ def cost(planned: Planned, target: Target) -> Cost:
             layers = tuple(0 if k.free else predict_instructions(known[k.name], k.work(program, op)) for k, op in pairs)
         code = predict_code_bytes(model, planned)
         stack = int(model["stack_bytes"])
+    front = stream.parts(program)
+    arena, tables = memory.arena_bytes, constant_bytes(planned)
+    if front is not None:
+        place = 0 if program.inputs[0] in memory.slow.tensors else memory.tensor_offsets[program.inputs[0]]
+        arena = stream.memory(front, program, place, arena).arena_bytes
+        tables += front.constant_bytes
     return Cost(
         macs=sum(op_macs(program, op) for op in program.ops),
         parameters=program.parameters,
-        arena_bytes=memory.arena_bytes,
+        arena_bytes=arena,
         arena_lower_bound_bytes=memory.lower_bound_bytes,
         stack_bytes=stack,
-        constant_bytes=constant_bytes(planned),
+        constant_bytes=tables,
         code_bytes=code,
         instructions=None if layers is None else sum(layers) + int(model["invoke"]),  # type: ignore[index]
         layer_instructions=layers,
         live_bytes=memory.live_bytes,
         weights_in_ram=target.weights_in_ram,
         slow_arena_bytes=memory.slow.arena_bytes,
+        front_end_bytes=0 if front is None else front.state_bytes,
     )
 
 

@@ -1,0 +1,195 @@
+"""`--preprocess FILE`: what lies between sensor and network, and between network and decision, as TOML.
+
+The same tables may stand in `secateur.toml`. `compile` writes them to OUT as `preprocess.toml`, complete.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from secateur.errors import UserError
+from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.decide import Decisions
+from secateur.models.front_end.stage import Features
+from secateur.models.preprocess import Preprocess
+
+NAME = "preprocess.toml"
+TABLES = ("source", "features", "window", "normalize", "decisions")
+FEATURES: dict[str, type[Features]] = {}
+KEEP_PERCENT = 99.0
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """One table of the file; an error names file, table and key."""
+
+    where: str
+    table: Mapping[str, Any]
+
+    def known(self, *names: str) -> None:
+        strange = sorted(set(self.table) - set(names))
+        if strange:
+            raise UserError(f"{self.where}: unknown {', '.join(strange)}; known: {', '.join(names)}")
+
+    def take(self, name: str, kinds: tuple[type, ...], default: Any = None) -> Any:
+        if name not in self.table:
+            if default is None:
+                raise UserError(f"{self.where}: {name} is missing")
+            return default
+        value = self.table[name]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            wanted = " or ".join(
+                {str: "text", int: "a whole number", float: "a number"}.get(k, k.__name__) for k in kinds
+            )
+            raise UserError(f"{self.where}: {name} is {value!r}; {wanted} is expected")
+        return value
+
+    def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        value = self.table.get(name, list(default))
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+            raise UserError(f"{self.where}: {name} is {value!r}; a number, or a list with one a channel, is expected")
+        return tuple(float(v) for v in values)
+
+
+def read_preprocess(path: Path) -> Preprocess:
+    """The preprocessing that a TOML file describes. Raises UserError, one line, for whatever is wrong in it."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; --preprocess takes a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not TOML: {error}") from None
+    strange = sorted(set(document) - set(TABLES))
+    if strange:
+        raise UserError(f"{path}: unknown {', '.join(strange)}; tables are {', '.join(TABLES)}")
+    return preprocess_of(document, str(path))
+
+
+def preprocess_of(document: Mapping[str, Any], where: str) -> Preprocess:
+    """The preprocessing of TOML's tables; those that are absent mean nothing is done there."""
+
+    def table(name: str) -> _Reader:
+        found = document.get(name, {})
+        if not isinstance(found, dict):
+            raise UserError(f"{where}: {name} is no table; write [{name}]")
+        return _Reader(f"{where}: [{name}]", found)
+
+    normalize = table("normalize")
+    normalize.known("mean", "std")
+    mean, std = normalize.numbers("mean", ()), normalize.numbers("std", ())
+    if bool(mean) != bool(std) or len(mean) != len(std):
+        raise UserError(f"{where}: [normalize] needs mean and std, as many of each")
+    if any(s <= 0 for s in std):
+        raise UserError(f"{where}: [normalize]: every std must be above 0")
+    front = None
+    if any(name in document for name in ("source", "features", "window")):
+        front = _front_end(table, where)
+    return Preprocess(mean, std, front, _decisions(table("decisions")) if "decisions" in document else Decisions())
+
+
+def _front_end(table: Callable[[str], _Reader], where: str) -> FrontEnd:
+    source, window = table("source"), table("window")
+    source.known("rate", "channels", "counts-per-unit")
+    window.known("length", "hop", "detrend")
+    rate = float(source.take("rate", (int, float)))
+    if rate <= 0:
+        raise UserError(f"{where}: [source]: rate {rate:g} Hz; it must be above 0")
+    channels = source.take("channels", (int,), 1)
+    resampler, inner = None, rate
+    features = _features(table("features"), inner) if table("features").table else None
+    length = window.take("length", (int,))
+    detrend = window.take("detrend", (str,), "none")
+    if detrend not in ("none", "mean", "linear"):
+        raise UserError(f"{where}: [window]: detrend {detrend!r}; one of none, mean, linear")
+    counts = source.numbers("counts-per-unit", (1.0,))
+    hop = window.take("hop", (int,), max(1, length // 2))
+    try:
+        return FrontEnd(rate, channels, length, hop, counts, resampler, features, detrend)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _features(table: _Reader, rate: float) -> Features:
+    kind = table.take("kind", (str,))
+    if kind not in FEATURES:
+        raise UserError(f"{table.where}: kind {kind!r}; one of {', '.join(FEATURES)}")
+    record = FEATURES[kind]
+    settings = {f.name.replace("_", "-"): f for f in fields(record) if f.init}  # type: ignore[arg-type]
+    table.known("kind", *settings)
+    given: dict[str, Any] = {"rate_hz": rate} if "rate-hz" in settings else {}
+    for name, value in table.table.items():
+        if name != "kind":
+            expected = type(settings[name].default)
+            wanted: tuple[type, ...] = (int, float) if expected in (float, int) else (expected,)
+            value = table.take(name, (int,) if expected is int else wanted)
+            given[settings[name].name] = float(value) if expected is float else value
+    try:
+        return record(**given)
+    except UserError as error:
+        raise UserError(f"{table.where}: {error}") from None
+
+
+def _decisions(table: _Reader) -> Decisions:
+    table.known("smooth", "threshold", "steps", "keep", "refractory", "background")
+    smooth, refractory = table.take("smooth", (int,), 1), table.take("refractory", (int,), 0)
+    if not 1 <= smooth <= 1000 or not 0 <= refractory <= 30000:
+        raise UserError(f"{table.where}: smooth is 1 to 1000 windows, refractory 0 to 30000")
+    background = table.take("background", (list,), [])
+    given = [name for name in ("threshold", "steps", "keep") if name in table.table]
+    if len(given) > 1:
+        raise UserError(f"{table.where}: {' and '.join(given)} do not go together; keep one")
+    steps, real, keep = 0, None, None
+    if "steps" in table.table:
+        steps = table.take("steps", (int,))
+    elif "threshold" in table.table:
+        real = float(table.take("threshold", (int, float)))
+    else:
+        keep = float(table.take("keep", (int, float), KEEP_PERCENT))
+        if not 0 < keep <= 100:
+            raise UserError(f"{table.where}: keep {keep:g}; a percentage above 0, at most 100")
+    return Decisions(smooth, steps, refractory, tuple(map(str, background)), real, keep)
+
+
+def preprocess_text(pre: Preprocess) -> str:
+    """`preprocess.toml`, from which `read_preprocess` makes an equal record."""
+    lines = ["# What lies between sensor, network and decision; `--preprocess` takes it. Written by secateur."]
+    front, how = pre.front_end, pre.decisions
+    if front is not None:
+        lines += _table("source", {"rate": front.rate_hz, "channels": front.channels,
+                                   "counts-per-unit": list(front.counts_per_unit)})  # fmt: skip
+        if front.resampler is not None:
+            lines += _table("resample", _settings(front.resampler))
+        if front.features is not None:
+            kind = next(name for name, record in FEATURES.items() if type(front.features) is record)
+            lines += _table("features", {"kind": kind} | _settings(front.features))
+        lines += _table("window", {"length": front.window, "hop": front.hop, "detrend": front.detrend})
+    if pre.mean:
+        lines += _table("normalize", {"mean": list(pre.mean), "std": list(pre.std)})
+    if how != Decisions():
+        lines += _table("decisions", {"smooth": how.smooth, "steps": how.threshold, "refractory": how.refractory,
+                                      "background": list(how.background)})  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _settings(record: Any) -> dict[str, Any]:
+    return {f.name.replace("_", "-"): getattr(record, f.name) for f in fields(record) if f.init}
+
+
+def _table(name: str, values: Mapping[str, Any]) -> list[str]:
+    return ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in values.items())]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    return repr(value)

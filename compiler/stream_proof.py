@@ -1,0 +1,126 @@
+"""The proof from raw samples to decisions: pieces of a stream for the harness, and what each must lead to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from secateur.errors import UserError
+from secateur.firmware.front_end.stream import parts, program_quantizer, shape
+from secateur.firmware.generated import HEADER_BYTES, NO_DECISION
+from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.decide import Decision, Decisions, decide, fit_threshold, least_steps
+from secateur.models.front_end.stage import Counts
+from secateur.models.program import Program, slots
+from secateur.models.recordings import Recording
+from secateur.runtime_bench.golden import Golden, golden_outputs
+
+log = logging.getLogger(__name__)
+
+DECISIONS = 24
+"""Windows that a proof goes through, at least, where the recordings are long enough."""
+LARGEST_BYTES = 1 << 20  # of raw samples in an image
+
+
+def stream_of(front: FrontEnd, recordings: tuple[Recording, ...], seed: int = 0) -> Counts:
+    """Raw counts (n, channels) for a proof: the recordings one after the other, or seeded noise where none are."""
+    ratio = front.resampler.down / front.resampler.up if front.resampler is not None else 1.0
+    length = int((front.window_samples + DECISIONS * front.hop_samples) * ratio) + 1
+    length = min(length, LARGEST_BYTES // (2 * front.channels))
+    if not recordings:
+        random = np.random.default_rng(seed)
+        steps = random.normal(0, 1000, (length, front.channels)).cumsum(axis=0)
+        loud = np.sin(steps / 5000) * random.uniform(500, 20000, (1, front.channels))
+        return np.clip(loud + random.normal(0, 200, loud.shape), -32768, 32767).astype(np.int16)
+    share = max(1, length // len(recordings))
+    found = np.concatenate([front.counts(r.samples[:share]) for r in recordings])
+    return found if len(found) <= length else found[:length]
+
+
+def pieces(program: Program, stream: Counts) -> npt.NDArray[np.int8]:
+    """The stream as the harness takes it, (pieces, bytes); a rest shorter than a piece is left out."""
+    made = parts(program)
+    assert made is not None
+    chunk = shape(made, slots(program, program.outputs)[-1]).chunk
+    count = len(stream) // chunk
+    if not count:
+        raise UserError(f"{program.name}: a stream of {len(stream)} samples is shorter than a hop of {chunk}")
+    return np.ascontiguousarray(stream[: count * chunk], "<i2").reshape(count, -1).view(np.int8)
+
+
+def samples_of(program: Program, given: npt.NDArray[np.int8]) -> Counts:
+    """`pieces` undone: raw counts (n, channels)."""
+    front = program.preprocess.front_end
+    assert front is not None
+    return np.ascontiguousarray(given).view("<i2").reshape(-1, front.channels).astype(np.int16)
+
+
+def window_inputs(program: Program, stream: Counts) -> npt.NDArray[np.int8]:
+    """The network's input at each window of a stream, (windows, bytes)."""
+    front = program.preprocess.front_end
+    assert front is not None
+    windows = front.windows(stream)
+    return program_quantizer(program)(windows).view(np.int8).reshape(len(windows), -1)
+
+
+def decisions_of(program: Program, outputs: npt.NDArray[np.int8]) -> list[Decision | None]:
+    """Decisions from the network's outputs, window by window, (windows, bytes)."""
+    out = program.tensors[program.outputs[0]]
+    typed = outputs.view(np.uint8) if out.dtype == "uint8" else outputs
+    return decide(typed, out.scale, out.zero_point, program.labels, program.preprocess.decisions)
+
+
+def decisions_for(
+    program: Program, content: bytes, inputs: Callable[[], npt.NDArray[np.int8]], truth: npt.NDArray[np.integer]
+) -> Decisions:
+    """The Program's decisions with their threshold in steps, fitted on validation windows where that is asked for."""
+    how = program.preprocess.decisions
+    out = program.tensors[program.outputs[0]]
+    if how.least is not None:
+        steps = least_steps(how.least, out.scale, out.zero_point, out.dtype)
+        return replace(how, threshold=steps, least=None)
+    if how.keep_percent is None:
+        return how
+    outputs = golden_outputs(content, program, inputs()).outputs
+    typed = outputs.view(np.uint8) if out.dtype == "uint8" else outputs
+    steps, right, wrong = fit_threshold(typed, truth, how.keep_percent)
+    log.info("threshold %d of 255 steps: %.1f %% of right windows are told, %.1f %% of wrong ones", steps, right, wrong)
+    return replace(how, threshold=steps, keep_percent=None)
+
+
+def completed_at(front: FrontEnd, windows: int) -> npt.NDArray[np.int64]:
+    """Index of the raw sample that completes each window, (windows,)."""
+    rows = front.window - 1 + front.hop * np.arange(windows, dtype=np.int64)
+    f = front.features
+    last = rows if f is None else rows * f.frame_step + f.frame_length - 1
+    return last if front.resampler is None else last * front.resampler.down // front.resampler.up
+
+
+def stream_golden(content: bytes, program: Program, given: npt.NDArray[np.int8]) -> Golden:
+    """What the harness must report of each piece: decision, confidence, the network's outputs."""
+    front = program.preprocess.front_end
+    made = parts(program)
+    assert front is not None and made is not None
+    size = slots(program, program.outputs)[-1]
+    chunk = shape(made, size).chunk
+    inputs = window_inputs(program, samples_of(program, given))
+    if not len(inputs):
+        raise UserError(f"{program.name}: the stream is shorter than one window of {front.window_samples} samples")
+    golden = golden_outputs(content, program, inputs)
+    found = np.zeros((len(given), HEADER_BYTES + size), np.int8)
+    labels = np.full(len(given), NO_DECISION, "<i4")
+    confidences = np.zeros(len(given), "<f4")
+    ends = completed_at(front, len(inputs)) // chunk
+    for window, (piece, decision) in enumerate(zip(ends, decisions_of(program, golden.outputs), strict=True)):
+        if piece >= len(given):
+            continue
+        found[piece:, HEADER_BYTES:] = golden.outputs[window]
+        if decision is not None:
+            labels[piece], confidences[piece] = decision.label, decision.confidence
+    found[:, :4] = labels.view(np.int8).reshape(-1, 4)
+    found[:, 4:HEADER_BYTES] = confidences.view(np.int8).reshape(-1, 4)
+    return Golden(f"{golden.runtime} behind our front end's reference", found, 2 + golden.outputs.shape[1])

@@ -1,0 +1,103 @@
+"""The generated `push` and `poll` on this computer: any chunking gives the decisions that Python gives."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from c_host import SANITIZERS, WARNINGS, generated, planned, write
+from small_streams import SMALL, small_stream_program
+
+from secateur.compiler.stream_proof import decisions_of, window_inputs
+from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.stage import Counts
+from secateur.models.program import Program
+from secateur.models.reference import run_reference
+
+GLUE = """
+#include <stdio.h>
+#include <stdlib.h>
+#include "net.h"
+static char memory[NET_ARENA_BYTES + 16];
+int main(int argc, char **argv) {
+    FILE *f = fopen(argv[1], "rb");
+    net_state *s = malloc(sizeof *s);
+    unsigned chunk;
+    (void)argc;
+    if (net_init(s, memory + (16 - (uintptr_t)memory % 16) % 16)) return 9;
+    while (fread(&chunk, 4, 1, f) == 1) {
+        int16_t *raw = malloc(chunk * NET_CHANNELS * 2 + 1), *at = raw;
+        if (fread(raw, 2 * NET_CHANNELS, chunk, f) != chunk) return 8;
+        while (chunk > 0) {
+            int label;
+            float confidence;
+            const int taken = net_push(s, at, chunk);
+            if (taken < 0) return 7;
+            at += taken * NET_CHANNELS;
+            chunk -= (unsigned)taken;
+            if (net_poll(s, &label, &confidence) == 1) printf("%d %a\\n", label, (double)confidence);
+        }
+        free(raw);
+    }
+    free(s);
+    fclose(f);
+    return 0;
+}
+"""
+
+
+def build(program: Program, folder: Path) -> Path:
+    """A program that reads chunks from a file and prints decisions, under the sanitizers."""
+    model = generated(planned(program))
+    sources = [*write(model, folder), folder / f"{model.name}_stream.c"]
+    (folder / "glue.c").write_text(GLUE)
+    strict = ["gcc", *WARNINGS, *SANITIZERS, "-O1", "-I", str(folder)]
+    for source in sources:
+        subprocess.run([*strict, "-c", source, "-o", source.with_suffix(".o")], check=True, capture_output=True)
+    objects = [s.with_suffix(".o") for s in sources]
+    subprocess.run(["gcc", *SANITIZERS, "-I", folder, folder / "glue.c", *objects, "-o", folder / "run"], check=True)
+    return folder / "run"
+
+
+def decided(run: Path, stream: Counts, chunks: list[int]) -> list[tuple[int, float]]:
+    """What it prints of a stream fed in `chunks`, their sum its length."""
+    with (run.parent / "stream.bin").open("wb") as file:
+        at = 0
+        for chunk in chunks:
+            file.write(np.uint32(chunk).tobytes() + stream[at : at + chunk].tobytes())
+            at += chunk
+    said = subprocess.run([run, run.parent / "stream.bin"], check=True, capture_output=True, text=True).stdout
+    return [(int(a), float.fromhex(b)) for a, b in (line.split() for line in said.splitlines())]
+
+
+def expected(program: Program, stream: Counts) -> list[tuple[int, float]]:
+    outputs = run_reference(program, window_inputs(program, stream))
+    return [(d.label, float(d.confidence)) for d in decisions_of(program, outputs) if d is not None]
+
+
+def noise(front: FrontEnd, length: int) -> Counts:
+    random = np.random.default_rng(5)
+    loud = random.normal(0, 1, (length, front.channels)) * 2000 * (1 + np.sin(np.arange(length) / 50))[:, None]
+    return np.clip(loud, -32768, 32767).astype(np.int16)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_any_chunking_gives_the_decisions_of_python(name: str, tmp_path: Path) -> None:
+    """Sample by sample, in random pieces, in one piece; under the sanitizers."""
+    program = small_stream_program(SMALL[name])
+    front = program.preprocess.front_end
+    assert front is not None
+    length = 12 * front.window_samples
+    stream = noise(front, length)
+    truth = expected(program, stream)
+    assert len(truth) > 4
+    assert len({label for label, _ in truth}) > 1
+    run = build(program, tmp_path)
+    random = np.random.default_rng(0)
+    cuts = np.sort(random.integers(0, length + 1, 40))
+    uneven = np.diff([0, *cuts.tolist(), length]).tolist()
+    for chunks in ([length], [1] * length, uneven):
+        assert decided(run, stream, chunks) == truth

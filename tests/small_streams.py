@@ -1,0 +1,59 @@
+"""Small int8 programs behind front ends of every kind, for the tests of the generated stream code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.decide import Decisions
+from secateur.models.preprocess import Preprocess
+from secateur.models.program import Op, Program, Quantization, Tensor
+
+CLASSES = 4
+
+
+@dataclass(frozen=True)
+class Small:
+    front: FrontEnd
+    decisions: Decisions = Decisions()  # noqa: RUF009 - frozen
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+def small_stream_program(small: Small) -> Program:
+    """A fully connected layer over the window, and a softmax."""
+    f = small.front
+    random = np.random.default_rng(3)
+    inputs = f.window * f.width
+    weights = random.integers(-127, 128, (CLASSES, inputs)).astype(np.int8)
+    q = Quantization
+    tensors = (
+        Tensor("input", (1, 1, f.window, f.width), "int8", q((0.05,), (3,))),
+        Tensor("weights", weights.shape, "int8", q((0.002,), (0,)), weights),
+        Tensor("bias", (CLASSES,), "int32", q((0.0001,), (0,)), np.zeros(CLASSES, np.int32)),
+        Tensor("logits", (1, CLASSES), "int8", q((0.03,), (0,))),
+        Tensor("output", (1, CLASSES), "int8", q((1 / 256,), (-128,))),
+        Tensor("flat", (1, inputs), "int8", q((0.05,), (3,))),
+    )
+    ops = (
+        Op("RESHAPE", (0,), (5,), name="flatten"),
+        Op("FULLY_CONNECTED", (5, 1, 2), (3,), name="dense"),
+        Op("SOFTMAX", (3,), (4,), name="softmax"),
+    )
+    pre = Preprocess(small.mean, small.std, f, small.decisions)
+    return Program("net", tensors, ops, (0,), (4,), ("a", "b", "c", "d"), preprocess=pre)
+
+
+THOUSANDS = (1000.0,)
+SMALL: dict[str, Small] = {
+    "one channel": Small(FrontEnd(50, 1, 16, 4, THOUSANDS)),
+    "six channels, smoothed": Small(
+        FrontEnd(50, 6, 20, 7, (1000.0, 900.0, 800.0, 700.0, 600.0, 500.0)), Decisions(3, 70, 2, ("b",)),
+        (0.1,) * 6, (1.5, 1.4, 1.3, 1.2, 1.1, 1.0),
+    ),
+    "hop beyond the window": Small(FrontEnd(50, 2, 8, 13, THOUSANDS)),
+    "without its mean": Small(FrontEnd(50, 3, 16, 8, THOUSANDS, detrend="mean")),
+    "without its line": Small(FrontEnd(50, 3, 32, 32, THOUSANDS, detrend="linear"), Decisions(1, 120)),
+}  # fmt: skip
