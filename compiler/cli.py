@@ -158,6 +158,7 @@ def compile_command(
     labels: options.Labels = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    preprocess: options.PreprocessFile = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Remove until the budget holds; export, build, run, verify."""
@@ -177,7 +178,7 @@ def compile_command(
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
-        cut_at=cut_at, mean=mean, std=std,
+        cut_at=cut_at, mean=mean, std=std, preprocess=preprocess,
     )  # fmt: skip
     result = session.compile_to(request, out, _tell, sys.argv)
     if as_json:

@@ -65,12 +65,7 @@ class Exported:
 
     def inputs(self, split: Split) -> npt.NDArray[np.int8]:
         """The samples of a split as the int8 Program takes them, (n, input bytes)."""
-        front = self.network.preprocess.front_end
-        if front is not None:
-            counts = front.back(to_channels_last(split.x).reshape(len(split), front.window, front.width))
-            return program_quantizer(self.program)(counts).view(np.int8).reshape(len(split), -1)
-        x = to_channels_last(self.network.preprocess(split.x))
-        return quantize_samples(self.program, x).reshape(len(split), -1)
+        return program_inputs(self.program, split)
 
 
 @dataclass(frozen=True)
@@ -87,6 +82,16 @@ class Compiled:
     outcome: Outcome
     attempts: tuple[Attempt, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+
+def program_inputs(program: Program, split: Split) -> npt.NDArray[np.int8]:
+    """The samples of a split as a Program takes them, (n, input bytes): as its front end would quantize them."""
+    front = program.preprocess.front_end
+    x = to_channels_last(split.x if front is not None else program.preprocess(split.x))
+    if front is None:
+        return quantize_samples(program, x).reshape(len(split), -1)
+    counts = front.back(x.reshape(len(split), front.window, front.width))
+    return program_quantizer(program)(counts).view(np.int8).reshape(len(split), -1)
 
 
 def export(network: Network, data: Data, folder: Path | None = None) -> Exported:
@@ -213,16 +218,22 @@ def compile_program(
         notes = _notes(data)
         expected = (len(data.validation), *entry.shape[1:])
         x = to_channels_last(data.validation.x)
-        if x.shape != expected:
+        if x.shape != expected and program.preprocess.front_end is None:
             raise UserError(f"{data.name}: samples {x.shape[1:]}, {program.name} takes {entry.shape[1:]}")
-        samples = quantize_samples(program, x).reshape(len(x), -1)
+        samples = program_inputs(program, data.validation)
+        found = decisions_for(program, content, lambda: samples, data.validation.y)
+        program = replace(program, preprocess=replace(program.preprocess, decisions=found))
         scores = evaluate(None, program, content, data.validation, samples)
-        inputs = quantize_samples(program, to_channels_last(data.test.x)).reshape(len(data.test), -1)
+        inputs = program_inputs(program, data.test)
         test = evaluate(None, program, content, data.test, inputs)
     out.mkdir(parents=True, exist_ok=True)
     (out / "model.tflite").write_bytes(content)
+    proof, front = samples[: build.samples], program.preprocess.front_end
+    if front is not None:
+        proof = pieces(program, stream_of(front, () if data is None else data.streams, seed))
+        (out / PREPROCESS).write_text(preprocess_text(program.preprocess), encoding="utf-8")
     deployed = deploy(
-        content, program, program.name, target, samples[: build.samples], out / "firmware",
+        content, program, program.name, target, proof, out / "firmware",
         run=build.run, port=build.port, optimize=build.optimize, tell=tell, limits="target",
         ram_bytes=budget.room(Margins()), relief=budget.relief,
     )  # fmt: skip

@@ -31,6 +31,14 @@ Mean = Annotated[
     typer.Option(metavar="A,B,..", help="Samples become (x - mean) / std; one a channel", rich_help_panel=MODEL),
 ]
 Std = Annotated[str | None, typer.Option(metavar="A,B,..", help="See --mean", rich_help_panel=MODEL)]
+PreprocessFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--preprocess",
+        help="TOML: sensor, features, windows, mean and std, decisions (docs/front-end.md)",
+        rich_help_panel=MODEL,
+    ),
+]
 Patches = Annotated[
     str,
     typer.Option(

@@ -23,6 +23,7 @@ WRITTEN = (
     "trace.jsonl",
     "model.onnx",
     "model.tflite",
+    "preprocess.toml",
     "attempts",
     "firmware",
     "baseline",

@@ -13,6 +13,8 @@ from secateur.compiler.budget import Budget, parse_bytes, parse_ms
 from secateur.compiler.driver import Build, Compiled, check_fit, compile_network, compile_program
 from secateur.compiler.frontends.data import load_data, read_labels
 from secateur.compiler.frontends.load import load_model
+from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
+from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.out_folder import check_out, claim_out, write_run_record, write_trace
 from secateur.compiler.report.folder import write_report
 from secateur.compiler.report.record import Report
@@ -23,6 +25,7 @@ from secateur.firmware.board import load_board
 from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
+from secateur.models.probabilities import with_probabilities
 from secateur.models.program import Program
 from secateur.targets.target import Target, find
 
@@ -60,6 +63,7 @@ class Request:
     cut_at: str | None = None
     mean: str | None = None
     std: str | None = None
+    preprocess: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,34 @@ def budget_of(request: Request) -> Budget:
     )
 
 
+def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | Program, bytes | None]:
+    """What MODEL and its options name, with its preprocessing; and the bytes of a `.tflite`."""
+    labels = read_labels(request.labels) if request.labels is not None else ()
+    shape, scaling = parse_shape(request.input_shape), parse_preprocess(request.mean, request.std)
+    model = load_model(request.model, request.weights, shape, labels, request.cut_at, scaling)
+    path = request.preprocess
+    beside = Path(request.model).parent / PREPROCESS
+    if path is None and Path(request.model).is_file() and beside.is_file():
+        path = beside
+        tell(f"preprocessing: {beside}")
+    written = None if path is None else read_preprocess(path)
+    if isinstance(model, Program):
+        if scaling is not None:
+            raise UserError(f"{request.model}: --mean and --std do not go with a .tflite model. Leave them out.")
+        if written is not None and written.front_end is None:
+            raise UserError(f"{path}: a .tflite takes a whole front end ([source] and [window]), or none")
+        content = Path(request.model).read_bytes()
+        return replace(model, labels=labels or model.labels, preprocess=written or model.preprocess), content
+    if written is not None:
+        kept = scaling or (written if written.mean else model.preprocess)
+        model = replace(model, preprocess=replace(written, mean=kept.mean, std=kept.std))
+    if len(model.preprocess.mean) not in (0, 1, model.input_shape[0]):
+        raise UserError(f"--mean: {len(model.preprocess.mean)} values for {model.input_shape[0]} input channels")
+    if model.preprocess.front_end is not None:
+        model = with_probabilities(model)
+    return model, None
+
+
 def compile_to(request: Request, out: Path, tell: Callable[[str], None], command: Sequence[str] = ()) -> Result:
     """Run one compile, as the command line asks for it, into `out`; `command` is for its run record.
 
@@ -147,17 +179,9 @@ def compile_to(request: Request, out: Path, tell: Callable[[str], None], command
     """
     target, budget = find(request.target), budget_of(request)
     budget.check(target)
-    check_out(out, [Path(request.model), *([request.weights] if request.weights else [])])
-    labels = read_labels(request.labels) if request.labels is not None else ()
-    shape, preprocess = parse_shape(request.input_shape), parse_preprocess(request.mean, request.std)
-    model = load_model(request.model, request.weights, shape, labels, request.cut_at, preprocess)
-    content: bytes | None = None
-    if isinstance(model, Program):
-        if preprocess is not None:
-            raise UserError(f"{request.model}: --mean and --std do not go with a .tflite model. Leave them out.")
-        content, model = Path(request.model).read_bytes(), replace(model, labels=labels or model.labels)
-    elif preprocess is not None and len(preprocess.mean) not in (1, model.input_shape[0]):
-        raise UserError(f"--mean: {len(preprocess.mean)} values for {model.input_shape[0]} input channels")
+    given = (request.weights, request.labels, request.preprocess)
+    check_out(out, [Path(request.model), *(path for path in given if path is not None)])
+    model, content = model_of(request, tell)
     data = None
     if request.data is not None:
         data = load_data(request.data, sample_shape(model), model.labels, request.seed)

@@ -1,0 +1,27 @@
+"""Outputs as probabilities: what a confidence, a threshold and an average over windows are made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from secateur.models.network import Network
+from secateur.models.training import ends_in_softmax
+
+NAME = "probabilities"
+
+
+def with_probabilities(network: Network) -> Network:
+    """The network with a softmax behind its logits; as it is where it ends in one already."""
+    if ends_in_softmax(network.module):
+        return network
+    changed = network.clone()
+    module, graph = changed.module, changed.graph
+    output = next(n for n in graph.nodes if n.op == "output")
+    module.add_submodule(NAME, nn.Softmax(1))
+    with graph.inserting_before(output):
+        softmax = graph.call_module(NAME, (output.args[0],))
+    output.args = (softmax,)
+    module.recompile()
+    return replace(changed)
