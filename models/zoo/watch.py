@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 import io
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from secateur.errors import UserError
 from secateur.models.augment import Augmentation
 from secateur.models.data import Data, split_by_group
 from secateur.models.preprocess import Preprocess
+from secateur.models.recordings import Recording
 
 RATE_HZ = 50
 WINDOW = 128
@@ -54,7 +55,7 @@ SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 
 
 @dataclass(frozen=True)
-class Recording:
+class WatchRecording:
     """One person doing one exercise with one arm. `samples`: (length, 6), float32, g and rad/s."""
 
     samples: npt.NDArray[np.float32]
@@ -63,7 +64,7 @@ class Recording:
     right_arm: bool
 
 
-def watch_recordings() -> tuple[Recording, ...]:
+def watch_recordings() -> tuple[WatchRecording, ...]:
     """All 140 recordings, in the file's order.
 
     Raises UserError if the package is not installed or its file is not the one that we know.
@@ -86,7 +87,17 @@ def watch_data(window: int = WINDOW, hop: int = HOP) -> Data:
         "zoo:watch", np.concatenate(x), np.concatenate(y), np.concatenate(groups), LABELS, seed=SPLIT_SEED
     )
     data.check()
-    return data
+    return replace(data, streams=_streams(set(data.validation.groups.tolist()), 4 * window))
+
+
+def _streams(people: set[int], length: int) -> tuple[Recording, ...]:
+    """The first validation recording of each exercise."""
+    found: dict[int, Recording] = {}
+    for number, r in enumerate(watch_recordings()):
+        if r.person in people and r.exercise not in found:
+            source = f"recording {number} of person {r.person}"
+            found[r.exercise] = Recording(r.samples[:length], RATE_HZ, r.exercise, r.person, source)
+    return tuple(found[key] for key in sorted(found))
 
 
 def windows(samples: npt.NDArray[np.float32], window: int, hop: int) -> npt.NDArray[np.float32]:
@@ -133,7 +144,7 @@ class _Restricted(pickle.Unpickler):
 
 
 @functools.cache
-def _read(path: Path) -> tuple[Recording, ...]:
+def _read(path: Path) -> tuple[WatchRecording, ...]:
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -149,5 +160,5 @@ def _read(path: Path) -> tuple[Recording, ...]:
     table = _Restricted(stream).load().item()
     rows = zip(table["X"], table["y"], table["subject"], table["side"], strict=True)
     return tuple(
-        Recording(np.asarray(x, dtype=np.float32), int(y), int(person), bool(side)) for x, y, person, side in rows
+        WatchRecording(np.asarray(x, dtype=np.float32), int(y), int(person), bool(side)) for x, y, person, side in rows
     )
