@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -203,5 +202,9 @@ def _compare(network: Network, path: Path, batch: int) -> None:
         return
     with torch.no_grad():
         ours = network.module(x).numpy()
+    if not np.isfinite(ours).all() or not np.isfinite(theirs).all():
+        raise UserError(
+            f"{path}: on random input its values overflow float32. Are the weights damaged? Export it again."
+        )
     worst, scale = float(np.abs(ours - theirs).max()), float(np.abs(theirs).max()) + 1e-6
-    assert worst <= 1e-4 * scale or not math.isfinite(scale), f"{path}: import is off by {worst} of {scale}"
+    assert worst <= 1e-4 * scale, f"{path}: import is off by {worst} of {scale}"

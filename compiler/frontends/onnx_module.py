@@ -195,8 +195,9 @@ def _array(initializer: onnx.TensorProto, path: Path) -> npt.NDArray[Any]:
     """Its values. Raises UserError where there are more or fewer than its shape says."""
     try:
         return onnx.numpy_helper.to_array(initializer)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: initializer {initializer.name}: {error}. Is the file complete?") from error
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f"data type {error} is unknown" if isinstance(error, KeyError) else error
+        raise UserError(f"{path}: initializer {initializer.name}: {reason}. Is the file complete?") from error
 
 
 def _inferred_shapes(model: onnx.ModelProto, name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

@@ -103,6 +103,8 @@ def _conv(c: Call) -> Step:
     strides = [int(v) for v in c.attributes.get("strides", [1] * rank)]
     dilations = [int(v) for v in c.attributes.get("dilations", [1] * rank)]
     groups, bias = int(c.attributes.get("group", 1)), c.optional(2, "the bias")
+    if groups < 1 or weight.shape[0] % groups:
+        raise Refused(f"{weight.shape[0]} filters in {groups} groups")
     pairs = _pads(c, c.shape()[2:], kernel, strides, dilations)
     symmetric = all(a == b for a, b in pairs)
     kind: Any = nn.Conv2d if rank == 2 else nn.Conv1d

@@ -63,6 +63,11 @@ MAY_LACK_OPTIONS = (
     "SPLIT_V", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "GATHER", "BROADCAST_TO", "SPACE_TO_BATCH_ND",
     "BATCH_TO_SPACE_ND",
 )  # fmt: skip
+ONE_OPERAND = frozenset({
+    "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "LEAKY_RELU", "HARD_SWISH", "ELU", "GELU", "ABS", "NEG", "SQUARE",
+    "EXP", "LOG", "SQRT", "RSQRT", "LOGISTIC", "TANH", "SOFTMAX", "L2_NORMALIZATION", "QUANTIZE", "DEQUANTIZE", "CAST",
+    "MAX_POOL_2D", "AVERAGE_POOL_2D",
+})  # fmt: skip
 LEAST_OPERANDS = {
     "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "ADD": 2, "SUB": 2, "MUL": 2, "DIV": 2, "MAXIMUM": 2,
     "MINIMUM": 2, "SQUARED_DIFFERENCE": 2, "PRELU": 2, "PAD": 2, "PADV2": 3, "MIRROR_PAD": 2, "MEAN": 2, "SLICE": 3,
@@ -261,7 +266,8 @@ class _Reader:
 
     def check_operands(self, kind: str, inputs: tuple[int, ...], tensors: list[Tensor], position: int) -> None:
         least = LEAST_OPERANDS.get(kind, 1)
-        if len(inputs) < least or any(not -1 <= i < len(tensors) for i in inputs) or -1 in inputs[:least]:
+        most = 1 if kind in ONE_OPERAND else len(inputs)
+        if not least <= len(inputs) <= most or any(not -1 <= i < len(tensors) for i in inputs) or -1 in inputs[:least]:
             raise UserError(f"{self.where}: operator {position} {kind} has operands {inputs}")
 
     def check_options_type(self, kind: str, o: Any, position: int) -> None:
