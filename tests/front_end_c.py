@@ -26,16 +26,16 @@ STRICT = (*WARNINGS, "-Wstack-usage=512")
 
 _STEP = {
     "features": "    {n}_frame(&params, state, scratch, in, out);\n    return {outputs};\n",
-    "resampler": "    (void)scratch;\n    return {n}_push(&params, state, in, out);\n",
+    "resampler": "    (void)scratch;\n    return {channels} * {n}_push(&params, state, in, out);\n",
     "detrend": "    (void)state;\n    for (int i = 0; i < {outputs}; ++i) out[i] = in[i];\n"
     "    {n}_window(&params, scratch, out);\n    return {outputs};\n",
 }  # fmt: skip
 
 
-def stage_source(code: StageCode, kind: Kind, outputs: int) -> str:
+def stage_source(code: StageCode, kind: Kind, outputs: int, channels: int = 1) -> str:
     """`stage_reset(state)`, and `stage_step(state, scratch, in, out)`, which returns how many outputs it made.
 
-    `outputs`: values that a frame or a window gives; a resampler says that itself.
+    `outputs`: values that a frame or a window gives; a resampler says how many samples of its `channels`.
     """
     tables, initialiser = stage_tables("stage", code)
     reset = "    (void)state;\n" if kind == "detrend" else f"    {code.name}_reset(&params, state);\n"
@@ -45,7 +45,7 @@ def stage_source(code: StageCode, kind: Kind, outputs: int) -> str:
         "void stage_reset(void *state);\nint stage_step(void *state, void *scratch, const int16_t *in, int16_t *out);\n"
         f"void stage_reset(void *state) {{\n{reset}}}\n"
         "int stage_step(void *state, void *scratch, const int16_t *in, int16_t *out) {\n"
-        f"{_STEP[kind].format(n=code.name, outputs=outputs)}}}\n"
+        f"{_STEP[kind].format(n=code.name, outputs=outputs, channels=channels)}}}\n"
     )
 
 
@@ -67,7 +67,7 @@ def run_stage(
     flags = np.array([i == 0 or i in resets for i in range(n)], np.int16)
     (folder / "blocks.bin").write_bytes(np.column_stack([flags, blocks]).astype(np.int16).tobytes())
     (folder / "main.c").write_text(
-        f"#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n{stage_source(code, kind, outputs)}"
+        f"#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n{stage_source(code, kind, outputs, size)}"
         "int main(int argc, char **argv) {\n"
         f"    const size_t state_bytes = {code.state_bytes}, scratch_bytes = {code.scratch_bytes};\n"
         '    FILE *f = argc > 1 ? fopen(argv[1], "rb") : 0;\n    int16_t reset;\n'
@@ -93,9 +93,9 @@ def run_stage(
 class Stage:
     """The same as a shared library in this process, called block by block; GCC checks its stack."""
 
-    def __init__(self, code: StageCode, kind: Kind, outputs: int, folder: Path) -> None:
+    def __init__(self, code: StageCode, kind: Kind, outputs: int, folder: Path, channels: int = 1) -> None:
         source, library = folder / "stage.c", folder / "stage.so"
-        source.write_text(stage_source(code, kind, outputs))
+        source.write_text(stage_source(code, kind, outputs, channels))
         includes = (f"-I{FOLDER}", f"-I{KERNELS}")
         command = ["gcc", *STRICT, *includes, "-O2", "-shared", "-fPIC", "-o", str(library), str(source)]
         built = subprocess.run(command, capture_output=True, text=True)
