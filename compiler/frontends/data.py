@@ -67,11 +67,12 @@ def _read_npz(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"{path}: no such file")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise UserError(f"{path}: a single array, not an archive; write it with numpy.savez")
-        with archive:
-            return {key: archive[key] for key in archive.files}
+        with path.open("rb") as file:  # numpy leaves a broken file open
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise UserError(f"{path}: a single array, not an archive; write it with numpy.savez")
+            with archive:
+                return {key: archive[key] for key in archive.files}
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UserError(f"{path}: broken archive ({_line(error)}); copy or write the file again") from None
     except OSError as error:
