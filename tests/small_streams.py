@@ -8,6 +8,7 @@ import numpy as np
 
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decisions
+from secateur.models.front_end.resample import Resample
 from secateur.models.preprocess import Preprocess
 from secateur.models.program import Op, Program, Quantization, Tensor
 
@@ -54,6 +55,9 @@ SMALL: dict[str, Small] = {
         (0.1,) * 6, (1.5, 1.4, 1.3, 1.2, 1.1, 1.0),
     ),
     "hop beyond the window": Small(FrontEnd(50, 2, 8, 13, THOUSANDS)),
+    "three for two": Small(FrontEnd(40, 2, 24, 5, THOUSANDS, Resample(3, 2, 4)), Decisions(2, 60)),
+    "seven for one": Small(FrontEnd(40, 1, 10, 3, THOUSANDS, Resample(7, 1, 3))),
+    "two for five, without its mean": Small(FrontEnd(40, 2, 12, 12, THOUSANDS, Resample(2, 5, 4), detrend="mean")),
     "without its mean": Small(FrontEnd(50, 3, 16, 8, THOUSANDS, detrend="mean")),
     "without its line": Small(FrontEnd(50, 3, 32, 32, THOUSANDS, detrend="linear"), Decisions(1, 120)),
 }  # fmt: skip

@@ -14,11 +14,12 @@ from typing import Any
 from secateur.errors import UserError
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decisions
+from secateur.models.front_end.resample import Resample, resample_between
 from secateur.models.front_end.stage import Features
 from secateur.models.preprocess import Preprocess
 
 NAME = "preprocess.toml"
-TABLES = ("source", "features", "window", "normalize", "decisions")
+TABLES = ("source", "resample", "features", "window", "normalize", "decisions")
 FEATURES: dict[str, type[Features]] = {}
 KEEP_PERCENT = 99.0
 
@@ -87,13 +88,13 @@ def preprocess_of(document: Mapping[str, Any], where: str) -> Preprocess:
     if any(s <= 0 for s in std):
         raise UserError(f"{where}: [normalize]: every std must be above 0")
     front = None
-    if any(name in document for name in ("source", "features", "window")):
+    if any(name in document for name in ("source", "resample", "features", "window")):
         front = _front_end(table, where)
     return Preprocess(mean, std, front, _decisions(table("decisions")) if "decisions" in document else Decisions())
 
 
 def _front_end(table: Callable[[str], _Reader], where: str) -> FrontEnd:
-    source, window = table("source"), table("window")
+    source, window, resample = table("source"), table("window"), table("resample")
     source.known("rate", "channels", "counts-per-unit")
     window.known("length", "hop", "detrend")
     rate = float(source.take("rate", (int, float)))
@@ -101,6 +102,9 @@ def _front_end(table: Callable[[str], _Reader], where: str) -> FrontEnd:
         raise UserError(f"{where}: [source]: rate {rate:g} Hz; it must be above 0")
     channels = source.take("channels", (int,), 1)
     resampler, inner = None, rate
+    if resample.table:
+        resampler = _resampler(resample, rate)
+        inner = rate if resampler is None else rate * resampler.up / resampler.down
     features = _features(table("features"), inner) if table("features").table else None
     length = window.take("length", (int,))
     detrend = window.take("detrend", (str,), "none")
@@ -112,6 +116,18 @@ def _front_end(table: Callable[[str], _Reader], where: str) -> FrontEnd:
         return FrontEnd(rate, channels, length, hop, counts, resampler, features, detrend)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def _resampler(table: _Reader, rate: float) -> Resample | None:
+    known = ("rate", *(f.name.replace("_", "-") for f in fields(Resample)))
+    table.known(*known)
+    if "rate" in table.table:
+        table.known("rate")
+        return resample_between(rate, float(table.take("rate", (int, float))))
+    up, down = table.take("up", (int,)), table.take("down", (int,))
+    return Resample(
+        up, down, table.take("zero-crossings", (int,), 12), float(table.take("attenuation-db", (int, float), 60.0))
+    )
 
 
 def _features(table: _Reader, rate: float) -> Features:

@@ -1,4 +1,4 @@
-"""Which C serves which stage. A new stage is its record, its header, its description and one line here."""
+"""Which C serves which features. New ones are a record, a header, a description and one line here."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from secateur.firmware.front_end.stage import StageCode
+from secateur.models.front_end.stage import Features
 
-CODES: dict[type, Callable[[Any], StageCode]] = {}
+CODES: dict[type[Features], Callable[[Any], StageCode]] = {}
 
 
-def stage_code(stage: object) -> StageCode:
-    """The C of a resampler or of features."""
-    return CODES[type(stage)](stage)
+def features_code(features: Features) -> StageCode:
+    """The C of features."""
+    return CODES[type(features)](features)

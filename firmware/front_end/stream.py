@@ -11,8 +11,9 @@ import numpy as np
 
 from secateur.errors import UserError
 from secateur.firmware import cgen
-from secateur.firmware.front_end.catalogue import stage_code
+from secateur.firmware.front_end.catalogue import features_code
 from secateur.firmware.front_end.detrend import detrend_code
+from secateur.firmware.front_end.resample import resample_code
 from secateur.firmware.front_end.stage import StageCode
 from secateur.firmware.front_end.write import stage_tables
 from secateur.firmware.generated import HEADER_BYTES, StreamShape
@@ -97,8 +98,8 @@ def parts(program: Program) -> Parts | None:
             raise UserError(f"{program.name}: its output is {out.dtype}; decisions are made of int8 or uint8 outputs")
     return Parts(
         front, quantizer,
-        None if front.resampler is None else stage_code(front.resampler),
-        None if front.features is None else stage_code(front.features),
+        None if front.resampler is None else resample_code(front.resampler, front.channels),
+        None if front.features is None else features_code(front.features),
         None if front.detrend == "none" else detrend_code(front.detrend, front.window, front.width),
         outputs, pre.decisions.smooth,
     )  # fmt: skip

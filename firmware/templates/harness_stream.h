@@ -1,4 +1,4 @@
-/* A piece of a raw stream in; its decision out: label and confidence as int32, INT32_MIN and 0 where there is none, then
+/* A piece of a raw stream in; its (last) decision out: label and confidence as int32, INT32_MIN and 0 where there is none, then
    the network's outputs. */
 static inline int sec_stream(@NAME@_state *s, const int8_t *input, int8_t *output) {
     const int16_t *raw = (const int16_t *)(const void *)input;
@@ -10,9 +10,8 @@ static inline int sec_stream(@NAME@_state *s, const int8_t *input, int8_t *outpu
         const int taken = @NAME@_push(s, raw + at * @NAME_UPPER@_CHANNELS, (size_t)(@CHUNK@ - at));
         if (taken < 0) return -taken;
         at += taken;
-        told = @NAME@_poll(s, &best, &confidence);
+        while ((told = @NAME@_poll(s, &best, &confidence)) > 0) label = best;
         if (told < 0) return -told;
-        if (told > 0) label = best;
     }
     for (int i = 0; i < 4; i++) output[i] = ((const int8_t *)&label)[i];
     for (int i = 0; i < 4; i++) output[4 + i] = ((const int8_t *)&confidence)[i];

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from secateur.errors import UserError
 from secateur.models.front_end.detrend import detrend
-from secateur.models.front_end.stage import Counts, Features, Resampler
+from secateur.models.front_end.resample import Resample
+from secateur.models.front_end.stage import Counts, Features
 
 Detrend = Literal["none", "mean", "linear"]
 
@@ -29,7 +30,7 @@ class FrontEnd:
     window: int
     hop: int
     counts_per_unit: tuple[float, ...] = (1.0,)
-    resampler: Resampler | None = None
+    resampler: Resample | None = None
     features: Features | None = None
     detrend: Detrend = "none"
 

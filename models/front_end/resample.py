@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.errors import UserError
-from secateur.models.front_end.stage import Counts, Resampler
+from secateur.models.front_end.stage import Counts
 
 TAP_BITS = 14
 """Where up > down a tap is 1.0, which is out of int16's range in Q15."""
@@ -22,7 +22,7 @@ TOLERANCE = Fraction(1, 100_000)
 
 
 @dataclass(frozen=True)
-class Resample(Resampler):
+class Resample:
     """Output m is sum(taps[p, k] * input[m * down // up - k]) with p = m * down % up, rounded half up, saturated.
 
     A sinc cut off at the lower of the two Nyquist frequencies, in a Kaiser window that reaches `zero_crossings` to

@@ -30,14 +30,3 @@ class Features(ABC):
     def rows(self, samples: Counts) -> Counts:
         """(frames, count) of (n,) samples, from the state after a reset: frame i begins at sample i * frame_step, and
         only whole frames are computed. What a frame leaves behind for the next (noise estimates) is carried along."""
-
-
-class Resampler(ABC):
-    """Samples of all channels at another rate: `up / down` times as many, causal, from silence."""
-
-    up: int
-    down: int
-
-    @abstractmethod
-    def rows(self, samples: Counts) -> Counts:
-        """(m, channels) of (n, channels): sample m of the output is there once input floor(m * down / up) is."""
