@@ -18,13 +18,21 @@ Counts = npt.NDArray[np.int16]
 class Features(ABC):
     """Frames of one channel to feature vectors: log-mel, MFCC, TFLM's micro front end.
 
-    `frame_length`, `frame_step`: samples. `count`: features a frame. `unit`: the real value of one count.
+    `frame_length`, `frame_step`: samples.
     """
 
     frame_length: int
     frame_step: int
-    count: int
-    unit: float
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Features a frame."""
+
+    @property
+    @abstractmethod
+    def unit(self) -> float:
+        """The real value of one count."""
 
     @abstractmethod
     def rows(self, samples: Counts) -> Counts:
