@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,16 @@ import numpy.typing as npt
 from secateur.errors import UserError
 from secateur.models.recordings import Recording
 
+CHUNK_BYTES = 1 << 24
+"""What is looked at in one go where `x` may be a memory-mapped file larger than memory."""
+
 
 @dataclass(frozen=True)
 class Split:
-    """`x`: raw samples (n, *input_shape), channels first, float32. `y`: classes (n,), int64. `groups`: (n,)."""
+    """`x`: raw samples (n, *input_shape), channels first, float32. `y`: classes (n,), int64. `groups`: (n,).
+
+    `x` may be a memory-mapped file that is larger than memory: take it in parts, as `chunks` gives them.
+    """
 
     x: npt.NDArray[np.float32]
     y: npt.NDArray[np.int64]
@@ -35,8 +42,17 @@ class Split:
         """SHA-256 of the content."""
         digest = hashlib.sha256()
         for array in (self.x, self.y, self.groups):
-            digest.update(repr((array.shape, array.dtype.str)).encode() + np.ascontiguousarray(array).tobytes())
+            digest.update(repr((array.shape, array.dtype.str)).encode())
+            for part in chunks(array):
+                digest.update(np.ascontiguousarray(array[part]).tobytes())
         return digest.hexdigest()
+
+
+def chunks(array: npt.NDArray[Any]) -> Iterator[slice]:
+    """Slices of the first axis, one after the other, of about `CHUNK_BYTES` each."""
+    step = max(1, CHUNK_BYTES * len(array) // max(1, array.nbytes))
+    for start in range(0, len(array), step):
+        yield slice(start, start + step)
 
 
 @dataclass(frozen=True)
@@ -76,9 +92,11 @@ class Data:
                 raise UserError(
                     f"{self.name}: {name} samples are {split.x.shape[1:]}, recovery samples {self.recovery.x.shape[1:]}"
                 )
-            if not np.isfinite(split.x).all():
-                bad = int(np.flatnonzero(~np.isfinite(split.x.reshape(len(split), -1)).all(axis=1))[0])
-                raise UserError(f"{self.name}: {name} sample {bad} holds NaN or infinity; clean the data first")
+            for part in chunks(split.x):
+                bad = np.flatnonzero(~np.isfinite(split.x[part].reshape(len(split.x[part]), -1)).all(axis=1))
+                if len(bad):
+                    place = part.start + int(bad[0])
+                    raise UserError(f"{self.name}: {name} sample {place} holds NaN or infinity; clean the data first")
             if split.y.min() < 0 or split.y.max() >= len(self.labels):
                 raise UserError(
                     f"{self.name}: {name} labels run from {split.y.min()} to {split.y.max()}, "
@@ -102,7 +120,27 @@ def split_by_group(
     validation: float = 0.2,
     test: float = 0.2,
 ) -> Data:
-    """Whole groups to test, validation and recovery, by a seeded shuffle of the groups.
+    """Whole groups to test, validation and recovery, as `sides_by_group` chooses them.
+
+    Raises UserError if there are fewer than three groups.
+    """
+    sides = sides_by_group(name, y, groups, seed, validation, test)
+    held = [Split(x[m], y[m], groups[m]) for m in (np.isin(groups, side) for side in sides)]
+    return Data(name, recovery=held[0], validation=held[1], test=held[2], labels=labels)
+
+
+def sides_by_group(
+    name: str,
+    y: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    seed: int = 0,
+    validation: float = 0.2,
+    test: float = 0.2,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The groups of recovery, validation and test, by a seeded shuffle.
+
+    Where that leaves a class off a side which enough groups hold, groups are dealt out class by class instead, those
+    in the fewest groups first: of two groups one is for recovery, one for test or validation; a single one is for recovery.
 
     Raises UserError if there are fewer than three groups.
     """
@@ -112,9 +150,40 @@ def split_by_group(
     order = np.random.default_rng(seed).permutation(unique)
     n_test = max(1, round(test * len(unique)))
     n_validation = max(1, min(round(validation * len(unique)), len(unique) - n_test - 1))
-    parts = np.split(order, [n_test, n_test + n_validation])
-    held = [Split(x[m], y[m], groups[m]) for m in (np.isin(groups, part) for part in parts)]
-    return Data(name, recovery=held[2], validation=held[1], test=held[0], labels=labels)
+    first, second, rest = np.split(order, [n_test, n_test + n_validation])
+    plain = (rest, second, first)
+    holders = {int(value): np.unique(groups[y == value]) for value in np.unique(y)}
+    if all(_covered(held, plain) for held in holders.values()):
+        return plain
+    rank = {int(group): place for place, group in enumerate(order)}
+    sides: tuple[list[int], ...] = ([], [], [])
+    given: set[int] = set()
+    for held in sorted(holders.values(), key=len):
+        n = len(held)
+        to_test = n > 2 or (n == 2 and len(sides[2]) <= len(sides[1]))
+        wanted_test = max(1, round(test * n)) if to_test else 0
+        wanted_validation = max(1, min(round(validation * n), n - wanted_test - 1)) if n > 1 else 0
+        has = [sum(int(group) in side for group in held) for side in sides]
+        free = sorted((int(group) for group in held if int(group) not in given), key=rank.__getitem__)
+        for group in free:
+            if has[0] == 0:
+                side = 0
+            elif has[2] < wanted_test:
+                side = 2
+            else:
+                side = 1 if has[1] < wanted_validation and (n > 2 or not to_test) else 0
+            has[side] += 1
+            sides[side].append(group)
+            given.add(group)
+    if not all(sides):
+        return plain
+    return tuple(np.array(sorted(side), dtype=groups.dtype) for side in sides)  # type: ignore[return-value]
+
+
+def _covered(held: npt.NDArray[np.int64], sides: tuple[npt.NDArray[np.int64], ...]) -> bool:
+    """Whether the groups that hold a class stand on as many sides as they could."""
+    on = [bool(np.isin(held, side).any()) for side in sides]
+    return on[0] and (len(held) < 3 or all(on)) and (len(held) < 2 or sum(on) >= 2)
 
 
 def leave_one_group_out(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from secateur.errors import UserError
-from secateur.models.data import Data, leave_one_group_out, split_by_group
+from secateur.models.data import Data, Split, chunks, leave_one_group_out, sides_by_group, split_by_group
 
 LABELS = ("a", "b", "c")
 
@@ -83,3 +83,38 @@ def test_check_names_what_is_wrong(data, message):
     with pytest.raises(UserError, match=message) as caught:
         data().check()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_class_is_on_every_side_where_its_groups_allow(seed):
+    """Groups of one class each: three groups reach all sides, two reach recovery and one more, one trains."""
+    holders = {0: range(10), 1: range(10, 13), 2: range(13, 15), 3: range(15, 16)}
+    y = np.concatenate([np.full(2 * len(held), value) for value, held in holders.items()])
+    groups = np.repeat(np.arange(16), 2)
+    sides = sides_by_group("d", y, groups, seed)
+    assert sorted(np.concatenate(sides).tolist()) == list(range(16))
+    on = {value: [int(np.isin(side, held).sum()) for side in sides] for value, held in holders.items()}
+    assert all(on[0]) and on[1] == [1, 1, 1] and on[3] == [1, 0, 0]
+    assert on[2] in ([1, 0, 1], [1, 1, 0])
+    assert all(1 <= len(side) <= 5 for side in sides[1:])
+
+
+def test_two_groups_a_class_fill_all_three_sets():
+    """Each class trains with one group; validation and test take turns with the other."""
+    y = np.repeat([0, 1, 2], 2)
+    sides = sides_by_group("d", y, np.arange(6), seed=0)
+    assert [len(side) for side in sides] == [3, 1, 2]
+    assert set(y[sides[0]]) == {0, 1, 2}
+
+
+def test_a_fingerprint_is_of_the_content_however_it_is_read(monkeypatch):
+    """Parts of 64 bytes give the digest of the whole, and the chunks cover each row once."""
+    split = Split(np.arange(60, dtype=np.float32).reshape(20, 3), np.zeros(20, np.int64), np.arange(20))
+    whole = split.fingerprint()
+    monkeypatch.setattr("secateur.models.data.CHUNK_BYTES", 64)
+    assert split.fingerprint() == whole
+    assert np.concatenate([split.x[part] for part in chunks(split.x)]).tolist() == split.x.tolist()
+    assert len(list(chunks(split.x))) == 4
+    split.x[17, 1] = np.nan
+    with pytest.raises(UserError, match="recovery sample 17 holds NaN"):
+        Data("d", split, split, split, LABELS).check()
