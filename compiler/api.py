@@ -92,5 +92,5 @@ def compile(
             raise UserError(f"{name}: give input_shape, of one sample without the batch, such as (3, 32, 32)")
         loaded = to_network(model, input_shape, name, labels, preprocess or Preprocess())
     if isinstance(data, (str, Path)):
-        data = load_data(str(data), sample_shape(loaded), loaded.labels, search.seed)
+        data = load_data(str(data), sample_shape(loaded), loaded.labels, search.seed, tell=tell)
     return compile_model(loaded, content, data, found, budget, search, build, out, resume, tell, ["secateur.compile"])

@@ -108,7 +108,12 @@ def compile_command(
     model: options.ModelArgument,
     target: options.TargetOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is written")],
-    data: Annotated[str | None, typer.Option(help="file.npz, file.py:loader or zoo:NAME")] = None,
+    data: Annotated[str | None, typer.Option(help=options.DATA_FORMS)] = None,
+    window: options.Window = None,
+    hop: options.Hop = None,
+    group_column: options.GroupColumn = None,
+    time_column: options.TimeColumn = None,
+    label_column: options.LabelColumn = None,
     max_ram: options.MaxRam = None,
     max_flash: options.MaxFlash = None,
     max_latency: options.MaxLatency = None,
@@ -163,6 +168,7 @@ def compile_command(
 ) -> None:
     """Remove until the budget holds; export, build, run, verify."""
     from secateur.compiler import session
+    from secateur.compiler.reading_bar import ReadingBar
 
     _choose("--require", require, ("predicted", "emulated", "measured"))
     _choose("--policy", policy, ("everything", "layers", "filters"))
@@ -178,9 +184,11 @@ def compile_command(
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
-        cut_at=cut_at, mean=mean, std=std, preprocess=preprocess,
+        cut_at=cut_at, mean=mean, std=std, preprocess=preprocess, window=window, hop=hop, group_column=group_column,
+        time_column=time_column, label_column=label_column,
     )  # fmt: skip
-    result = session.compile_to(request, out, _tell, sys.argv)
+    with ReadingBar(_tell) as progress:
+        result = session.compile_to(request, out, progress.tell, sys.argv, progress)
     if as_json:
         print((out / "report.json").read_text(), end="")
     else:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-BUDGET, SEARCH, BUILD, MODEL = "Budget", "Search", "Build", "Model"
+BUDGET, SEARCH, BUILD, MODEL, DATA = "Budget", "Search", "Build", "Model", "Data"
+DATA_FORMS = "A folder of images, WAV or CSV files, file.csv, file.npz, file.py:loader or zoo:NAME"
 MODEL_FORMS = "net.onnx, net.tflite (int8 or float32), file.py:factory, package.module:factory or zoo:NAME"
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_FORMS)]
@@ -38,6 +39,24 @@ PreprocessFile = Annotated[
         help="TOML: sensor, features, windows, mean and std, decisions (docs/front-end.md)",
         rich_help_panel=MODEL,
     ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Samples of a recording in a window", rich_help_panel=DATA),
+]
+Hop = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Samples from window to window; half of it", rich_help_panel=DATA),
+]
+GroupColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="CSV: what stays on one side, as a person; else the file", rich_help_panel=DATA),
+]
+TimeColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="CSV: timestamps, numbers or dates", rich_help_panel=DATA)
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="CSV: the class; else the folder's name", rich_help_panel=DATA)
 ]
 Patches = Annotated[
     str,

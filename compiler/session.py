@@ -12,6 +12,7 @@ from typing import TypeVar
 from secateur.compiler.budget import Budget, parse_bytes, parse_ms
 from secateur.compiler.driver import Build, Compiled, check_fit, compile_network, compile_program
 from secateur.compiler.frontends.data import load_data, read_labels
+from secateur.compiler.frontends.data_options import DataOptions, Progress, quiet
 from secateur.compiler.frontends.load import load_model
 from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
 from secateur.compiler.frontends.preprocess_file import read_preprocess
@@ -64,6 +65,11 @@ class Request:
     mean: str | None = None
     std: str | None = None
     preprocess: Path | None = None
+    window: int | None = None
+    hop: int | None = None
+    group_column: str | None = None
+    time_column: str | None = None
+    label_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,8 +178,21 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
     return model, None
 
 
-def compile_to(request: Request, out: Path, tell: Callable[[str], None], command: Sequence[str] = ()) -> Result:
+def options_of_data(request: Request) -> DataOptions:
+    """How recordings are read."""
+    return DataOptions(request.window, request.hop, request.group_column, request.time_column, request.label_column)
+
+
+def compile_to(
+    request: Request,
+    out: Path,
+    tell: Callable[[str], None],
+    command: Sequence[str] = (),
+    progress: Progress = quiet,
+) -> Result:
     """Run one compile, as the command line asks for it, into `out`; `command` is for its run record.
+
+    `progress` hears how many of the data's files are read.
 
     Raises UserError before anything in `out` is touched where the request itself is at fault.
     """
@@ -184,7 +203,10 @@ def compile_to(request: Request, out: Path, tell: Callable[[str], None], command
     model, content = model_of(request, tell)
     data = None
     if request.data is not None:
-        data = load_data(request.data, sample_shape(model), model.labels, request.seed)
+        data = load_data(
+            request.data, sample_shape(model), model.labels, request.seed, options_of_data(request),
+            front_end=model.preprocess.front_end, tell=tell, progress=progress,
+        )  # fmt: skip
     options = SearchOptions(
         policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
         seed=request.seed, floor=request.floor,
@@ -217,7 +239,7 @@ def compile_model(
     if isinstance(model, Network) and data is None:
         raise UserError(
             f"{model.name}: a float network needs --data: recovery, calibration and the accuracy floor are "
-            "measured on it (file.npz, file.py:loader or zoo:NAME)"
+            "measured on it (a folder, file.csv, file.npz, file.py:loader or zoo:NAME)"
         )
     if build.run == "board" and build.port is None:
         raise UserError("--run board needs --port, e.g. --port /dev/ttyUSB0; secateur doctor lists what is connected")

@@ -1,4 +1,4 @@
-"""`--data`: `zoo:NAME`, `file.npz` or `file.py:loader`; and `--labels`."""
+"""`--data`: a folder, a CSV file, `file.npz`, `file.py:loader` or `zoo:NAME`; and `--labels`."""
 
 from __future__ import annotations
 
@@ -7,39 +7,86 @@ import logging
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from secateur.compiler.frontends.arrays import check_classes, data_from_arrays
+from secateur.compiler.frontends.data_options import DataOptions, Progress, Tell, quiet
+from secateur.compiler.frontends.gather import data_from_folder, data_from_recordings, sets_text
 from secateur.errors import UserError
 from secateur.models.data import Data
+from secateur.models.front_end.chain import FrontEnd
 from secateur.models.zoo import catalogue
 
 log = logging.getLogger(__name__)
 
 
-def load_data(spec: str, input_shape: tuple[int, ...], labels: tuple[str, ...] = (), seed: int = 0) -> Data:
+FORMS = "a folder of images, WAV or CSV files, file.csv, file.npz, file.py:loader or zoo:NAME"
+
+
+def load_data(
+    spec: str,
+    input_shape: tuple[int, ...],
+    labels: tuple[str, ...] = (),
+    seed: int = 0,
+    options: DataOptions = DataOptions(),  # noqa: B008 - frozen
+    front_end: FrontEnd | None = None,
+    tell: Tell = quiet,
+    progress: Progress = quiet,
+) -> Data:
     """Three disjoint sets for a network of `input_shape` (channels first, without the batch).
 
     Args:
         labels: class names; empty where unknown, then the data names or counts them.
         seed: of the split, where there is one to make. The zoo's sets keep the split of their training.
+        options: of recordings: how they are cut, which columns are what.
+        front_end: what recordings go through; None: their windows are samples as they are.
+        tell: gets what there is to know of the sets, one line each.
+        progress: gets how many files are read.
 
     Raises UserError, one line, for whatever the user can mend.
     """
-    if spec.startswith(catalogue.PREFIX):
-        data = catalogue.zoo_data(spec)
-        _check_fit(data, input_shape, labels)
-        return data
+    data, what = _load(spec, input_shape, labels, seed, options, front_end, progress)
+    for line in (*data.notes, *sets_text(data, what)):
+        tell(f"{data.name}: {line}")
+    return data
+
+
+def _load(
+    spec: str,
+    input_shape: tuple[int, ...],
+    labels: tuple[str, ...],
+    seed: int,
+    options: DataOptions,
+    front_end: FrontEnd | None,
+    progress: Progress,
+) -> tuple[Data, str]:
+    """The sets, and what their samples are called."""
     path, _, function = spec.rpartition(":")
     if path.endswith(".py"):
-        return _from_loader(Path(path), function, input_shape, labels, seed)
-    if not spec.endswith(".npz"):
-        raise UserError(f"{spec}: data is zoo:NAME, file.npz or file.py:loader")
-    return data_from_arrays(Path(spec).name, _read_npz(Path(spec)), input_shape, labels, seed)
+        return _from_loader(Path(path), function, input_shape, labels, seed, options, front_end, progress), "samples"
+    if not spec.startswith(catalogue.PREFIX) and not spec.endswith(".npz"):
+        root = Path(spec)
+        if not root.is_dir() and root.suffix.lower() != ".csv":
+            raise UserError(f"{spec}: {'no such folder; ' * (not root.exists())}data is {FORMS}")
+        if not root.exists():
+            raise UserError(f"{spec}: no such file")
+        data = data_from_folder(root, input_shape, labels, seed, options, front_end, progress)
+        _check_fit(data, input_shape, labels)
+        data.check()
+        check_classes(data)
+        return data, "windows" if data.streams else "images"
+    options.refuse(spec, "windows already")
+    if spec.endswith(".npz"):
+        data = data_from_arrays(Path(spec).name, _read_npz(Path(spec)), input_shape, labels, seed)
+    else:
+        data = catalogue.zoo_data(spec)
+        _check_fit(data, input_shape, labels)
+    return _as_they_are(data, front_end), "samples"
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -86,17 +133,65 @@ def _read_npz(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: broken array ({_line(error)}); write the file again") from None
 
 
-def _from_loader(path: Path, function: str, input_shape: tuple[int, ...], labels: tuple[str, ...], seed: int) -> Data:
+def _from_loader(
+    path: Path,
+    function: str,
+    input_shape: tuple[int, ...],
+    labels: tuple[str, ...],
+    seed: int,
+    options: DataOptions,
+    front_end: FrontEnd | None,
+    progress: Progress,
+) -> Data:
     found = call_loader(path, function)
     name = f"{path.name}:{function}"
-    if isinstance(found, Data):
-        found.check()
-        _check_fit(found, input_shape, labels)
-        check_classes(found)
-        return found
+    if isinstance(found, Data | Mapping):
+        options.refuse(name, "windows already")
     if isinstance(found, Mapping):
-        return data_from_arrays(name, found, input_shape, labels, seed)
-    raise UserError(f"{name} returned a {type(found).__name__}; Data or a dict of arrays is expected")
+        return _as_they_are(data_from_arrays(name, found, input_shape, labels, seed), front_end)
+    if isinstance(found, Data):
+        data = _as_they_are(found, front_end)
+    elif isinstance(found, Iterable) and not isinstance(found, str | bytes | np.ndarray):
+        first = [found]  # a generator runs once
+
+        def again() -> Iterator[Any]:
+            return _iterate(first.pop() if first else call_loader(path, function), path, function)
+
+        data = data_from_recordings(name, again, input_shape, labels, seed, options, front_end, progress)
+    else:
+        raise UserError(
+            f"{name} returned a {type(found).__name__}; Data or a dict of arrays is expected, or Recordings one by one"
+        )
+    data.check()
+    _check_fit(data, input_shape, labels)
+    check_classes(data)
+    return data
+
+
+def _as_they_are(data: Data, front_end: FrontEnd | None) -> Data:
+    """With a note where windows stand beside a front end."""
+    if front_end is None:
+        return data
+    note = "The windows came as they are: they were not made by the front end, only rounded to its counts."
+    return replace(data, notes=(*data.notes, note))
+
+
+def _iterate(found: Iterable[Any], path: Path, function: str) -> Iterator[Any]:
+    """What the user's function yields; it runs now, not when it was called."""
+    folder = str(path.resolve().parent)
+    steps = iter(found)
+    while True:
+        sys.path.insert(0, folder)
+        try:
+            item = next(steps)
+        except StopIteration:
+            return
+        except Exception as error:
+            log.debug("%s", path, exc_info=True)
+            raise UserError(_theirs(error, path, function)) from error
+        finally:
+            sys.path.remove(folder)
+        yield item
 
 
 def call_loader(path: Path, function: str) -> Any:
@@ -120,10 +215,14 @@ def call_loader(path: Path, function: str) -> Any:
         raise
     except Exception as error:
         log.debug("%s", path, exc_info=True)
-        raise UserError(f"{path}:{function}: {_place(error, path)}{type(error).__name__}: {_line(error)}") from error
+        raise UserError(_theirs(error, path, function)) from error
     finally:
         sys.path.remove(str(path.resolve().parent))
         del sys.modules[module_name]
+
+
+def _theirs(error: Exception, path: Path, function: str) -> str:
+    return f"{path}:{function}: {_place(error, path)}{type(error).__name__}: {_line(error)}"
 
 
 def _place(error: Exception, path: Path) -> str:

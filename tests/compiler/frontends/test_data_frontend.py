@@ -202,8 +202,8 @@ def test_broken_files_are_one_line(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(UserError, match="a single array"):
         load_data(str(path), SHAPE)
-    with pytest.raises(UserError, match=r"data is zoo:NAME, file\.npz or file\.py:loader"):
-        load_data(str(tmp_path), SHAPE)
+    with pytest.raises(UserError, match=r"d\.npy: no such folder; data is a folder of images, WAV or CSV files"):
+        load_data(str(tmp_path / "d.npy"), SHAPE)
     (tmp_path / "e.npz").mkdir()
     with pytest.raises(UserError, match=r"e\.npz"):
         load_data(str(tmp_path / "e.npz"), SHAPE)
@@ -244,7 +244,7 @@ def test_a_loader_gives_data_or_arrays(tmp_path):
     assert len(load_data(f"{tmp_path}/mine.py:table", SHAPE, LABELS).recovery) == 40
     assert load_data(f"{tmp_path}/mine.py:record", SHAPE, LABELS).name == "mine"
     for function, message in (
-        ("wrong", "returned a int; Data or a dict"),
+        ("wrong", "returned a int; Data or a dict of arrays is expected, or Recordings"),
         ("fails", r"mine.py:fails: line \d+: KeyError: 'nothing'"),
         ("absent", "no function 'absent'"),
         ("small", r"samples are \(2, 8, 6\), the network takes \(3, 8, 6\)"),

@@ -1,0 +1,43 @@
+"""How data is read: the options that go with `--data`, and who hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from secateur.errors import UserError
+
+Tell = Callable[[str], None]
+"""Gets one line at a time."""
+
+Progress = Callable[[str, int, int], None]
+"""Gets what is done ("reading"), how many files of it are done, and how many there are."""
+
+
+def quiet(*_: object) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """`window`, `hop`: samples of a recording, by default the network's and half of it. Columns: names in a CSV."""
+
+    window: int | None = None
+    hop: int | None = None
+    group_column: str | None = None
+    time_column: str | None = None
+    label_column: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("--window", self.window), ("--hop", self.hop)):
+            if value is not None and value < 1:
+                raise UserError(f"{name} {value}: at least 1 sample is expected")
+
+    def refuse(self, name: str, what: str, windows: bool = True, columns: bool = True) -> None:
+        """Raise UserError for an option that has no meaning for this kind of data."""
+        given = [("--window", self.window), ("--hop", self.hop)] if windows else []
+        if columns:
+            given += [(f"--{key}-column", getattr(self, f"{key}_column")) for key in ("group", "time", "label")]
+        for option, value in given:
+            if value is not None:
+                raise UserError(f"{option} does not go with {name}, which is {what}; leave it out")

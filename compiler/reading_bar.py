@@ -1,0 +1,66 @@
+"""Progress of a long read: a bar on stderr where that is a terminal, now and then a line where it is not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+PATIENCE_S = 1.0
+"""A read that is done by then shows nothing."""
+LINE_S = 10.0
+
+
+class ReadingBar:
+    """Called with what is done, how many files of it, and of how many; the bar is gone when all are."""
+
+    def __init__(self, tell: Callable[[str], None], console: Console | None = None) -> None:
+        self._console = console or Console(file=sys.stderr)
+        self._tell, self._task = tell, TaskID(0)
+        self._bar: Progress | None = None
+        self._what, self._since, self._told = "", 0.0, 0.0
+
+    def __enter__(self) -> ReadingBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def tell(self, line: str) -> None:
+        """A line of something else: the bar makes room."""
+        self._stop()
+        self._tell(line)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self._stop()
+            self._what, self._since, self._told = what, now, now
+        if now - self._since >= PATIENCE_S:
+            self._show(now, done, total)
+        if done >= total:
+            self._stop()
+
+    def _show(self, now: float, done: int, total: int) -> None:
+        if not self._console.is_terminal:
+            if now - self._told >= LINE_S:
+                self._told = now
+                self._tell(f"{self._what}: {done} of {total} files")
+            return
+        if self._bar is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._task = self._bar.add_task(self._what, total=total)
+            self._bar.start()
+        self._bar.update(self._task, completed=done)
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
