@@ -95,20 +95,20 @@ def _pool(module: Any, shape: Shape) -> list[nn.Module]:
         raise Unsupported("returns indices")
     if getattr(module, "divisor_override", None) is not None:
         raise Unsupported(f"divisor_override={module.divisor_override}")
-    if module.ceil_mode:
-        floors = [(n + 2 * p - k) % s == 0 for n, p, k, s in zip(size, padding, kernel, stride, strict=True)]
-        if not all(floors):
-            raise Unsupported("ceil_mode=True gives a partial last window on this input")
+    exact = [(n + 2 * p - k) % s == 0 for n, p, k, s in zip(size, padding, kernel, stride, strict=True)]
+    partial = bool(module.ceil_mode) and not all(exact)
     average = isinstance(module, (nn.AvgPool1d, nn.AvgPool2d))
     if average and kernel == size and not any(padding):
         return [_global_average(rank)]
-    if rank == 2:
-        if average:
-            return [nn.AvgPool2d(kernel, stride, padding, count_include_pad=module.count_include_pad)]  # type: ignore[arg-type]
-        return [nn.MaxPool2d(kernel, stride, padding)]
-    if average:
-        return [nn.AvgPool1d(kernel, stride, padding, count_include_pad=module.count_include_pad)]  # type: ignore[arg-type]
-    return [nn.MaxPool1d(kernel[0], stride[0], padding[0])]
+    if not average:
+        if rank == 2:
+            return [nn.MaxPool2d(kernel, stride, padding, ceil_mode=partial)]
+        return [nn.MaxPool1d(kernel[0], stride[0], padding[0], ceil_mode=partial)]
+    counted = bool(module.count_include_pad) and any(padding)
+    if partial and counted:
+        raise Unsupported("ceil_mode=True gives a partial last window on this input, and the padding is counted")
+    kind: Any = nn.AvgPool2d if rank == 2 else nn.AvgPool1d
+    return [kind(kernel, stride, padding, partial, counted if partial else module.count_include_pad)]
 
 
 def _global_average(rank: int) -> nn.Module:

@@ -72,7 +72,7 @@ def _model(network: Network) -> onnx.ModelProto:
             continue
         if node.op == "output":
             continue
-        kind, attributes, extra = _made(network, node)
+        kind, attributes, extra = _made(network, node, shapes)
         constants |= extra
         names[node] = OUTPUT if node is result else node.name
         inputs = [names[n] for n in node.all_input_nodes] if node.op == "call_module" else _operands(node, names)
@@ -108,7 +108,7 @@ def _operands(node: fx.Node, names: dict[fx.Node, str]) -> list[str]:
     return [names[o] for o in operands]
 
 
-def _made(network: Network, node: fx.Node) -> Made:
+def _made(network: Network, node: fx.Node, shapes: dict[str, tuple[int, ...]]) -> Made:
     if node.op == "call_function":
         if node.target is torch.cat:
             return "Concat", {"axis": 1}, {}
@@ -116,6 +116,9 @@ def _made(network: Network, node: fx.Node) -> Made:
     target = str(node.target)
     module = network.module.get_submodule(target)
     kind, attributes, constants = _WRITERS[type(module)](module)
+    if getattr(module, "ceil_mode", False):
+        before, after = (shapes[n.name][1:] for n in (node.all_input_nodes[0], node))
+        attributes["pads"] = _whole_windows(attributes, before, after)
     return kind, attributes, {f"{target}.{name}": value for name, value in constants.items()}
 
 
@@ -160,6 +163,13 @@ def _pool(kind: str, rank: int) -> Callable[[Any], Made]:
         return kind, attributes, {}
 
     return write
+
+
+def _whole_windows(attributes: dict[str, Any], before: tuple[int, ...], after: tuple[int, ...]) -> list[int]:
+    """Pads under which a pool with ceil_mode needs none: runtimes disagree on what a partial window is."""
+    first = attributes["pads"][: len(before)]
+    windows = zip(before, after, first, attributes["kernel_shape"], attributes["strides"], strict=True)
+    return [*first, *(max(p, (m - 1) * s + k - n - p) for n, m, p, k, s in windows)]
 
 
 def _pad(m: Pad) -> Made:

@@ -180,7 +180,10 @@ def _pool(c: Call) -> Step:
         raise Refused(f"dilations {dilations}")
     pairs = _pads(c, c.shape()[2:], kernel, strides, dilations)
     ceil = bool(c.attributes.get("ceil_mode", 0))
+    include = bool(c.attributes.get("count_include_pad", 0)) and c.op != "MaxPool"
     symmetric = all(a == b and 2 * a <= k for (a, b), k in zip(pairs, kernel, strict=True))
+    if not symmetric and not ceil and not include and _as_ceil(c.shape()[2:], pairs, kernel, strides):
+        pairs, symmetric, ceil = [(a, a) for a, _ in pairs], True, True
     inside = [a for a, _ in pairs] if symmetric else [0] * rank
     outside = None if symmetric else _padding(pairs)
     if c.op == "MaxPool":
@@ -188,11 +191,20 @@ def _pool(c: Call) -> Step:
             raise Refused(f"asymmetric pads {pairs} of values that may be negative")  # 0 would win over them
         pooled: Any = F.max_pool2d if rank == 2 else F.max_pool1d
         return lambda x: pooled(_padded(x, outside), kernel, strides, inside, 1, ceil)
-    include = bool(c.attributes.get("count_include_pad", 0))
     if outside is not None and not include:
         raise Refused(f"asymmetric pads {pairs} that are not counted")
     averaged: Any = F.avg_pool2d if rank == 2 else F.avg_pool1d
     return lambda x: averaged(_padded(x, outside), kernel, strides, inside, ceil, include)
+
+
+def _as_ceil(size: tuple[int, ...], pairs: list[Any], kernel: list[int], strides: list[int]) -> bool:
+    """Padding `before` on both sides under ceil_mode makes the same windows; what lies outside never counts."""
+    for n, (a, b), k, s in zip(size, pairs, kernel, strides, strict=True):
+        count = -(-(n + 2 * a - k) // s) + 1
+        count -= (count - 1) * s >= n + a  # torch drops a window that starts behind the input
+        if 2 * a > k or count != (n + a + b - k) // s + 1:
+            return False
+    return True
 
 
 def _padded(x: Tensor, amounts: list[int] | None) -> Tensor:

@@ -291,14 +291,19 @@ class _Lowering:
 
     def pool(self, node: fx.Node, module: nn.Module) -> int:
         assert isinstance(module, (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d))
-        if module.ceil_mode:
-            raise self.error(node.name, "ceil_mode; pad the input instead")
         if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d)) and _pair(module, "dilation") != (1, 1):
             raise self.error(node.name, "a dilated pool")
         kernel, stride = _pair(module, "kernel_size"), _pair(module, "stride")
         vertical, horizontal = _pair(module, "padding", fill=0)
-        amounts = Padding(vertical, vertical, horizontal, horizontal)
         source = self.source(node)
+        below, right = (
+            max(0, (after - 1) * s + k - n - 2 * p) if module.ceil_mode else 0
+            for after, n, k, s, p in zip(
+                self.out_shape(node)[1:3], self.tensors[source].shape[1:3], kernel, stride, (vertical, horizontal),
+                strict=True,
+            )
+        )  # fmt: skip
+        amounts = Padding(vertical, vertical + below, horizontal, horizontal + right)
         if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d)):
             kind, value = "MAX_POOL_2D", float(np.finfo(np.float32).min)
             source, amounts = self.padded(node, source, kernel, stride, (1, 1), amounts, value)
@@ -306,7 +311,9 @@ class _Lowering:
             kind = "AVERAGE_POOL_2D"
             if getattr(module, "divisor_override", None):
                 raise self.error(node.name, "divisor_override")
-            if amounts and module.count_include_pad:
+            if (vertical or horizontal) and module.count_include_pad:
+                if below or right:
+                    raise self.error(node.name, "ceil_mode with padding that is counted")
                 pairs = ((0, 0), (vertical, vertical), (horizontal, horizontal), (0, 0))
                 source, amounts = self.pad_op(f"{node.name}_pad", source, pairs, 0.0), Padding()
             elif amounts:

@@ -55,7 +55,17 @@ def dense() -> Network:
     return to_network(nn.Sequential(nn.Linear(7, 5, bias=False), nn.ReLU(), nn.Linear(5, 3)), (7,), "dense")
 
 
-MADE = {"every operator": every_operator, "one dimension": one_dimension, "dense": dense}
+def partial_windows() -> Network:
+    parts = [nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 2, 0, ceil_mode=True), nn.AvgPool2d(2, 2, ceil_mode=True)]
+    return to_network(nn.Sequential(*parts, nn.Flatten(), nn.Linear(4 * 4 * 2, 4)), (3, 16, 9), "partial")
+
+
+MADE = {
+    "partial windows": partial_windows,
+    "every operator": every_operator,
+    "one dimension": one_dimension,
+    "dense": dense,
+}
 
 
 def samples(network: Network) -> np.ndarray:

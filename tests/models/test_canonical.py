@@ -313,7 +313,11 @@ def test_what_follows_a_recurrent_layer_is_listed_too() -> None:
         (nn.Conv2d(3, 4, 3), (3, 8, 8), r"shape \(4, 6, 6\) per sample.*--cut-at"),
         (Code(lambda m, x: (x, x)), (3,), "returns 2 values.*--cut-at"),
         (nn.Linear(4, 2), (3, 4), "a Linear takes one dimension"),
-        (nn.Sequential(nn.MaxPool1d(2, ceil_mode=True), nn.Flatten()), (2, 7), "partial last window"),
+        (
+            nn.Sequential(nn.AvgPool1d(2, 2, 1, ceil_mode=True), nn.Flatten()),
+            (2, 7),
+            "partial last window on this input, and the padding is counted",
+        ),
         (nn.Conv1d(2, 2, 3, padding=1, padding_mode="circular"), (2, 7), "circular"),
         (nn.BatchNorm1d(3, track_running_stats=False), (3, 4), "no running statistics"),
         (Code(lambda m, x: (m.a(x) - m.b(x)).flatten(1), a=nn.Conv1d(2, 2, 1), b=nn.Conv1d(2, 2, 1)), (2, 4), "sum"),

@@ -124,6 +124,40 @@ def test_broadcast_add_and_mul_are_exact_through_c(tmp_path: Path) -> None:
     assert np.array_equal(run_reference(program, inputs), golden)
 
 
+class _PartialWindows(nn.Module):
+    """TensorFlow's SAME pools on sizes whose odd pixel is behind: maximum of negative values, average of what is inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.maximum = nn.MaxPool2d(3, 2, 0, ceil_mode=True)
+        self.average = nn.AvgPool2d((2, 3), 2, (0, 1), ceil_mode=True, count_include_pad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.average(self.maximum(self.first(x))).mean((2, 3))  # type: ignore[no-any-return]
+
+
+def test_pools_with_partial_windows_are_same_padding_and_exact(tmp_path: Path) -> None:
+    """ceil_mode becomes SAME, no PAD is left, the float Program is the Network, C and TFLM agree on every byte."""
+    network = _network(_PartialWindows(), (3, 14, 14))
+    floats = lower(network)
+    pools = [op for op in floats.ops if op.kind.endswith("POOL_2D")]
+    assert [(p.options.padding.top, p.options.padding.bottom) for p in pools] == [(0, 1), (0, 1)]
+    assert [(p.options.padding.left, p.options.padding.right) for p in pools] == [(0, 1), (1, 1)]
+    assert not any(op.kind.startswith("PAD") for op in floats.ops)
+    real = np.random.default_rng(0).normal(size=(16, 3, 14, 14)).astype(np.float32)
+    x = to_channels_last(real)
+    with torch.no_grad():
+        expected = network.module(torch.from_numpy(real)).numpy()
+    assert np.abs(float_outputs(floats, x).reshape(16, -1) - expected).max() <= 1e-5
+    content = tflite_bytes(quantize(floats, calibrate(floats, x)))
+    program = parse_tflite(content, "made", "made")
+    inputs = quantize_samples(program, x)
+    golden = run_tflm(content, program, inputs)
+    assert np.array_equal(run_library(generated(planned(program)), inputs.reshape(16, -1), tmp_path), golden)
+    assert np.array_equal(run_reference(program, inputs), golden)
+
+
 class _Of(nn.Module):
     def __init__(self, odd: nn.Module) -> None:
         super().__init__()
@@ -138,12 +172,11 @@ class _Of(nn.Module):
     "odd,message",
     [
         (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "odd .*reflect"),
-        (nn.MaxPool2d(2, ceil_mode=True), "odd .*ceil_mode"),
         (nn.MaxPool2d(2, dilation=2), "odd.*dilat"),
         (nn.BatchNorm2d(4, track_running_stats=False), "odd.*statistics"),
         (nn.Flatten(), "made: output: .*flattened feature map"),
     ],
-    ids=["reflect", "ceil", "dilated pool", "no statistics", "flatten at the end"],
+    ids=["reflect", "dilated pool", "no statistics", "flatten at the end"],
 )
 def test_what_int8_tflite_cannot_say_is_refused(odd: nn.Module, message: str) -> None:
     """One line with the node's name."""

@@ -136,6 +136,14 @@ CASES: dict[str, tuple[list[onnx.NodeProto], list[int | str], dict[str, Array], 
         ],
         [1, 3, 8, 8], {}, 18,
     ),
+    "asymmetric maximum of any values": (
+        [node("MaxPool", "x", "t", kernel_shape=[3, 2], strides=[2, 2], auto_pad="SAME_UPPER"), FLAT],
+        [1, 3, 8, 7], {}, 18,
+    ),
+    "asymmetric average of what is inside": (
+        [node("AveragePool", "x", "t", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 1]), FLAT],
+        [1, 3, 8, 7], {}, 18,
+    ),
     "asymmetric average that counts": (
         [node("AveragePool", "x", "t", kernel_shape=[2], pads=[0, 1], count_include_pad=1), FLAT], [1, 3, 7], {}, 18,
     ),
