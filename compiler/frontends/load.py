@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from secateur.compiler.frontends.keras_file import load_keras
 from secateur.compiler.frontends.onnx_file import load_onnx
 from secateur.compiler.frontends.tflite_file import load_tflite
 from secateur.compiler.frontends.torch_module import load_torch
@@ -13,8 +14,11 @@ from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
 from secateur.models.program import Program
 
-ACCEPTED = "net.onnx, net.tflite (int8 or float32), file.py:FACTORY or pkg.mod:FACTORY with --weights, zoo:NAME"
-_KERAS = (".keras", ".h5", ".hdf5")
+ACCEPTED = (
+    "net.onnx, net.tflite (int8 or float32), net.keras, net.h5, net.json with --weights net.h5, a SavedModel folder, "
+    "file.py:FACTORY or pkg.mod:FACTORY with --weights, zoo:NAME"
+)
+_KERAS = (".keras", ".h5", ".hdf5", ".json")
 _WEIGHTS = (".pt", ".pth", ".th", ".safetensors", ".ckpt", ".bin")
 
 
@@ -41,8 +45,9 @@ def load_model(
     if suffix == ".tflite":
         _refuse(spec, weights=weights, cut_at=cut_at, input_shape=input_shape)
         return load_tflite(path)
-    if suffix in _KERAS or suffix == ".pb" or (path / "saved_model.pb").is_file():
-        raise UserError(f"{spec}: Keras and SavedModel are not supported yet. Export ONNX (tf2onnx) or int8 .tflite.")
+    if suffix in _KERAS:
+        _refuse(spec, weights=None if suffix == ".json" else weights)
+        return load_keras(path, weights, input_shape, labels, cut_at, preprocess)
     if suffix in _WEIGHTS:
         raise UserError(f"{spec}: these are weights alone. Give the network: file.py:FACTORY --weights {spec}.")
     if ":" in spec or suffix == ".py":

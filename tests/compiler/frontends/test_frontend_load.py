@@ -15,8 +15,8 @@ from secateur.errors import UserError
     [
         ("net", r"unknown kind of model \(no such file either\).*net.onnx.*zoo:NAME"),
         ("net.xyz", "unknown kind of model"),
-        ("net.h5", "not supported yet.*ONNX"),
-        ("net.keras", "not supported yet.*ONNX"),
+        ("net.h5", "no such file"),
+        ("net.keras", "no such file"),
         ("net.pt", "weights alone.*file.py:FACTORY --weights net.pt"),
         ("net.onnx", "no such file"),
         ("net.tflite", "net.tflite"),
@@ -35,7 +35,7 @@ def test_what_is_no_model_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_saved_model_folder_is_named(tmp_path: Path) -> None:
     """A folder with saved_model.pb is TensorFlow's."""
     (tmp_path / "saved_model.pb").write_bytes(b"")
-    with pytest.raises(UserError, match="SavedModel are not supported yet"):
+    with pytest.raises(UserError, match="unknown kind of model"):
         load_model(str(tmp_path))
 
 
