@@ -6,14 +6,16 @@ interval over samples as if they were independent would be far too narrow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from secateur.models.tally import Tally
+
 IntArray = npt.NDArray[np.integer]
 
-RESAMPLES = 2000
 LEAST_GROUPS = 3  # to certify: of two, an interval is the lower and the higher
 
 
@@ -60,40 +62,26 @@ def macro_f1(truth: IntArray, guess: IntArray, classes: int) -> float:
     return float(np.mean(2 * np.diag(table)[present] / total[present]))
 
 
-def paired_bootstrap(
-    before: npt.NDArray[np.bool_],
-    after: npt.NDArray[np.bool_],
-    groups: IntArray,
-    level: float = 0.9,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Interval of accuracy(after) - accuracy(before), in points (1.0 = one percent), by resampling groups.
+def paired_bootstrap(before: Tally, after: Tally, level: float = 0.9, seed: int = 0) -> Interval:
+    """Interval of the metric after less before, in points (1.0 = one percent), by resampling groups.
 
-    Args:
-        before, after: whether each sample was right, (n,), of the same samples: the pairing removes what is
-            hard for both.
-        groups: (n,); whole groups are drawn with replacement (cluster bootstrap, percentile interval: Efron
-            and Tibshirani 1993, sections 8.6 and 13.3). One group gives no interval; of two it is the lower and
-            the higher.
+    Both are of the same samples: the pairing removes what is hard for both. Whole groups are drawn with replacement
+    (cluster bootstrap, percentile interval: Efron and Tibshirani 1993, sections 8.6 and 13.3). One group gives no
+    interval; of two it is the lower and the higher. Draws of which a metric says nothing, such as the area under the
+    curve of normal groups alone, do not count.
     """
-    if not len(before) == len(after) == len(groups) or not len(before):
-        raise ValueError(f"{len(before)}, {len(after)} results and {len(groups)} groups")
-    difference = 100.0 * (np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
-    return _cluster_bootstrap(difference, groups, level, seed, resamples)
+    if (before.samples, before.groups) != (after.samples, after.groups):
+        raise ValueError(
+            f"{before.samples} samples in {before.groups} groups, and {after.samples} in {after.groups}: not a pair"
+        )
+    return _cluster_bootstrap(
+        lambda w: after.percents(w) - before.percents(w), before.groups, before.resamples, level, seed
+    )
 
 
-def bootstrap(
-    right: npt.NDArray[np.bool_],
-    groups: IntArray,
-    level: float = 0.9,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Interval of an accuracy, in percent, by resampling groups, as `paired_bootstrap`."""
-    if len(right) != len(groups) or not len(right):
-        raise ValueError(f"{len(right)} results and {len(groups)} groups")
-    return _cluster_bootstrap(100.0 * np.asarray(right, dtype=np.float64), groups, level, seed, resamples)
+def bootstrap(tally: Tally, level: float = 0.9, seed: int = 0) -> Interval:
+    """Interval of a metric, in percent, by resampling groups, as `paired_bootstrap`."""
+    return _cluster_bootstrap(tally.percents, tally.groups, tally.resamples, level, seed)
 
 
 def student_interval(values: npt.ArrayLike, level: float = 0.9) -> Interval:
@@ -128,13 +116,7 @@ class Certificate:
 
 
 def can_certify(
-    before: npt.NDArray[np.bool_],
-    after: npt.NDArray[np.bool_],
-    groups: IntArray,
-    drop_points: float,
-    seen: bool = False,
-    level: float = 0.9,
-    seed: int = 0,
+    before: Tally, after: Tally, drop_points: float, seen: bool = False, level: float = 0.9, seed: int = 0
 ) -> Certificate:
     """Can this data certify a drop of at most `drop_points`?
 
@@ -142,32 +124,39 @@ def can_certify(
     are at least three groups, one sample weighs no more than the drop, and the input network has not seen it.
     Whether the drop *holds* is another question: `low >= -drop_points`.
     """
-    count, unique = len(before), len(np.unique(groups))
     if seen:
         return Certificate(drop_points, False, None, "the input network was trained on this data")
-    if unique < LEAST_GROUPS:
-        return Certificate(drop_points, False, None, f"{unique} groups; {LEAST_GROUPS} at least are needed")
-    interval = paired_bootstrap(before, after, groups, level, seed)
-    assert interval.low is not None
-    resolution = max(interval.value - interval.low, 100.0 / count)
+    if before.groups < LEAST_GROUPS:
+        return Certificate(drop_points, False, None, f"{before.groups} groups; {LEAST_GROUPS} at least are needed")
+    interval = paired_bootstrap(before, after, level, seed)
+    if interval.low is None:
+        return Certificate(drop_points, False, None, "no draw of groups has all that the metric needs")
+    resolution = max(interval.value - interval.low, before.step_points)
     possible = resolution <= drop_points
-    words = f"{count} samples in {unique} groups resolve {resolution:.2f} points at {100 * level:.0f} %"
+    words = f"{before.samples} samples in {before.groups} groups resolve {resolution:.2f} points at {100 * level:.0f} %"
     verdict = "can" if possible else "cannot"
     reason = f"{words}: a drop of {drop_points:g} {verdict} be certified"
     return Certificate(drop_points, possible, resolution, reason)
 
 
 def _cluster_bootstrap(
-    values: npt.NDArray[np.float64], groups: IntArray, level: float, seed: int, resamples: int
+    percents: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    groups: int,
+    resamples: int,
+    level: float,
+    seed: int,
 ) -> Interval:
     if not 0 < level < 1:
         raise ValueError(f"level {level}")
-    _, index = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(index, weights=values), np.bincount(index)
-    mean = float(values.mean())
-    if len(counts) < 2:
-        return Interval(mean, None, None, level)
-    drawn = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, float(low), float(high), level)
+    value = float(percents(np.ones((1, groups)))[0])
+    if groups < 2:
+        return Interval(value, None, None, level)
+    drawn = np.random.default_rng(seed).integers(groups, size=(resamples, groups))
+    place = drawn + groups * np.arange(resamples)[:, np.newaxis]
+    weights = np.bincount(place.ravel(), minlength=resamples * groups).reshape(resamples, groups)
+    found = percents(weights.astype(np.float64))
+    found = found[~np.isnan(found)]
+    if not len(found):
+        return Interval(value, None, None, level)
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), level)

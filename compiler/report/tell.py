@@ -19,6 +19,7 @@ from secateur.models.data import Data
 from secateur.models.metrics import bootstrap, can_certify, confusion, paired_bootstrap
 from secateur.models.program import op_macs
 from secateur.models.reference_float import arithmetic
+from secateur.models.tally import hits
 from secateur.passes.program.cost import latency_ms
 
 LEVEL = 0.9
@@ -127,8 +128,7 @@ def _layers(judged: Judged, kind: Kind, source: str) -> tuple[record.Layer, ...]
 
 
 def _interval(scores: Scores, samples: str) -> record.Interval:
-    right = scores.int8_guess == scores.split.y
-    interval = bootstrap(right, scores.split.groups, level=LEVEL)
+    interval = bootstrap(hits(scores.int8_guess == scores.split.y, scores.split.groups), level=LEVEL)
     if interval.low is None or interval.high is None:
         return None
     groups = len(np.unique(scores.split.groups))
@@ -249,9 +249,9 @@ def _certificate(found: Compiled) -> record.Certificate | None:
         return None
     if before.test is None or after.test is None or before.test.float_guess is None:
         return None
-    was = before.test.float_guess == data.test.y
-    now = after.test.int8_guess == data.test.y
-    interval = paired_bootstrap(was, now, data.test.groups, level=LEVEL)
+    was = hits(before.test.float_guess == data.test.y, data.test.groups)
+    now = hits(after.test.int8_guess == data.test.y, data.test.groups)
+    interval = paired_bootstrap(was, now, level=LEVEL)
     drop = before.validation.float_percent - after.validation.int8_percent
     source = "float input network less int8 result, test samples"
     between = None
@@ -261,7 +261,7 @@ def _certificate(found: Compiled) -> record.Certificate | None:
     certified: bool | None = None
     why = "no drop was asked for"
     if asked is not None:
-        verdict = can_certify(was, now, data.test.groups, asked, seen=data.seen, level=LEVEL)
+        verdict = can_certify(was, now, asked, seen=data.seen, level=LEVEL)
         certified = verdict.possible and interval.low is not None and interval.low >= -asked
         why = verdict.reason
     return record.Certificate(
