@@ -13,6 +13,7 @@ from secateur.compiler.budget import Budget
 from secateur.compiler.driver import Build
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.load import load_model
+from secateur.compiler.frontends.truth import Wanted, outputs_of, retasked
 from secateur.compiler.out_folder import check_out
 from secateur.compiler.search import SearchOptions
 from secateur.compiler.session import Result, compile_model, sample_shape
@@ -43,6 +44,8 @@ def compile(
     labels: tuple[str, ...] = (),
     preprocess: Preprocess | None = None,
     name: str = "",
+    task: str | None = None,
+    metric: str | None = None,
     resume: bool = False,
     tell: Callable[[str], None] = log.info,
 ) -> Result:
@@ -65,6 +68,7 @@ def compile(
         weights: of a `file.py:factory`.
         preprocess: what happens to a raw sample before the network; the model's own when None.
         name: of a module, in C and in the report; its class's by default.
+        task, metric: --task and --metric of the command line; found from the labels when None.
         tell: gets one line a step.
 
     Returns: the report, as in report.json, and the command line's exit code: 0 met, 3 too large, 4 inaccurate.
@@ -91,6 +95,9 @@ def compile(
         if input_shape is None:
             raise UserError(f"{name}: give input_shape, of one sample without the batch, such as (3, 32, 32)")
         loaded = to_network(model, input_shape, name, labels, preprocess or Preprocess())
+    wanted = Wanted(task, metric, outputs_of(loaded))
     if isinstance(data, (str, Path)):
-        data = load_data(str(data), sample_shape(loaded), loaded.labels, search.seed, tell=tell)
+        data = load_data(str(data), sample_shape(loaded), loaded.labels, search.seed, wanted=wanted, tell=tell)
+    elif data is not None:
+        data = retasked(data, wanted)
     return compile_model(loaded, content, data, found, budget, search, build, out, resume, tell, ["secateur.compile"])

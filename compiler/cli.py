@@ -118,11 +118,11 @@ def compile_command(
     max_flash: options.MaxFlash = None,
     max_latency: options.MaxLatency = None,
     max_drop: Annotated[
-        float, typer.Option(min=0, help="Points of accuracy int8 may lose", rich_help_panel=options.BUDGET)
+        float, typer.Option(min=0, help="Points of the metric int8 may lose", rich_help_panel=options.BUDGET)
     ] = 1.0,
     min_accuracy: Annotated[
         float | None,
-        typer.Option(min=0, max=100, help="Percent; replaces --max-drop", rich_help_panel=options.BUDGET),
+        typer.Option(min=0, max=100, help="Percent of the metric; replaces --max-drop", rich_help_panel=options.BUDGET),
     ] = None,
     require: Annotated[
         str, typer.Option(help="predicted, emulated or measured", rich_help_panel=options.BUDGET)
@@ -164,6 +164,8 @@ def compile_command(
     mean: options.Mean = None,
     std: options.Std = None,
     preprocess: options.PreprocessFile = None,
+    task: options.Task = None,
+    metric: options.Metric = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Remove until the budget holds; export, build, run, verify."""
@@ -184,8 +186,8 @@ def compile_command(
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
-        cut_at=cut_at, mean=mean, std=std, preprocess=preprocess, window=window, hop=hop, group_column=group_column,
-        time_column=time_column, label_column=label_column,
+        cut_at=cut_at, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess, window=window, hop=hop,
+        group_column=group_column, time_column=time_column, label_column=label_column,
     )  # fmt: skip
     with ReadingBar(_tell) as progress:
         result = session.compile_to(request, out, progress.tell, sys.argv, progress)

@@ -31,7 +31,8 @@ from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.models.preprocess import IDENTITY
 from secateur.models.program import Program, random_inputs
-from secateur.models.training import Recipe
+from secateur.models.task import MultiLabel
+from secateur.models.training import Recipe, ends_in_softmax
 from secateur.passes.program.cost import cost, plan
 from secateur.passes.program.lower import lower, to_channels_last
 from secateur.passes.program.regions import PATCHES, Relief
@@ -130,15 +131,19 @@ def check_fit(model: Network | Program, data: Data) -> None:
                 f"{data.name}: samples are {shape}, {model.name} takes {model.input_shape} "
                 "(channels first); give the data in that shape"
             )
-        classes = model.classes
+        outputs = model.classes
+        if isinstance(data.task, MultiLabel) and ends_in_softmax(model.module):
+            raise UserError(
+                f"{model.name}: ends in a softmax, which gives one class; several labels need logits: name the layer "
+                "before it with --cut-at"
+            )
     else:
         entry, end = model.tensors[model.inputs[0]].shape[1:], model.tensors[model.outputs[0]]
         given = to_channels_last(data.recovery.x[:1]).shape[1:]
         if given != tuple(entry):
             raise UserError(f"{data.name}: samples are {given} (channels last), {model.name} takes {tuple(entry)}")
-        classes = end.elements
-    if len(data.labels) != classes:
-        raise UserError(f"{data.name}: {len(data.labels)} classes, {model.name} has {classes} outputs")
+        outputs = end.elements
+    data.task.check_outputs(f"{data.name}: {model.name}", outputs, int(np.prod(shape)), data.labels)
 
 
 def compile_network(
@@ -223,9 +228,9 @@ def compile_program(
         samples = program_inputs(program, data.validation)
         found = decisions_for(program, content, lambda: samples, data.validation.y)
         program = replace(program, preprocess=replace(program.preprocess, decisions=found))
-        scores = evaluate(None, program, content, data.validation, samples)
+        scores = evaluate(None, program, content, data.validation, samples, data.task)
         inputs = program_inputs(program, data.test)
-        test = evaluate(None, program, content, data.test, inputs)
+        test = evaluate(None, program, content, data.test, inputs, data.task)
     out.mkdir(parents=True, exist_ok=True)
     (out / "model.tflite").write_bytes(content)
     proof, front = samples[: build.samples], program.preprocess.front_end
@@ -272,14 +277,15 @@ def _deployed(
         run=run, port=None if baseline else build.port, optimize=build.optimize, tell=tell,
         limits="target" if tight and not baseline else "none", ram_bytes=room, relief=relief,
     )  # fmt: skip
-    validation = evaluate(exported.network, exported.program, exported.content, data.validation, inputs)
+    validation = evaluate(exported.network, exported.program, exported.content, data.validation, inputs, data.task)
     return Judged(deployed, validation, None, exported.program.macs, exported.program.parameters)
 
 
 def _tested(judged: Judged, exported: Exported, data: Data) -> Judged:
     """With the accuracies on the test set: called once a network, after every choice is made."""
     inputs = exported.inputs(data.test)
-    return replace(judged, test=evaluate(exported.network, exported.program, exported.content, data.test, inputs))
+    test = evaluate(exported.network, exported.program, exported.content, data.test, inputs, data.task)
+    return replace(judged, test=test)
 
 
 def _learned(deployed: Deployed, old: Margins) -> Margins:
@@ -297,13 +303,13 @@ def _learned(deployed: Deployed, old: Margins) -> Margins:
 
 
 def _above_chance(scores: Scores | None, data: Data, name: str) -> float:
-    """The input network's accuracy, percent. One that guesses is almost always fed wrongly: UserError."""
+    """The input network's metric, percent. One that guesses is almost always fed wrongly: UserError."""
     assert scores is not None
-    commonest = 100 * float(np.bincount(data.validation.y).max()) / len(data.validation)
-    if scores.float_percent <= commonest:
+    chance, how = data.task.chance(data.validation)
+    if not scores.float_percent > chance:
         raise UserError(
-            f"{name}: {scores.float_percent:.1f} % of the validation samples right, always saying the commonest "
-            f"class gives {commonest:.1f} %. Is the preprocessing right (scale, mean, channel order)?"
+            f"{name}: {data.task.says(scores.float_percent)}, {how} gives {chance:.1f} %. Is the preprocessing right "
+            "(scale, mean, channel order)?"
         )
     return scores.float_percent
 
@@ -330,7 +336,7 @@ def _keep_attempts(
         exported = export(best, data, out / "attempts" / "most-accurate")
         judged = _deployed(exported, data, target, build, out / "baseline" / "attempt", baseline=True)
         kept.append(Attempt("most accurate", "attempts/most-accurate", judged))
-    tell("accuracy is below the floor: the best fitting and the most accurate attempt are in attempts/")
+    tell(f"{data.task.word} is below the floor: the best fitting and the most accurate attempt are in attempts/")
     return tuple(kept)
 
 

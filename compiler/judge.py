@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,13 @@ from secateur.compiler.budget import Budget, Reached, violated
 from secateur.compiler.deploy import Deployed
 from secateur.compiler.report.words import slow_memory_text
 from secateur.models.data import Split
-from secateur.models.metrics import accuracy, predicted
 from secateur.models.network import Network
 from secateur.models.program import Program, unpack
 from secateur.models.reference_float import arithmetic
+from secateur.models.task import CLASSIFICATION, Task
 from secateur.models.training import predict
 from secateur.passes.program.cost import latency_ms
+from secateur.passes.program.lower import to_channels_last
 from secateur.runtime_bench.golden import golden_outputs
 from secateur.targets.target import Target
 
@@ -26,13 +27,18 @@ STRENGTH = {"predicted": 0, "emulated": 1, "measured": 2}
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy of one network on one set, percent; `float_guess` and `int8_guess` are its classes, (n,)."""
+    """The task's metric of one network on one set, percent; `float_guess` and `int8_guess` are its answers.
+
+    Answers are what the task reads from the outputs: classes (n,), scores of labels (n, labels), numbers (n, outputs),
+    errors of reconstruction (n,).
+    """
 
     split: Split
     int8_percent: float
-    int8_guess: npt.NDArray[np.int64]
+    int8_guess: npt.NDArray[Any]
     float_percent: float = float("nan")
-    float_guess: npt.NDArray[np.int64] | None = None
+    float_guess: npt.NDArray[Any] | None = None
+    task: Task = CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -66,16 +72,45 @@ class Outcome:
 
 
 def evaluate(
-    network: Network | None, program: Program, content: bytes, split: Split, inputs: npt.NDArray[np.int8]
+    network: Network | None,
+    program: Program,
+    content: bytes,
+    split: Split,
+    inputs: npt.NDArray[np.int8],
+    task: Task = CLASSIFICATION,
 ) -> Scores:
-    """Accuracy in int8, by the golden runtime, and in float where there is a float network."""
-    outputs = golden_outputs(content, program, inputs).outputs
-    guess = predicted(np.stack([unpack(program, program.outputs, piece)[0].ravel() for piece in outputs]))
-    percent = 100 * accuracy(split.y, guess)
+    """The metric in int8, by the golden runtime, and in float where there is a float network.
+
+    A reconstruction is compared with what the network was given: channels first of a Network, last of a file.
+    """
+    pieces = golden_outputs(content, program, inputs).outputs
+    outputs = np.stack([real_output(program, piece) for piece in pieces])
+    x = to_channels_last(split.x) if network is None else network.preprocess(split.x)
+    x = x.reshape(len(split), -1)
+    guess = task.answers(outputs, x, ends_in_logistic(program))
+    percent = task.percent(split, guess)
     if network is None:
-        return Scores(split, percent, guess)
-    float_guess = predicted(predict(network.module, split.x, network.preprocess))
-    return Scores(split, percent, guess, 100 * accuracy(split.y, float_guess), float_guess)
+        return Scores(split, percent, guess, task=task)
+    float_guess = task.answers(predict(network.module, split.x, network.preprocess), x, False)
+    return Scores(split, percent, guess, task.percent(split, float_guess), float_guess, task)
+
+
+def real_output(program: Program, piece: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
+    """The first output as real numbers, (values,), from the bytes of all outputs."""
+    values = unpack(program, program.outputs, piece)[0].ravel()
+    tensor = program.tensors[program.outputs[0]]
+    if tensor.quantization is None:
+        return np.asarray(values, np.float64)
+    return (values.astype(np.float64) - tensor.zero_point) * tensor.scale
+
+
+def ends_in_logistic(program: Program) -> bool:
+    """Whether the first output is a logistic function's, perhaps requantized or reshaped after it."""
+    made = {op.outputs[0]: op for op in program.ops}
+    op = made.get(program.outputs[0])
+    while op is not None and op.kind in ("QUANTIZE", "DEQUANTIZE", "RESHAPE"):
+        op = made.get(op.inputs[0])
+    return op is not None and op.kind == "LOGISTIC"
 
 
 def reached(deployed: Deployed, target: Target) -> Reached:
@@ -128,7 +163,8 @@ def judge(
     code = 3 if broken else 0
     if after.validation is not None and floor is not None and after.validation.int8_percent < floor - 1e-9:
         computes = arithmetic(after.deployed.planned.program)
-        why = f"{computes} accuracy on validation is {after.validation.int8_percent:.2f} %, the floor {floor:.2f} %"
+        word = after.validation.task.word
+        why = f"{computes} {word} on validation is {after.validation.int8_percent:.2f} %, the floor {floor:.2f} %"
         broken.append(("accuracy", after.validation.int8_percent, floor, why))
         code = code or 4
     met: Literal["measured", "emulated", "predicted", "no"] = "no"

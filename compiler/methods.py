@@ -55,7 +55,7 @@ class Similarity(Method):
     """Ours: filters by PLS+VIP, everything compared by CKA lost per share of the violated limit saved."""
 
     def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
-        return self._candidates(network, FilterVip(sample)(network))
+        return self._candidates(network, FilterVip(sample, task=data.task)(network))
 
     def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
         measure = CutSimilarity(sample, samples=len(sample), floor=self.options.floor, seed=self.options.seed)

@@ -73,5 +73,17 @@ SlowRam = Annotated[
         rich_help_panel=BUILD,
     ),
 ]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="classification, multi-label, regression, anomaly, or agreement with the input network; found from the "
+        "labels where they show it",
+        rich_help_panel=DATA,
+    ),
+]
+Metric = Annotated[
+    str | None,
+    typer.Option(help="accuracy, balanced or macro-f1 of classes; others have one", rich_help_panel=DATA),
+]
 Port = Annotated[str | None, typer.Option(help="Serial port of a board, e.g. /dev/ttyUSB0", rich_help_panel=BUILD)]
 Floor = Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)]

@@ -16,6 +16,7 @@ from secateur.compiler.frontends.data_options import DataOptions, Progress, quie
 from secateur.compiler.frontends.load import load_model
 from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
 from secateur.compiler.frontends.preprocess_file import read_preprocess
+from secateur.compiler.frontends.truth import Wanted, agreed, outputs_of
 from secateur.compiler.out_folder import check_out, claim_out, write_run_record, write_trace
 from secateur.compiler.report.folder import write_report
 from secateur.compiler.report.record import Report
@@ -70,6 +71,8 @@ class Request:
     group_column: str | None = None
     time_column: str | None = None
     label_column: str | None = None
+    task: str | None = None
+    metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,7 @@ def compile_to(
     """
     target, budget = find(request.target), budget_of(request)
     budget.check(target)
+    wanted = Wanted(request.task, request.metric)
     given = (request.weights, request.labels, request.preprocess)
     check_out(out, [Path(request.model), *(path for path in given if path is not None)])
     model, content = model_of(request, tell)
@@ -206,6 +210,7 @@ def compile_to(
         data = load_data(
             request.data, sample_shape(model), model.labels, request.seed, options_of_data(request),
             front_end=model.preprocess.front_end, tell=tell, progress=progress,
+            wanted=replace(wanted, outputs=outputs_of(model)),
         )  # fmt: skip
     options = SearchOptions(
         policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
@@ -245,12 +250,13 @@ def compile_model(
         raise UserError("--run board needs --port, e.g. --port /dev/ttyUSB0; secateur doctor lists what is connected")
     budget.check(target)
     if data is not None:
+        data = agreed(model, data)
         check_fit(model, data)
     check_out(out, ())
     claim_out(out, resume, command, started)
     if isinstance(model, Network):
         assert data is not None
-        if not model.labels:
+        if not model.labels and len(data.labels) == model.classes:
             model = replace(model, labels=data.labels)
         recipe = recovery_recipe(data, options.total_steps)
         compiled = compile_network(model, data, target, budget, options, recipe, build, out, resume, tell)

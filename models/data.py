@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from secateur.errors import UserError
 from secateur.models.recordings import Recording
+from secateur.models.task import CLASSIFICATION, Task
 
 CHUNK_BYTES = 1 << 24
 """What is looked at in one go where `x` may be a memory-mapped file larger than memory."""
@@ -23,13 +24,14 @@ CHUNK_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class Split:
-    """`x`: raw samples (n, *input_shape), channels first, float32. `y`: classes (n,), int64. `groups`: (n,).
+    """`x`: raw samples (n, *input_shape), channels first, float32. `y`: what the task takes. `groups`: (n,).
 
+    `y` of classes: (n,) int64; of labels: (n, labels) int64; of numbers: (n, outputs) float32 (`models/task.py`).
     `x` may be a memory-mapped file that is larger than memory: take it in parts, as `chunks` gives them.
     """
 
     x: npt.NDArray[np.float32]
-    y: npt.NDArray[np.int64]
+    y: npt.NDArray[Any]
     groups: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -71,10 +73,12 @@ class Data:
     seen: bool = False
     notes: tuple[str, ...] = ()
     streams: tuple[Recording, ...] = ()
+    task: Task = CLASSIFICATION
 
     def fingerprint(self) -> str:
-        """SHA-256 of name and content."""
-        parts = (self.name, *(split.fingerprint() for split in (self.recovery, self.validation, self.test)))
+        """SHA-256 of name, task and content."""
+        sets = (self.recovery, self.validation, self.test)
+        parts = (self.name, repr(self.task), *(split.fingerprint() for split in sets))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def check(self) -> None:
@@ -97,11 +101,7 @@ class Data:
                 if len(bad):
                     place = part.start + int(bad[0])
                     raise UserError(f"{self.name}: {name} sample {place} holds NaN or infinity; clean the data first")
-            if split.y.min() < 0 or split.y.max() >= len(self.labels):
-                raise UserError(
-                    f"{self.name}: {name} labels run from {split.y.min()} to {split.y.max()}, "
-                    f"{len(self.labels)} classes are known (0 to {len(self.labels) - 1})"
-                )
+            self.task.check(f"{self.name}: {name}", split.y, self.labels)
         names = list(sets)
         for i, a in enumerate(names):
             for b in names[i + 1 :]:

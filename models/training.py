@@ -20,6 +20,7 @@ from secateur.errors import UserError
 from secateur.models.augment import NONE, Augmentation
 from secateur.models.data import Split
 from secateur.models.preprocess import Preprocess
+from secateur.models.task import CLASSIFICATION, Task
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class Recipe:
     temperature: float = 2.0
     evaluations: int = 10
     """How often validation is measured, when it is given."""
+    task: Task = CLASSIFICATION
+    """What the outputs are for: the loss, and what a better state is."""
 
     def __post_init__(self) -> None:
         wrong = [
@@ -70,7 +73,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """What a training did. `losses`: one a step. `validation`: (step, accuracy), empty without validation."""
+    """What a training did. `losses`: one a step.
+
+    `validation`: (step, the task's metric, 1 is best), empty without validation.
+    """
 
     steps: int
     samples: int
@@ -93,7 +99,7 @@ def fit(
     """Train `module` in place on `split` (raw samples); with `validation`, end with the best state on it.
 
     The same arguments, library versions and thread count give the same bytes; no global random state is read
-    or changed. A state is better by accuracy, then by loss. `on_step(step, loss)` is called after each step.
+    or changed. A state is better by the task's metric, then by loss. `on_step(step, loss)` is called after each step.
     The module is left in eval mode.
     """
     if len(split) < 2:
@@ -120,7 +126,7 @@ class _Trainer:
         self.validation = validation
         self.teacher = teacher if recipe.distillation else None
         self.x = torch.from_numpy(np.ascontiguousarray(split.x, dtype=np.float32))
-        self.y = torch.from_numpy(np.ascontiguousarray(split.y, dtype=np.int64))
+        self.y = recipe.task.truth(split.y)
         self.generator = torch.Generator().manual_seed(seed)
         self.order = torch.empty(0, dtype=torch.long)
         self.optimizer = _optimizer(module, recipe)
@@ -143,11 +149,11 @@ class _Trainer:
             if on_step is not None:
                 on_step(step, losses[-1])
             if self.validation is not None and step in marks:
-                accuracy, loss = _measure(self.module, self.validation, self.preprocess)
-                log.debug("step %d: validation accuracy %.4f, loss %.4f", step, accuracy, loss)
-                seen.append((step, accuracy))
-                if best is None or (accuracy, -loss) > best:
-                    best, best_step = (accuracy, -loss), step
+                metric, loss = _measure(self.module, self.validation, self.preprocess, recipe.task)
+                log.debug("step %d: validation %.4f, loss %.4f", step, metric, loss)
+                seen.append((step, metric))
+                if best is None or (metric, -loss) > best:
+                    best, best_step = (metric, -loss), step
                     best_state = copy.deepcopy(self.module.state_dict())
                 self.module.train()
         if best_state is not None:
@@ -172,19 +178,16 @@ class _Trainer:
         index = self._next()
         x = recipe.augmentation.geometry(self.x[index], self.generator)
         x = torch.from_numpy(self.preprocess(x.numpy()))
-        x = recipe.augmentation.noise(x, self.generator)
+        noisy = recipe.augmentation.noise(x, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
-        output = self.module(x)
-        loss = _loss(output, self.y[index], self.normalized, recipe.label_smoothing)
+        output = self.module(noisy)
+        loss = recipe.task.loss(output, self.y[index], x, self.normalized, recipe.label_smoothing)
         if self.teacher is not None:
             with torch.no_grad():
-                goal = _logarithms(self.teacher(x), ends_in_softmax(self.teacher))
-            mine = _logarithms(output, self.normalized)
-            t = recipe.temperature
-            follow = nn.functional.kl_div(
-                (mine / t).log_softmax(1), (goal / t).log_softmax(1), reduction="batchmean", log_target=True
-            )
-            loss = (1 - recipe.distillation) * loss + recipe.distillation * t * t * follow
+                goal = self.teacher(noisy)
+            normalized = self.normalized, ends_in_softmax(self.teacher)
+            follow = recipe.task.follow(output, goal, normalized, recipe.temperature)
+            loss = (1 - recipe.distillation) * loss + recipe.distillation * follow
         loss.backward()  # type: ignore[no-untyped-call]
         if recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip_norm)
@@ -264,20 +267,11 @@ def ends_in_softmax(module: nn.Module) -> bool:
     return isinstance(module.get_submodule(str(output.target)), nn.Softmax)
 
 
-def _logarithms(output: Tensor, normalized: bool) -> Tensor:
-    """Logits, or logarithms of probabilities: softmax of either is the same."""
-    return output.clamp_min(1e-12).log() if normalized else output
-
-
-def _loss(output: Tensor, y: Tensor, normalized: bool, smoothing: float = 0.0) -> Tensor:
-    return nn.functional.cross_entropy(_logarithms(output, normalized), y, label_smoothing=smoothing)
-
-
-def _measure(module: nn.Module, split: Split, preprocess: Preprocess) -> tuple[float, float]:
-    output = torch.from_numpy(predict(module, split.x, preprocess))
-    y = torch.from_numpy(np.asarray(split.y))
-    accuracy = float((output.argmax(1) == y).float().mean())
-    return accuracy, float(_loss(output, y, ends_in_softmax(module)))
+def _measure(module: nn.Module, split: Split, preprocess: Preprocess, task: Task) -> tuple[float, float]:
+    outputs, x = predict(module, split.x, preprocess), preprocess(split.x)
+    metric = task.percent(split, task.answers(outputs, x.reshape(len(x), -1), False)) / 100
+    loss = task.loss(torch.from_numpy(outputs), task.truth(split.y), torch.from_numpy(x), ends_in_softmax(module))
+    return metric, float(loss)
 
 
 def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

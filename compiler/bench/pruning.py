@@ -22,6 +22,7 @@ from secateur.compiler.budget import Margins, reached
 from secateur.compiler.driver import export
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.load import load_model
+from secateur.compiler.frontends.truth import agreed
 from secateur.compiler.judge import evaluate
 from secateur.compiler.search import Exhausted, Search, SearchOptions, SearchState, recovery_recipe
 from secateur.compiler.session import Request, budget_of
@@ -106,7 +107,7 @@ def _load(request: Request) -> tuple[Network, Data]:
     network = load_model(request.model, weights=request.weights)
     if not isinstance(network, Network) or request.data is None:
         raise UserError(f"{request.model}: bench pruning takes a float network and --data")
-    return network, load_data(request.data, network.input_shape, network.labels)
+    return network, agreed(network, load_data(request.data, network.input_shape, network.labels))
 
 
 def one(request: Request, method: str, seed: int, folder: str) -> One:

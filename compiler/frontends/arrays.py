@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from secateur.compiler.frontends.truth import Wanted, bound, find_task, to_truth, truth_labels
 from secateur.errors import UserError
 from secateur.models.data import Data, Split
+from secateur.models.task import Agreement, Anomaly, Classification, MultiLabel, Task, pure_groups, strata
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,11 @@ class _Part:
     """One of the user's sets, in our layout. `groups` is None where none were given."""
 
     x: npt.NDArray[np.float32]
-    y: npt.NDArray[np.int64]
+    y: Array
     groups: npt.NDArray[np.int64] | None
+
+    def subset(self, index: npt.NDArray[np.integer]) -> _Part:
+        return _Part(self.x[index], self.y[index], None if self.groups is None else self.groups[index])
 
 
 def data_from_arrays(
@@ -48,8 +53,12 @@ def data_from_arrays(
     input_shape: tuple[int, ...],
     labels: tuple[str, ...] = (),
     seed: int = 0,
+    wanted: Wanted = Wanted(),  # noqa: B008 - frozen
 ) -> Data:
-    """The three sets from arrays named as in `KEYS`.
+    """The three sets from arrays named as in `KEYS`, for the task that is `wanted` or that `y` shows.
+
+    Without any `y` the data is for agreement with the input network; reconstruction needs no `y_train`, and its
+    anomalies are left out.
 
     `x_train` is for recovery. Validation is `x_validation`; without it half of the test groups, because the
     network has most likely been trained on `x_train` and would look too good there; and only if the test set
@@ -60,21 +69,37 @@ def data_from_arrays(
     """
     table = {_ALIASES.get(key, key): np.asarray(value) for key, value in arrays.items()}
     unknown = sorted(table.keys() - _KNOWN)
+    y = {part: table[f"y_{part}"] for part in _PARTS if f"y_{part}" in table}
+    kind, how = find_task(y, wanted, int(np.prod(input_shape)))
+    needed = {Agreement: (), Anomaly: ("y_test",)}.get(kind, ("y_train", "y_test"))
     missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in table]
+    missing = [key for key in missing if key[0] == "x" or key in needed]
     if missing or unknown:
         found = ", ".join(sorted(arrays)) or "nothing"
         what = f"misses {', '.join(missing)}" if missing else f"holds unknown {', '.join(unknown)}"
         raise UserError(f"{name}: {what}; it holds {found}; expected: {KEYS}, labels, seen")
     labels = labels or tuple(_text(v) for v in table.get("labels", np.array([])).ravel())
-    if not labels:
-        labels = _labels_of(table)
+    if kind is Classification:
+        labels = labels or _labels_of(table)
+    elif kind is not Agreement:
+        labels = truth_labels(kind, list(y.values()), labels)
     parts = {
-        part: _part(name, part, table, input_shape, labels)
+        part: _part(name, part, table, input_shape, labels, kind)
         for part in _PARTS
         if f"x_{part}" in table or f"y_{part}" in table
     }
+    left_out = ""
+    if kind is Anomaly and parts["train"].y.any():
+        anomalies = int(parts["train"].y.sum())
+        left_out = f"{anomalies} anomalies of {len(parts['train'].y)} training samples were left out of recovery."
+        parts["train"] = parts["train"].subset(np.flatnonzero(parts["train"].y == 0))
+        if not len(parts["train"].y):
+            raise UserError(f"{name}: train holds anomalies only; recovery needs normal samples (y 0)")
     seen = bool(table["seen"]) if "seen" in table else False
-    data = _assemble(name, parts, labels, seed, seen)
+    data = _assemble(name, parts, labels, seed, seen, kind)
+    data = bound(data, kind, wanted, how, all(part.groups is not None for part in parts.values()))
+    if left_out:
+        data = replace(data, notes=(*data.notes, left_out))
     given = table["x_train"].shape[1:]
     if given != input_shape and len(given) == len(input_shape):
         note = f"Samples are {_shape(given)}, channels last; they were transposed to {_shape(input_shape)}."
@@ -85,13 +110,19 @@ def data_from_arrays(
 
 
 def check_classes(data: Data) -> None:
-    """Raise UserError if a class has no recovery sample: training would make the network forget it."""
-    counts = np.bincount(data.recovery.y, minlength=len(data.labels))
+    """Raise UserError if a class or a label has no recovery sample: training would make the network forget it."""
+    if isinstance(data.task, MultiLabel):
+        counts = data.recovery.y.sum(axis=0)
+    elif isinstance(data.task, Classification) and not isinstance(data.task, Agreement):
+        counts = np.bincount(data.recovery.y, minlength=len(data.labels))
+    else:
+        return
     empty = np.flatnonzero(counts == 0)
     if len(empty):
         listed = ", ".join(f"{i} ({data.labels[i]})" for i in empty[:5])
+        what = "labels" if isinstance(data.task, MultiLabel) else "classes"
         raise UserError(
-            f"{data.name}: {len(empty)} of {len(counts)} classes have no recovery sample: {listed}; "
+            f"{data.name}: {len(empty)} of {len(counts)} {what} have no recovery sample: {listed}; "
             "training would make the network forget them; add samples, or try another --seed"
         )
 
@@ -158,19 +189,31 @@ def blocks(y: npt.NDArray[np.int64], first: int = 0, count: int = BLOCKS) -> npt
 
 
 def _part(
-    name: str, part: str, table: Mapping[str, Array], input_shape: tuple[int, ...], labels: tuple[str, ...]
+    name: str,
+    part: str,
+    table: Mapping[str, Array],
+    input_shape: tuple[int, ...],
+    labels: tuple[str, ...],
+    kind: type[Task],
 ) -> _Part:
     where = f"{name}: {part}"
+    silent = kind is Agreement or (kind is Anomaly and part == "train")  # of which y says nothing that is needed
     for key in (f"x_{part}", f"y_{part}"):
-        if key not in table:
+        if key not in table and not (silent and key[0] == "y"):
             raise UserError(f"{name}: {key} is missing; {KEYS} are expected")
     x = to_layout(where, table[f"x_{part}"], input_shape)
-    y = to_classes(where, table[f"y_{part}"], labels)
+    y: Array
+    if kind is Agreement:
+        y = np.full(len(x), -1, np.int64)
+    elif kind is not Classification:
+        y = to_truth(where, table.get(f"y_{part}", np.zeros(len(x), np.int64)), kind)
+    else:
+        y = to_classes(where, table[f"y_{part}"], labels)
     if len(x) != len(y):
         raise UserError(f"{where} has {len(x)} samples and {len(y)} labels")
     if not len(x):
         raise UserError(f"{where} is empty")
-    if y.min() < 0 or y.max() >= len(labels):
+    if kind is Classification and (y.min() < 0 or y.max() >= len(labels)):
         raise UserError(
             f"{where} labels run from {y.min()} to {y.max()}; {len(labels)} classes are known (0 to {len(labels) - 1})"
         )
@@ -187,7 +230,9 @@ def _part(
     return _Part(x, y, groups.astype(np.int64))
 
 
-def _assemble(name: str, parts: dict[str, _Part], labels: tuple[str, ...], seed: int, seen: bool) -> Data:
+def _assemble(
+    name: str, parts: dict[str, _Part], labels: tuple[str, ...], seed: int, seen: bool, kind: type[Task]
+) -> Data:
     given = [part for part in parts.values() if part.groups is not None]
     free = 1 + max((int(part.groups.max()) for part in given if part.groups is not None), default=-1)
     splits: dict[str, Split] = {}
@@ -196,21 +241,23 @@ def _assemble(name: str, parts: dict[str, _Part], labels: tuple[str, ...], seed:
     for key, part in parts.items():
         groups = part.groups
         if groups is None:
-            groups = blocks(part.y, free)
+            groups = blocks(strata(part.y), free)
             free = int(groups.max()) + 1
             invented.append(key)
         splits[key] = Split(part.x, part.y, groups)
     if invented:
         notes.append(
-            f"No groups were given for {' and '.join(invented)}: up to {BLOCKS} blocks a class, in file order, "
-            "stand for them; if persons or recordings are mixed, accuracy is optimistic."
+            f"No groups were given for {' and '.join(invented)}: up to {BLOCKS} blocks{_each(kind)}, in file order, "
+            "stand for them; if persons or recordings are mixed, "
+            f"{'accuracy' if kind is Classification else 'what is measured'} is optimistic."
         )
     rng = np.random.default_rng(seed)
     train, test = splits["train"], splits["test"]
     if "validation" in splits:
         validation = splits["validation"]
     elif len(np.unique(test.groups)) > 1:
-        test, validation = _divide(test, 0.5, rng, stratified="test" in invented)
+        kinds = "test" in invented or (kind is Anomaly and pure_groups(test.y, test.groups))
+        test, validation = _divide(test, 0.5, rng, stratified=kinds)
         notes.append(
             f"No validation set was given: {len(validation)} of {len(validation) + len(test)} test samples, whole "
             "groups, became it; the rest is the test set."
@@ -228,11 +275,16 @@ def _assemble(name: str, parts: dict[str, _Part], labels: tuple[str, ...], seed:
     return Data(name, train, validation, test, labels, seen, tuple(notes))
 
 
+def _each(kind: type[Task]) -> str:
+    return " a class" if kind in (Classification, Anomaly) else " a label" if kind is MultiLabel else ""
+
+
 def _divide(split: Split, share: float, rng: np.random.Generator, stratified: bool) -> tuple[Split, Split]:
     """(kept, taken): whole groups, about `share` of them taken; `stratified`: of each class's own groups."""
     pools = [np.unique(split.groups)]
     if stratified:
-        pools = [np.unique(split.groups[split.y == value]) for value in np.unique(split.y)]
+        y = strata(split.y)
+        pools = [np.unique(split.groups[y == value]) for value in np.unique(y)]
         # A class of one block goes where the others leave a choice: it stays.
         pools = [pool for pool in pools if len(pool) > 1] or [np.unique(split.groups)]
     taken = [rng.permutation(pool)[: max(1, round(share * len(pool)))] for pool in pools]

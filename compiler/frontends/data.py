@@ -17,9 +17,11 @@ import numpy as np
 from secateur.compiler.frontends.arrays import check_classes, data_from_arrays
 from secateur.compiler.frontends.data_options import DataOptions, Progress, Tell, quiet
 from secateur.compiler.frontends.gather import data_from_folder, data_from_recordings, sets_text
+from secateur.compiler.frontends.truth import Wanted, retasked
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.front_end.chain import FrontEnd
+from secateur.models.task import Agreement, Anomaly
 from secateur.models.zoo import catalogue
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ def load_data(
     front_end: FrontEnd | None = None,
     tell: Tell = quiet,
     progress: Progress = quiet,
+    wanted: Wanted = Wanted(),  # noqa: B008 - frozen
 ) -> Data:
     """Three disjoint sets for a network of `input_shape` (channels first, without the batch).
 
@@ -47,10 +50,11 @@ def load_data(
         front_end: what recordings go through; None: their windows are samples as they are.
         tell: gets what there is to know of the sets, one line each.
         progress: gets how many files are read.
+        wanted: task and metric, where they are not to be found from the labels.
 
     Raises UserError, one line, for whatever the user can mend.
     """
-    data, what = _load(spec, input_shape, labels, seed, options, front_end, progress)
+    data, what = _load(spec, input_shape, labels, seed, options, front_end, progress, wanted)
     for line in (*data.notes, *sets_text(data, what)):
         tell(f"{data.name}: {line}")
     return data
@@ -64,27 +68,30 @@ def _load(
     options: DataOptions,
     front_end: FrontEnd | None,
     progress: Progress,
+    wanted: Wanted,
 ) -> tuple[Data, str]:
     """The sets, and what their samples are called."""
     path, _, function = spec.rpartition(":")
     if path.endswith(".py"):
-        return _from_loader(Path(path), function, input_shape, labels, seed, options, front_end, progress), "samples"
+        return _from_loader(
+            Path(path), function, input_shape, labels, seed, options, front_end, progress, wanted
+        ), "samples"
     if not spec.startswith(catalogue.PREFIX) and not spec.endswith(".npz"):
         root = Path(spec)
         if not root.is_dir() and root.suffix.lower() != ".csv":
             raise UserError(f"{spec}: {'no such folder; ' * (not root.exists())}data is {FORMS}")
         if not root.exists():
             raise UserError(f"{spec}: no such file")
-        data = data_from_folder(root, input_shape, labels, seed, options, front_end, progress)
+        data = retasked(data_from_folder(root, input_shape, labels, seed, options, front_end, progress), wanted)
         _check_fit(data, input_shape, labels)
         data.check()
         check_classes(data)
         return data, "windows" if data.streams else "images"
     options.refuse(spec, "windows already")
     if spec.endswith(".npz"):
-        data = data_from_arrays(Path(spec).name, _read_npz(Path(spec)), input_shape, labels, seed)
+        data = data_from_arrays(Path(spec).name, _read_npz(Path(spec)), input_shape, labels, seed, wanted)
     else:
-        data = catalogue.zoo_data(spec)
+        data = retasked(catalogue.zoo_data(spec), wanted)
         _check_fit(data, input_shape, labels)
     return _as_they_are(data, front_end), "samples"
 
@@ -142,15 +149,16 @@ def _from_loader(
     options: DataOptions,
     front_end: FrontEnd | None,
     progress: Progress,
+    wanted: Wanted,
 ) -> Data:
     found = call_loader(path, function)
     name = f"{path.name}:{function}"
     if isinstance(found, Data | Mapping):
         options.refuse(name, "windows already")
     if isinstance(found, Mapping):
-        return _as_they_are(data_from_arrays(name, found, input_shape, labels, seed), front_end)
+        return _as_they_are(data_from_arrays(name, found, input_shape, labels, seed, wanted), front_end)
     if isinstance(found, Data):
-        data = _as_they_are(found, front_end)
+        data = _as_they_are(retasked(found, wanted), front_end)
     elif isinstance(found, Iterable) and not isinstance(found, str | bytes | np.ndarray):
         first = [found]  # a generator runs once
 
@@ -158,6 +166,7 @@ def _from_loader(
             return _iterate(first.pop() if first else call_loader(path, function), path, function)
 
         data = data_from_recordings(name, again, input_shape, labels, seed, options, front_end, progress)
+        data = retasked(data, wanted)
     else:
         raise UserError(
             f"{name} returned a {type(found).__name__}; Data or a dict of arrays is expected, or Recordings one by one"
@@ -238,7 +247,7 @@ def _check_fit(data: Data, input_shape: tuple[int, ...], labels: tuple[str, ...]
     shape = data.recovery.x.shape[1:]
     if shape != input_shape:
         raise UserError(f"{data.name}: samples are {shape}, the network takes {input_shape} (channels first)")
-    if labels and len(labels) != len(data.labels):
+    if labels and len(labels) != len(data.labels) and not isinstance(data.task, Anomaly | Agreement):
         raise UserError(f"{data.name}: {len(data.labels)} classes, the network has {len(labels)}")
 
 

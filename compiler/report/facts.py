@@ -137,7 +137,7 @@ def headline(report: Report) -> tuple[Row, ...]:
     def allowed(limit: float | None, text: Callable[[float], str]) -> str:
         return "" if limit is None else text(limit)
 
-    floor = ""
+    floor, metric = "", words.capital(words.metric_word(report.metric))
     if budget.min_accuracy is not None:
         floor = f"min {percent_text(budget.min_accuracy)}"
     elif budget.max_drop is not None:
@@ -156,8 +156,8 @@ def headline(report: Report) -> tuple[Row, ...]:
         *([row("Cycles", b.cycles, a.cycles, count_text)] if b.cycles or a.cycles else []),
         row("Latency", latency(b), latency(a), lambda r: ms_range_text(*r),
             allowed(budget.latency_ms, ms_text), "latency_ms"),
-        row("Accuracy, float", b.accuracy_float, a.accuracy_float, percent_text, by=_points),
-        row(f"Accuracy, {report.details.arithmetic}", b.accuracy_int8, a.accuracy_int8, percent_text, floor,
+        row(f"{metric}, float", b.accuracy_float, a.accuracy_float, percent_text, by=_points),
+        row(f"{metric}, {report.details.arithmetic}", b.accuracy_int8, a.accuracy_int8, percent_text, floor,
             "accuracy", _points),
         row("  interval", b.accuracy_interval, a.accuracy_interval, lambda r: f"{r[0]:.1f} to {r[1]:.1f} %",
             by=_no_change),
@@ -176,7 +176,7 @@ def verdict(report: Report) -> Verdict:
             "predicted": "predicted: at least one number behind this is a model's or rests on an assumed range",
         }[budget.met]
     else:
-        names = list(dict.fromkeys(_LIMITS[v.limit] for v in budget.violations))
+        names = list(dict.fromkeys(_limit_word(report, v.limit) for v in budget.violations))
         headline = "The budget is not met: " + _listed(names)
         how = " ".join(_sentence(v.why) for v in budget.violations)
     if verification is not None and verification.mismatches:
@@ -202,13 +202,16 @@ def verification_line(report: Report) -> str:
     )
 
 
-_LIMITS: dict[LimitName, str] = {
+_LIMITS: dict[str, str] = {
     "ram_bytes": "RAM",
     "flash_bytes": "flash",
     "latency_ms": "latency",
-    "accuracy": "accuracy",
     "evidence": "evidence weaker than asked for",
 }
+
+
+def _limit_word(report: Report, limit: LimitName) -> str:
+    return words.metric_word(report.metric) if limit == "accuracy" else _LIMITS[limit]
 
 
 def _limit_lines(report: Report) -> list[str]:
@@ -233,7 +236,8 @@ def _limit_lines(report: Report) -> list[str]:
         change = f"{'lost' if drop > 0 else 'gained'} on validation {abs(drop):.1f} points"
         if abs(drop) < 0.05:
             change = "unchanged on validation"
-        lines.append(f"Accuracy {change}, int8 against the float input network{allowed}")
+        metric = words.capital(words.metric_word(report.metric))
+        lines.append(f"{metric} {change}, int8 against the float input network{allowed}")
     if c is not None and c.test_drop is not None:
         drop = c.test_drop.value
         change = f"{abs(drop):.1f} points {'lost' if drop > 0 else 'gained'}"

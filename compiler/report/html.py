@@ -73,11 +73,16 @@ def render(report: Report) -> str:
         r=report,
         d=report.details,
         verdict=verdict,
-        how=_capital(verdict.how) if verdict.met else verdict.how,
-        verification=_capital(facts.verification_line(report)),
+        how=words.capital(verdict.how) if verdict.met else verdict.how,
+        verification=words.capital(facts.verification_line(report)),
         limits=facts.limits(report),
         headline=facts.headline(report),
-        columns=[c for c in _COLUMNS if any(getattr(s, c[0]) is not None for s in report.steps)],
+        metric=words.metric_word(report.metric),
+        columns=[
+            (c[0], c[1].replace("accuracy", words.metric_word(report.metric)), c[2])
+            for c in _COLUMNS
+            if any(getattr(s, c[0]) is not None for s in report.steps)
+        ],
         column_kinds={c[0]: _one_kind(report.steps, c[0]) for c in _COLUMNS},
         panels=path_panels(report),
         memories=memory_charts(report),
@@ -132,7 +137,7 @@ def path_panels(report: Report) -> list[tuple[str, str, Markup]]:
         if name == "accuracy_recovered":
             continue
         if name == "accuracy_cut":
-            title, parts, zero = "validation accuracy", accuracy, False
+            title, parts, zero = f"validation {words.metric_word(report.metric)}", accuracy, False
         else:
             parts, zero = [series(name, text, "after", line=name != "score")], name != "score"
         chart = charts.path_panel(title, parts, text, limit.get(name), zero)
@@ -241,7 +246,3 @@ def _one_kind(records: tuple[Step | Layer, ...], name: str) -> Kind | None:
 def _percent(value: float, scale: float) -> str:
     """A CSS width, kept within its track."""
     return f"{min(max(value / scale, 0.0), 1.0) * 100:.2f}%"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -69,6 +69,8 @@ class Layer:
 class Side:
     """The network before (`baseline`) or after (`result`), accuracies on the test set.
 
+    Accuracies are the percentage of `Report.metric`, whatever it is.
+
     `accuracy_interval`: of the int8 accuracy, bootstrap by group. `arena_lower_bound_bytes`: what no plan can
     go below. `ram_bytes`: arena, .data, .bss, stack high water, and weights where they are held in RAM.
     `flash_bytes`: all loaded sections. `latency_ms`: one number where cycles are measured, else None and the
@@ -280,6 +282,20 @@ class Patches:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What else the answers on the test set say. `before`: float input network, `after`: the result.
+
+    `unit`: % or what the values are in. `samples`: that it is of, where not of all.
+    """
+
+    name: str
+    unit: str
+    before: Real = None
+    after: Real = None
+    samples: int | None = None
+
+
+@dataclass(frozen=True)
 class Details:
     """What report.html shows and the rest of schema 1 does not name.
 
@@ -302,11 +318,15 @@ class Details:
     patches: tuple[Patches, ...] = ()
     notes: tuple[str, ...] = ()
     arithmetic: str = "int8"
+    measures: tuple[Measure, ...] = ()
 
 
 @dataclass(frozen=True)
 class Report:
-    """`report.json`, schema 1, less `provenance`, which its `Measured` leaves carry."""
+    """`report.json`, schema 1, less `provenance`, which its `Measured` leaves carry.
+
+    `task`, `metric`: what accuracies are of; None where no data was given.
+    """
 
     tool: Tool
     target: TargetFacts
@@ -317,3 +337,5 @@ class Report:
     steps: tuple[Step, ...]
     details: Details
     schema: int = 1
+    task: str | None = "classification"
+    metric: str | None = "accuracy"

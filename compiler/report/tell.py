@@ -19,7 +19,7 @@ from secateur.models.data import Data
 from secateur.models.metrics import bootstrap, can_certify, confusion, paired_bootstrap
 from secateur.models.program import op_macs
 from secateur.models.reference_float import arithmetic
-from secateur.models.tally import hits
+from secateur.models.task import Classification
 from secateur.passes.program.cost import latency_ms
 
 LEVEL = 0.9
@@ -37,6 +37,8 @@ def to_report(found: Compiled) -> record.Report:
         verification=_verification(found),
         steps=_steps(found),
         details=_details(found),
+        task=None if found.data is None else found.data.task.name,
+        metric=None if found.data is None else found.data.task.metric,
     )
 
 
@@ -128,7 +130,7 @@ def _layers(judged: Judged, kind: Kind, source: str) -> tuple[record.Layer, ...]
 
 
 def _interval(scores: Scores, samples: str) -> record.Interval:
-    interval = bootstrap(hits(scores.int8_guess == scores.split.y, scores.split.groups), level=LEVEL)
+    interval = bootstrap(scores.task.tally(scores.split, scores.int8_guess), level=LEVEL)
     if interval.low is None or interval.high is None:
         return None
     groups = len(np.unique(scores.split.groups))
@@ -234,6 +236,7 @@ def _details(found: Compiled) -> record.Details:
         patches=tuple(record.Patches(**asdict(p)) for p in after.deployed.planned.patches),
         notes=tuple(notes),
         arithmetic=arithmetic(after.deployed.planned.program),
+        measures=_measures(found, labels),
     )
 
 
@@ -249,8 +252,8 @@ def _certificate(found: Compiled) -> record.Certificate | None:
         return None
     if before.test is None or after.test is None or before.test.float_guess is None:
         return None
-    was = hits(before.test.float_guess == data.test.y, data.test.groups)
-    now = hits(after.test.int8_guess == data.test.y, data.test.groups)
+    was = data.task.tally(data.test, before.test.float_guess)
+    now = data.task.tally(data.test, after.test.int8_guess)
     interval = paired_bootstrap(was, now, level=LEVEL)
     drop = before.validation.float_percent - after.validation.int8_percent
     source = "float input network less int8 result, test samples"
@@ -276,11 +279,31 @@ def _certificate(found: Compiled) -> record.Certificate | None:
 
 def _confusion(judged: Judged, classes: int) -> record.Confusion | None:
     scores = judged.test
-    if scores is None:
+    if scores is None or not isinstance(scores.task, Classification):
         return None
     counts = confusion(scores.split.y, scores.int8_guess, classes)
     program: Literal["float", "int8"] = "float" if arithmetic(judged.deployed.planned.program) == "float32" else "int8"
     return record.Confusion("test", program, tuple(tuple(int(n) for n in row) for row in counts))
+
+
+def _measures(found: Compiled, labels: tuple[str, ...]) -> tuple[record.Measure, ...]:
+    """The task's other numbers of the float input network and of the result, in the task's order."""
+    before, after = found.before.test, found.after.test
+    if after is None:
+        return ()
+    computes = arithmetic(found.after.deployed.planned.program)
+    was = {}
+    if before is not None and before.float_guess is not None:
+        was = {m.name: m.value for m in before.task.measures(before.split, before.float_guess, labels)}
+    return tuple(
+        record.Measure(
+            m.name, m.unit,
+            Measured(was[m.name], "measured", "float network, test samples") if m.name in was else None,
+            Measured(m.value, "measured", f"{computes}, test samples"),
+            m.samples,
+        )
+        for m in after.task.measures(after.split, after.int8_guess, labels)
+    )  # fmt: skip
 
 
 def _memory(judged: Judged) -> record.MemoryMap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ def summary(report: Report, report_path: str | None = None, flash_command: str |
     parts: list[RenderableType] = [headline_table(report)]
     if report.steps:
         parts += [Text(), steps_table(report)]
+    if report.details.measures and report.task != "classification":
+        parts += [Text(), measures_table(report)]
     parts += [Text(), Text(facts.verification_line(report)), *verdict_lines(report)]
     parts += [_indented(note) for note in report.details.notes]
     # A path or a command that is broken over lines cannot be copied.
@@ -39,10 +42,23 @@ def headline_table(report: Report) -> Table:
     for name in ("before", "after", "limit"):
         table.add_column(name, justify="right")
     table.add_column("how")
+    metric = words.capital(words.metric_word(report.metric))
     for row in facts.headline(report):
-        if row.label in _SHORT or row.label.startswith("Accuracy"):
+        if row.label in _SHORT or row.label.startswith(metric):
             after = Text(row.after.text, style="bold red" if row.violated else "bold")
             table.add_row(row.label, row.before.text, after, row.limit, row.after.kind or "")
+    return table
+
+
+def measures_table(report: Report) -> Table:
+    """What else the answers on the test set say, in its own units."""
+    table = _table()
+    table.add_column("on the test set")
+    for name in ("before, float", f"after, {report.details.arithmetic}"):
+        table.add_column(name, justify="right")
+    for m in report.details.measures:
+        text = functools.partial(words.measure_text, unit=m.unit)
+        table.add_row(Text(m.name), _cell(m.before, text), _cell(m.after, text))
     return table
 
 

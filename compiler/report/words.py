@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from secateur.compiler.report.record import Measured
+from secateur.models.task import WORDS
 from secateur.passes.program.plan_memory import MemoryPlan
 
 UNKNOWN = "unknown"
@@ -38,6 +39,26 @@ def percent_text(percent: float) -> str:
 
 def points_text(points: float) -> str:
     return f"{points:+.1f} points"
+
+
+def metric_word(metric: str | None) -> str:
+    """What accuracies are: 'accuracy', 'macro F1'; accuracy where nothing was measured."""
+    return WORDS[metric or "accuracy"]
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def measure_text(value: float, unit: str) -> str:
+    """A number of any size in its unit: a percentage as others, else four significant digits.
+
+    >>> measure_text(93.333, "%"), measure_text(0.0123456, "units of y"), measure_text(54321.4, "units of y")
+    ('93.3 %', '0.01235 units of y', '54321 units of y')
+    """
+    if unit == "%":
+        return percent_text(value)
+    return f"{value:.0f} {unit}" if abs(value) >= 1000 else f"{value:.4g} {unit}"
 
 
 def score_text(score: float) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from secateur.errors import UserError
 from secateur.models.data import Split
 from secateur.models.network import Network
+from secateur.models.task import CLASSIFICATION, Classification, Task, strata
 from secateur.passes.network.channels import trace_channels
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.samples import balanced
@@ -31,7 +32,7 @@ _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
 
 @dataclass(frozen=True)
 class FilterVip:
-    """VIP of every filter group's classes on `data` (the recovery set), with its labels.
+    """VIP of every filter group's classes on `data` (the recovery set), with what `task` makes of its labels.
 
     `samples`: at most so many, class-balanced and seeded; all by default. VIP is >= 0, its squares' mean over
     all filters is 1, lower goes first.
@@ -42,11 +43,12 @@ class FilterVip:
     components: int = 2
     seed: int = 0
     chunk: int = 256
+    task: Task = CLASSIFICATION
 
     def __call__(self, network: Network) -> FilterScores:
         """Scores of every removable group. Raises UserError if the labels hold fewer than two classes."""
-        labels = np.unique(self.data.y)
-        if len(labels) < 2:
+        labels = np.unique(strata(self.data.y))
+        if isinstance(self.task, Classification) and len(labels) < 2:
             raise UserError(
                 f"{network.name}: the recovery set holds one class only ({int(labels[0])}); scoring filters "
                 "takes two at least"
@@ -58,7 +60,8 @@ class FilterVip:
         moments = PlsMoments()
         for rows in np.array_split(order, -(-len(order) // self.chunk)):
             x = torch.from_numpy(network.preprocess(self.data.x[rows]))
-            moments.update(_features(network, nodes, x), (self.data.y[rows][:, None] == labels))
+            response = self.task.response(x.numpy(), self.data.y[rows], self.data.y)
+            moments.update(_features(network, nodes, x), response)
         vip = moments.vip(self.components)
         mean = np.bincount(ids, vip) / np.maximum(np.bincount(ids), 1)
         values = {g.name: mean[list(channels.members[g.name])] for g in channels.groups if g.removable}

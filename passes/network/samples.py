@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from secateur.models.task import strata
 
-def balanced(y: npt.NDArray[np.int64], count: int, seed: int = 0) -> npt.NDArray[np.int64]:
-    """Indices of at most `count` samples, as equal in number by class as there are, in seeded random order."""
+
+def balanced(truth: npt.NDArray[Any], count: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Indices of at most `count` samples, as equal in number by class as there are, in seeded random order.
+
+    Of several labels the rarest that a sample has is its class; numbers are of one class.
+    """
+    y = strata(truth)
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(y))
     rank = np.empty(len(y), dtype=np.int64)  # of a sample within its class
