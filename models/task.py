@@ -130,6 +130,7 @@ class Classification(Task):
 
     metric: str = "accuracy"
     name = "classification"
+    recall_word: ClassVar[str] = "recall of"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced", "macro-f1")
 
     def check(self, where: str, y: Array, labels: tuple[str, ...]) -> None:
@@ -172,7 +173,7 @@ class Classification(Task):
         right = np.bincount(split.y[split.y == answers], minlength=len(labels))
         for label, count, hit in zip(labels, counts, right, strict=True):
             if count:
-                found.append(Measure(f"recall of {label}", "%", 100 * float(hit) / float(count), int(count)))
+                found.append(Measure(f"{self.recall_word} {label}", "%", 100 * float(hit) / float(count), int(count)))
         return tuple(found)
 
     def truth(self, y: Array) -> Tensor:
@@ -205,6 +206,7 @@ class Agreement(Classification):
 
     metric: str = "agreement"
     name = "agreement"
+    recall_word: ClassVar[str] = "agreement where the input network says"
     metrics: ClassVar[tuple[str, ...]] = ("agreement",)
 
     def check(self, where: str, y: Array, labels: tuple[str, ...]) -> None:
