@@ -140,7 +140,7 @@ def sides_by_group(
     """The groups of recovery, validation and test, by a seeded shuffle.
 
     Where that leaves a class off a side which enough groups hold, groups are dealt out class by class instead, those
-    in the fewest groups first: of two groups one is for recovery, one for test or validation; a single one is for recovery.
+    in the fewest groups first: of two groups one is for recovery, one for test or validation; a single one recovers.
 
     Raises UserError if there are fewer than three groups.
     """

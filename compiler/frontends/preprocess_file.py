@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from secateur.errors import UserError
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decisions
+from secateur.models.front_end.log_mel import LogMel
+from secateur.models.front_end.mfcc import Mfcc
 from secateur.models.front_end.resample import Resample, resample_between
 from secateur.models.front_end.stage import Features
 from secateur.models.preprocess import Preprocess
 
 NAME = "preprocess.toml"
 TABLES = ("source", "resample", "features", "window", "normalize", "decisions")
-FEATURES: dict[str, type[Features]] = {}
+FEATURES: dict[str, type[Features]] = {"log-mel": LogMel, "mfcc": Mfcc}
 KEEP_PERCENT = 99.0
 
 
@@ -135,19 +137,26 @@ def _features(table: _Reader, rate: float) -> Features:
     if kind not in FEATURES:
         raise UserError(f"{table.where}: kind {kind!r}; one of {', '.join(FEATURES)}")
     record = FEATURES[kind]
-    settings = {f.name.replace("_", "-"): f for f in fields(record) if f.init}  # type: ignore[arg-type]
+    hints = get_type_hints(record)
+    settings = {f.name.replace("_", "-"): f.name for f in fields(record) if f.init}  # type: ignore[arg-type]
     table.known("kind", *settings)
     given: dict[str, Any] = {"rate_hz": rate} if "rate-hz" in settings else {}
     for name, value in table.table.items():
         if name != "kind":
-            expected = type(settings[name].default)
-            wanted: tuple[type, ...] = (int, float) if expected in (float, int) else (expected,)
-            value = table.take(name, (int,) if expected is int else wanted)
-            given[settings[name].name] = float(value) if expected is float else value
+            kinds = {int: (int,), float: (int, float), bool: (bool,)}.get(hints[settings[name]], (str,))
+            value = table.take(name, kinds)
+            given[settings[name]] = float(value) if float in kinds else value
+    missing = [n for n, f in settings.items() if f not in given and _required(record, f)]
+    if missing:
+        raise UserError(f"{table.where}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     try:
         return record(**given)
     except UserError as error:
         raise UserError(f"{table.where}: {error}") from None
+
+
+def _required(record: type, name: str) -> bool:
+    return next(f for f in fields(record) if f.name == name).default is MISSING
 
 
 def _decisions(table: _Reader) -> Decisions:

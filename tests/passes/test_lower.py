@@ -125,7 +125,7 @@ def test_broadcast_add_and_mul_are_exact_through_c(tmp_path: Path) -> None:
 
 
 class _PartialWindows(nn.Module):
-    """TensorFlow's SAME pools on sizes whose odd pixel is behind: maximum of negative values, average of what is inside."""
+    """TensorFlow's SAME pools on sizes whose odd pixel is behind: maximum of negative values, average of the inside."""
 
     def __init__(self) -> None:
         super().__init__()

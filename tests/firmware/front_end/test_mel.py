@@ -13,7 +13,7 @@ from front_end_c import SANITIZED, Stage, run_stage
 from mel_float import ANOMALY, KWS
 
 from secateur.errors import UserError
-from secateur.firmware.front_end.catalogue import stage_code
+from secateur.firmware.front_end.catalogue import features_code
 from secateur.models.front_end.log_mel import LogMel, MelFrames
 from secateur.models.front_end.mfcc import Mfcc
 
@@ -66,7 +66,7 @@ def _random(seed: int) -> MelFrames:
 def _check(mel: MelFrames, folder: Path, compiler: tuple[str, ...] = SANITIZED, few: int = 2) -> None:
     frames = _frames(mel, few)
     expected = np.concatenate([mel.rows(frame) for frame in frames])
-    found = run_stage(stage_code(mel), "features", frames, mel.count, folder, compiler)
+    found = run_stage(features_code(mel), "features", frames, mel.count, folder, compiler)
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)
 
 
@@ -75,7 +75,7 @@ def test_c_equals_python(name: str, tmp_path: Path) -> None:
     """Under the sanitizers, and optimized with at most 512 bytes of stack."""
     mel = KNOWN[name]
     _check(mel, tmp_path)
-    stage, frames = Stage(stage_code(mel), "features", mel.count, tmp_path), _frames(mel)
+    stage, frames = Stage(features_code(mel), "features", mel.count, tmp_path), _frames(mel)
     for frame in frames:
         np.testing.assert_array_equal(stage.step(frame), mel.rows(frame)[0])
 
@@ -95,6 +95,6 @@ def test_other_compilers(compiler: tuple[str, ...], tmp_path: Path) -> None:
 
 def test_memory(tmp_path: Path) -> None:
     """The FFT works in place, and nothing is kept from frame to frame."""
-    sizes = {name: (stage_code(KNOWN[name]).scratch_bytes, stage_code(KNOWN[name]).state_bytes) for name in KNOWN}
+    sizes = {name: (features_code(KNOWN[name]).scratch_bytes, features_code(KNOWN[name]).state_bytes) for name in KNOWN}
     assert sizes["kws"] == (2128, 0)
     assert sizes["anomaly"] == (4096, 0)
