@@ -21,6 +21,7 @@ class StageCode:
                    int <name>_push(const <name>_params *p, void *state, const int16_t *sample, int16_t *outputs);
                    takes one sample of all channels, returns how many output samples it wrote
         detrend    void <name>_window(const <name>_params *p, void *scratch, int16_t *window);   in place
+        image      void <name>_window(const <name>_params *p, void *scratch, const uint8_t *pixels, uint8_t *out);
 
     `params`: initialisers by field name; a Constant becomes a table, its field a pointer to it.
     `state_bytes`: kept from call to call; `scratch_bytes`: needed during a call; both are aligned to 8.
