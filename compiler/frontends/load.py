@@ -7,6 +7,7 @@ from pathlib import Path
 
 from secateur.compiler.frontends.keras_file import load_keras
 from secateur.compiler.frontends.onnx_file import load_onnx
+from secateur.compiler.frontends.saved_model import load_saved_model
 from secateur.compiler.frontends.tflite_file import load_tflite
 from secateur.compiler.frontends.torch_module import load_torch
 from secateur.errors import UserError
@@ -48,6 +49,9 @@ def load_model(
     if suffix in _KERAS:
         _refuse(spec, weights=None if suffix == ".json" else weights)
         return load_keras(path, weights, input_shape, labels, cut_at, preprocess)
+    if (path / "saved_model.pb").is_file() or path.name == "saved_model.pb":
+        _refuse(spec, weights=weights)
+        return load_saved_model(path if path.is_dir() else path.parent, input_shape, labels, cut_at, preprocess)
     if suffix in _WEIGHTS:
         raise UserError(f"{spec}: these are weights alone. Give the network: file.py:FACTORY --weights {spec}.")
     if ":" in spec or suffix == ".py":

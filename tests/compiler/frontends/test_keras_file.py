@@ -351,7 +351,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, suffix: str, spoil: Any, mes
         ([layer("Conv2D", "c", kernel_size=[1, 1]), layer("Flatten", "f")], "output .*another order.*global pooling"),
         (
             [layer("GlobalMaxPooling2D", "g", keepdims=True), layer("Permute", "p", dims=[3, 1, 2])],
-            r"output .* has shape|another order",
+            "output .has shape 3x1x1 per sample",
         ),
         (
             [layer("MaxPooling2D", "m", pool_size=[2, 2], padding="odd")],
