@@ -27,7 +27,7 @@ from secateur.compiler.stream_proof import decisions_for, pieces, stream_of
 from secateur.errors import UserError
 from secateur.firmware.front_end.stream import program_quantizer
 from secateur.firmware.project import Optimize
-from secateur.models.data import Data, Split
+from secateur.models.data import Data, Split, chunks
 from secateur.models.network import Network
 from secateur.models.preprocess import IDENTITY
 from secateur.models.program import Program, random_inputs
@@ -87,12 +87,17 @@ class Compiled:
 
 def program_inputs(program: Program, split: Split) -> npt.NDArray[np.int8]:
     """The samples of a split as a Program takes them, (n, input bytes): as its front end would quantize them."""
+    parts = [_program_inputs(program, split.x[part]) for part in chunks(split.x)]
+    return np.concatenate(parts)
+
+
+def _program_inputs(program: Program, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
     front = program.preprocess.front_end
-    x = to_channels_last(split.x if front is not None else program.preprocess(split.x))
+    x = to_channels_last(samples if front is not None else program.preprocess(samples))
     if front is None:
-        return quantize_samples(program, x).reshape(len(split), -1)
-    counts = front.back(x.reshape(len(split), front.window, front.width))
-    return program_quantizer(program)(counts).view(np.int8).reshape(len(split), -1)
+        return quantize_samples(program, x).reshape(len(x), -1)
+    counts = front.back(x.reshape(len(x), front.window, front.width))
+    return program_quantizer(program)(counts).view(np.int8).reshape(len(x), -1)
 
 
 def export(network: Network, data: Data, folder: Path | None = None) -> Exported:
@@ -221,9 +226,8 @@ def compile_program(
     else:
         data.check()
         notes = _notes(data)
-        expected = (len(data.validation), *entry.shape[1:])
-        x = to_channels_last(data.validation.x)
-        if x.shape != expected and program.preprocess.front_end is None:
+        x = to_channels_last(data.validation.x[:1])
+        if x.shape[1:] != tuple(entry.shape[1:]) and program.preprocess.front_end is None:
             raise UserError(f"{data.name}: samples {x.shape[1:]}, {program.name} takes {entry.shape[1:]}")
         samples = program_inputs(program, data.validation)
         found = decisions_for(program, content, lambda: samples, data.validation.y)

@@ -101,13 +101,13 @@ def _timed(
     if guessed:
         remarks.append(Remark(f"{{files}} have times in {_UNIT_NAMES[unit]}, as their steps tell"))
     if same.any():
-        text = "{n} rows repeat the timestamp before theirs and are left out, in {files}"
+        text = "Rows that repeat the timestamp before theirs are left out: {n}, in {files}"
         remarks.append(Remark(text, int(same.sum())))
     if len(back):
-        remarks.append(Remark("Time goes back {n} times, in {files}: a new recording begins there", len(back)))
+        remarks.append(Remark("A new recording begins where time goes back: {n}, in {files}", len(back)))
     gaps = int((inner & (steps > GAP * median)).sum())
     if gaps:
-        remarks.append(Remark("{n} gaps in time cut recordings in two, in {files}", gaps))
+        remarks.append(Remark("Gaps in time cut recordings in two: {n}, in {files}", gaps))
     near = rate_hz if rate_hz and abs(rate / rate_hz - 1) <= NEAR else rate
     grid_step = 1 / (near * _UNITS[unit])
     kept = np.concatenate([[True], ~same])
@@ -220,7 +220,7 @@ def _read(path: Path, options: DataOptions, label: str | None, group: str) -> _T
         row_number, place = (int(k[0]) for k in np.nonzero(~np.isfinite(samples)))
         line, row = rows[row_number]
         raise Unreadable(f"line {line}, column {header[channels[place]]!r}: {row[channels[place]].strip()}")
-    remarks = (Remark("{n} rows have no label and are left out, in {files}", bare),) if bare else ()
+    remarks = (Remark("Rows without a label are left out: {n}, in {files}", bare),) if bare else ()
     stamps = np.array(times) if times else None
     return _Table(samples, stamps, dated, labels, groups, [line for line, _ in rows], remarks)
 

@@ -91,7 +91,7 @@ def scan(root: Path, label_column: str | None = None, group_column: str | None =
     if bare:
         hint = ", or name the class's column with --label-column" if kind == "CSV" else ""
         raise UserError(
-            f"{name}: {len(bare)} {kind} files stand outside of a class folder: {', '.join(bare[:3])}; "
+            f"{name}: {len(bare)} of {len(found)} {kind} files stand outside of a class folder: {', '.join(bare[:3])}; "
             f"give each class a folder with its files{hint}"
         )
     classes: set[str] = set()
@@ -122,9 +122,11 @@ def _group(name: str, below: Sequence[str], kind: Kind) -> str:
 def _about_groups(entries: Sequence[Entry], kind: Kind, nested: bool) -> str:
     files = sum(entry.group == entry.name for entry in entries)
     if files == len(entries):
+        better = "give each person a sub-folder in the class folders"
+        if kind == "CSV":
+            better = "name the persons' column with --group-column"
         return (
-            "Each file is a group of its own: if several are of one person or scene, accuracy is optimistic; "
-            "give each person a sub-folder in the class folders."
+            f"Each file is a group of its own: if several are of one person or scene, accuracy is optimistic; {better}."
         )
     also = f"; {files} files without one are groups of their own" if files else ""
     if nested:

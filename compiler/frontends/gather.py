@@ -204,10 +204,12 @@ def _without_twins(entries: tuple[Entry, ...], digests: dict[str, str]) -> tuple
     joined = sum(len(group) for group in twins)
     two = sum(len({entry.label for entry in group}) > 1 for group in twins)
     example = f"{twins[0][0].name} = {twins[0][1].name}"
-    classes = f"; {two} of these stand in two classes" if two else ""
-    notes.append(f"{joined} files have a twin with the same content ({example}), twins are in one group{classes}.")
+    classes = f". Contents that stand in two classes: {two}" if two else ""
+    notes.append(f"Files with a twin of the same content: {joined} ({example}); twins are in one group{classes}.")
     if left_out:
-        notes.append(f"{len(left_out)} files are left out because the same content is in a set that judges.")
+        notes.append(
+            f"Files left out because a set that judges holds the same content: {len(left_out)} ({min(left_out)})."
+        )
     kept = tuple(replace(entry, group=top(entry.group)) for entry in entries if entry.name not in left_out)
     return kept, tuple(notes)
 
@@ -325,7 +327,7 @@ def _one_rate(plan: Plan, rates: dict[float, list[str]], piece: Piece, name: str
         (a, first), (b, second) = list(rates.items())[:2]
         raise UserError(
             f"{plan.name}: {first[0]} is at {a:g} Hz, {second[0]} at {b:g} Hz: windows of as many samples would last "
-            "differently. Convert the files to one rate, or give a front end with the rate that the network wants"
+            "differently. Convert the files to one rate, or give a front end with its rate in --preprocess"
         )
 
 
@@ -335,9 +337,13 @@ def _findings(
     total = len(plan.entries)
     found = []
     if failed:
-        listed = ", ".join(f"{name} ({why})" for name, why in sorted(failed.items())[:LISTED])
+        first = sorted(failed.items())[:LISTED]
         more = f", and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
-        line = f"{len(failed)} of {total} files could not be read: {listed}{more}"
+        line = f"{len(failed)} of {total} files could not be read"
+        if len(set(failed.values())) == 1 < len(failed):
+            line += f" ({next(iter(failed.values()))}): {', '.join(name for name, _ in first)}{more}"
+        else:
+            line += f": {', '.join(f'{name} ({why})' for name, why in first)}{more}"
         if 2 * len(failed) > total:
             if total == 1:
                 raise UserError(f"{plan.name}: {next(iter(failed.values()))}")
@@ -347,7 +353,7 @@ def _findings(
         found.append(f"{text.format(files=f'{len(files)} of {total} files ({files[0]})', n=sum(n))}.")
     if short:
         example = min(short)
-        found.append(f"{sum(short.values())} recordings are shorter than one window and give none ({example}).")
+        found.append(f"Recordings that are shorter than one window give none: {sum(short.values())} ({example}).")
     return found
 
 

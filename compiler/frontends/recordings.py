@@ -125,10 +125,12 @@ def plain_window(name: str, piece: Piece, input_shape: tuple[int, ...]) -> int:
     rows = rows or (len(input_shape) == 3 and input_shape[0] == 1 and input_shape[-1] == channels)
     flat = len(long) <= 1 and int(np.prod(input_shape)) % channels == 0 and (channels == 1 or len(input_shape) == 1)
     if not (rows or flat):
+        hint = "If it takes features, say with --preprocess how they are made"
+        if channels > 1:
+            hint = "Name the columns that are no channels: --time-column, --group-column, --label-column"
         raise UserError(
             f"{name}: {piece.source} has {channels} channel{'s' * (channels != 1)}, the network takes "
-            f"{'x'.join(map(str, input_shape))}: no window of samples has that shape. Leave out columns that are "
-            "no channels, or say which features are made of the samples"
+            f"{'x'.join(map(str, input_shape))}: no window of samples has that shape. {hint}"
         )
     return math.prod(input_shape) // channels
 
