@@ -170,13 +170,13 @@ def _read(path: Path, options: DataOptions, label: str | None, group: str) -> _T
     except csv.Error as error:
         raise Unreadable(f"line {reader.line_num}: {error}") from None
     header = [cell.strip() for cell in rows[0][1]]
+    if header and not header[-1]:  # a delimiter at every line's end
+        header = header[:-1]
+        rows = [(line, row[:-1] if len(row) == len(header) + 1 and not row[-1].strip() else row) for line, row in rows]
     if all(_is_number(cell) for cell in header):
         header = [str(i + 1) for i in range(len(header))]
     else:
         del rows[0]
-    if header and not header[-1]:  # a delimiter at every line's end
-        header = header[:-1]
-        rows = [(line, row[:-1] if len(row) == len(header) + 1 and not row[-1].strip() else row) for line, row in rows]
     if not rows:
         raise Unreadable("a header, and no rows")
     twice = next((name for i, name in enumerate(header) if name in header[:i]), None)

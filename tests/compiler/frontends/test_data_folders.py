@@ -1,0 +1,352 @@
+"""Folders of data as a whole: classes, groups, sets, what is kept on disk, and what goes through a front end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+
+import data_files as make
+import numpy as np
+import pytest
+
+from secateur.compiler.frontends import windows_cache
+from secateur.compiler.frontends.data import load_data
+from secateur.compiler.frontends.data_options import DataOptions
+from secateur.errors import UserError
+from secateur.models.front_end.chain import FrontEnd
+from secateur.models.zoo import watch
+
+WORDS = (1, 100)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """The folder where windows are kept."""
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "windows"
+
+
+def sides(data):
+    """Recovery, validation and test."""
+    return data.recovery, data.validation, data.test
+
+
+def windows(data) -> set[bytes]:
+    """Every window of all sets, with its class."""
+    return {bytes([y]) + x.tobytes() for split in sides(data) for x, y in zip(split.x, split.y, strict=True)}
+
+
+def test_a_folder_of_wav_files_gives_each_window_once(tmp_path):
+    """400 samples are 7 windows of 100, half a window apart; classes are folder names; files do not cross."""
+    root = make.write_words(tmp_path / "words")
+    told: list[str] = []
+    data = load_data(str(root), WORDS, tell=told.append)
+    assert data.labels == ("no", "yes") and data.name == "words"
+    expected = set()
+    for y in range(2):
+        for i in range(6):
+            samples = make.noise(100 * y + i, 400).astype(np.float32)
+            expected |= {bytes([y]) + samples[k : k + 100].tobytes() for k in range(0, 301, 50)}
+    assert windows(data) == expected
+    assert [len(split) for split in sides(data)] == [8 * 7, 2 * 7, 2 * 7]
+    assert [len(np.unique(split.groups)) for split in sides(data)] == [8, 2, 2]
+    assert told[-3:] == [
+        "words: recovery:   8 groups, 56 windows: no 28, yes 28",
+        "words: validation: 2 groups, 14 windows: no 7, yes 7",
+        "words: test:       2 groups, 14 windows: no 7, yes 7",
+    ]
+    assert told[:-3] == [f"words: {note}" for note in data.notes]
+
+
+def test_the_order_of_classes_is_the_networks(tmp_path):
+    """With labels, a folder's class is where the network has that name."""
+    root = make.write_words(tmp_path / "words")
+    data = load_data(str(root), WORDS, ("yes", "no"))
+    assert data.labels == ("yes", "no")
+    assert windows(data) == {
+        bytes([1 - w[0]]) + w[1:] for w in windows(load_data(str(root), WORDS))
+    }  # fmt: skip
+
+
+def test_another_hop_gives_other_windows_and_another_window_is_refused(tmp_path):
+    """--hop 100: four windows a file; --window must be what the network takes."""
+    root = make.write_words(tmp_path / "words")
+    assert len(load_data(str(root), WORDS, options=DataOptions(window=100, hop=100)).recovery) == 8 * 4
+    with pytest.raises(UserError, match="--window 64: the network takes 100 samples of 1 channels"):
+        load_data(str(root), WORDS, options=DataOptions(window=64))
+
+
+@pytest.mark.parametrize("naming", ["{person}/{i}.wav", "{person}_nohash_{i}.wav"])
+def test_a_person_stands_on_one_side(tmp_path, naming):
+    """Sub-folders and Speech Commands' speakers are groups, one name being one in all classes."""
+    root = tmp_path / "words"
+    for y, name in enumerate(("no", "yes")):
+        for person in range(5):
+            for i in range(2):
+                path = root / name / naming.format(person=f"p{person}", i=i)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(make.wav_bytes(make.noise(100 * y + 10 * person + i, 100).tobytes()))
+    data = load_data(str(root), WORDS)
+    assert [len(np.unique(split.groups)) for split in sides(data)] == [3, 1, 1]
+    assert [len(split) for split in sides(data)] == [12, 4, 4]
+    assert [np.bincount(split.y).tolist() for split in sides(data)] == [[6, 6], [2, 2], [2, 2]]
+    assert data.notes[0].startswith("Groups are the")
+
+
+def test_folders_that_are_sets_are_respected(tmp_path):
+    """train, val and test are the sets; without val, half of the test groups become it."""
+    root = tmp_path / "words"
+    for number, side in enumerate(("train", "val", "test")):
+        for y, name in enumerate(("no", "yes")):
+            (root / side / name).mkdir(parents=True)
+            for i in range(4):
+                content = make.wav_bytes(make.noise(100 * number + 10 * y + i, 100).tobytes())
+                (root / side / name / f"{i}.wav").write_bytes(content)
+    data = load_data(str(root), WORDS)
+    for number, split in enumerate(sides(data)):
+        found = {x.tobytes() for x in split.x}
+        seeds = (100 * number + 10 * y + i for y in range(2) for i in range(4))
+        assert found == {make.noise(seed, 100).astype(np.float32).tobytes() for seed in seeds}
+    for path in sorted((root / "val").rglob("*.wav")):
+        path.unlink()
+    for name in ("no", "yes"):
+        (root / "val" / name).rmdir()
+    (root / "val").rmdir()
+    data = load_data(str(root), WORDS)
+    assert [len(split) for split in sides(data)] == [8, 4, 4]
+    assert "No validation set was given: half of the groups in test became it." in data.notes
+
+
+def test_images_become_samples_of_the_networks_shape(tmp_path):
+    """Pixels as they are, channels first."""
+    root = make.write_pets(tmp_path / "pets")
+    data = load_data(str(root), (3, 8, 8))
+    expected = {
+        bytes([y]) + np.moveaxis(np.asarray(make.picture(100 * y + i), np.float32), -1, 0).tobytes()
+        for y in range(2)
+        for i in range(6)
+    }
+    assert windows(data) == expected and data.streams == ()
+    with pytest.raises(UserError, match="--hop does not go with pets, which is a folder of image files"):
+        load_data(str(root), (3, 8, 8), options=DataOptions(hop=3))
+
+
+def test_one_csv_may_hold_all_persons_and_classes(tmp_path):
+    """Label, group and time columns by name; rows of another person or class are another recording."""
+    rows = make.csv_rows(7, rows=240)
+    rows[0] += ["who", "what"]
+    for i, row in enumerate(rows[1:]):
+        row += [f"p{i // 40}", "walk" if i % 40 < 20 else "still"]
+    (tmp_path / "log.csv").write_text(make.csv_text(rows))
+    options = DataOptions(hop=16, group_column="who", label_column="what", time_column="time_ms")
+    data = load_data(str(tmp_path / "log.csv"), (3, 16), ("walk", "still"), options=options)
+    values = np.array([[float(v) for v in row[1:4]] for row in rows[1:]], np.float32)
+    expected = {bytes([(k // 20) % 2]) + values[k : k + 16].T.tobytes() for k in range(0, 240, 20)}
+    assert windows(data) == expected
+    assert [len(np.unique(split.groups)) for split in sides(data)] == [4, 1, 1]
+
+
+def write_watch(root):
+    """The shoulder exercises as their owner might have written them down."""
+    for number, recording in enumerate(watch.watch_recordings()):
+        path = root / watch.LABELS[recording.exercise] / f"{number:03}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["time_ms", "person", *watch.CHANNELS])
+            for i, row in enumerate(recording.samples):
+                writer.writerow([20 * i, f"p{recording.person}", *map(repr, row.tolist())])
+    return root
+
+
+WATCH = DataOptions(group_column="person", time_column="time_ms")
+
+
+@pytest.mark.slow
+def test_the_watch_recordings_as_csv_are_the_zoos_data(tmp_path, called):
+    """The same windows in the same three sets as zoo:watch, and they compile."""
+    root = write_watch(tmp_path / "shoulder")
+    data, zoo = load_data(str(root), watch.INPUT_SHAPE, watch.LABELS, options=WATCH), watch.watch_data()
+    for mine, theirs in zip(sides(data), sides(zoo), strict=True):
+        assert len(mine) == len(theirs)
+        assert {x.tobytes() for x in mine.x} == {x.tobytes() for x in theirs.x}
+        assert np.bincount(mine.y).tolist() == np.bincount(theirs.y).tolist()
+    arguments = ["compile", "zoo:watch-resnet", "-t", "esp32", "--data", str(root), "--group-column", "person"]
+    arguments += ["--time-column", "time_ms", "--run", "none", "--recovery", "none", "-o", str(tmp_path / "out")]
+    code, _, said = called(arguments)
+    assert code == 0, said
+    assert "shoulder: test:       2 groups, 782 windows: PEN 78, ABD 127, FEL 132," in said
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "shoulder" in json.dumps(report)
+
+
+def test_streams_are_validation_recordings_of_all_classes(tmp_path):
+    """At most eight, different classes first, each ten windows long at most, as they went to the windows."""
+    root = make.write_words(tmp_path / "words", classes=("a", "b", "c"), files=20, length=2000)
+    data = load_data(str(root), WORDS)
+    assert len(data.streams) == 8
+    assert [stream.label for stream in data.streams] == [0, 1, 2, 0, 1, 2, 0, 1]
+    first = {x.tobytes() for x in data.validation.x}
+    for stream in data.streams:
+        assert stream.samples.shape == (100 + 9 * 50, 1) and stream.rate_hz == 8000
+        assert stream.samples[:100, 0].tobytes() in first and stream.group in data.validation.groups
+    again = load_data(str(root), WORDS)
+    for one, two in zip(data.streams, again.streams, strict=True):
+        assert one.source == two.source and np.array_equal(one.samples, two.samples)
+
+
+def test_a_front_end_makes_the_windows(tmp_path):
+    """Rounded to its counts, at its rate; its window and hop are the data's."""
+    root = make.write_words(tmp_path / "words")
+    front = FrontEnd(rate_hz=8000, channels=1, window=50, hop=25, counts_per_unit=(0.5,))
+    data = load_data(str(root), (1, 50), front_end=front)
+    expected = set()
+    for y in range(2):
+        for i in range(6):
+            samples = make.noise(100 * y + i, 400)[:, None].astype(np.float32)
+            expected |= {bytes([y]) + x.tobytes() for x in front.samples(samples, (1, 50))}
+    assert windows(data) == expected and len(data.streams[0].samples) == 50 + 9 * 25
+    half = load_data(str(root), (1, 50), front_end=FrontEnd(rate_hz=4000, channels=1, window=50, hop=25))
+    assert [len(split) for split in sides(half)] == [8 * 7, 2 * 7, 2 * 7]
+    assert half.streams[0].rate_hz == 4000
+    assert "12 of 12 files (no/0.wav) were resampled from 8000 to 4000 Hz." in half.notes
+    with pytest.raises(UserError, match="--hop 7: the front end has 25"):
+        load_data(str(root), (1, 50), options=DataOptions(hop=7), front_end=front)
+    with pytest.raises(UserError, match="has 1 channels, the front end takes 3"):
+        load_data(str(root), (3, 50), front_end=FrontEnd(rate_hz=8000, channels=3, window=50, hop=25))
+
+
+def test_windows_are_memory_mapped_and_read_once(tmp_path, cache, monkeypatch):
+    """A second run reads no recording; another seed, hop, file or front end is another entry."""
+    root = make.write_words(tmp_path / "words")
+    data = load_data(str(root), WORDS)
+    assert all(isinstance(split.x, np.memmap) for split in sides(data))
+    assert len(list(cache.iterdir())) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("secateur.compiler.frontends.gather.read_wav", lambda path: pytest.fail(f"{path} was read"))
+        again = load_data(str(root), WORDS)
+    assert again.fingerprint() == data.fingerprint() and again.notes == data.notes
+    load_data(str(root), WORDS, seed=1)
+    load_data(str(root), WORDS, options=DataOptions(hop=10))
+    load_data(str(root), WORDS, front_end=FrontEnd(8000, 1, 100, 50))
+    assert len(list(cache.iterdir())) == 4
+    (root / "no" / "0.wav").write_bytes(make.wav_bytes(make.noise(999, 400).tobytes()))
+    assert load_data(str(root), WORDS).fingerprint() != data.fingerprint()
+    assert len(list(cache.iterdir())) == 5
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "json"])
+def test_a_damaged_entry_is_made_again(tmp_path, cache, damage):
+    """Whatever happened to the files, the windows are those of the recordings."""
+    root = make.write_words(tmp_path / "words")
+    whole = load_data(str(root), WORDS).fingerprint()
+    (entry,) = cache.iterdir()
+    file = entry / ("about.json" if damage == "json" else "recovery_x.npy")
+    content = bytearray(file.read_bytes())
+    if damage == "gone":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(content[:-100])
+    else:
+        content[len(content) // 2] ^= 0xFF
+        file.write_bytes(content)
+    assert load_data(str(root), WORDS).fingerprint() == whole
+    assert load_data(str(root), WORDS).fingerprint() == whole
+    assert [path.name for path in cache.iterdir()] == [entry.name]
+
+
+def test_a_failed_read_leaves_nothing_behind(tmp_path, cache):
+    """The temporary folder is gone after an error."""
+    root = make.write_words(tmp_path / "words", files=1)
+    with pytest.raises(UserError, match="three at least"):
+        load_data(str(root), WORDS)
+    assert list(cache.iterdir()) == []
+
+
+def test_the_cache_folder_is_where_it_is_said_to_be(tmp_path, monkeypatch):
+    """SECATEUR_CACHE, else XDG_CACHE_HOME, else the home folder; one that cannot be written is one line."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert windows_cache.cache_folder() == tmp_path / "cache"
+    monkeypatch.delenv("SECATEUR_CACHE")
+    assert windows_cache.cache_folder() == tmp_path / "xdg" / "secateur"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert windows_cache.cache_folder() == tmp_path / "home" / ".cache" / "secateur"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="choose another folder with SECATEUR_CACHE"):
+        load_data(str(make.write_words(tmp_path / "words")), WORDS)
+
+
+def test_files_are_counted_for_whoever_watches(tmp_path):
+    """Each file is reported when it was looked at, and when it was read."""
+    seen: list[tuple[str, int, int]] = []
+    load_data(str(make.write_words(tmp_path / "words")), WORDS, progress=lambda *step: seen.append(step))
+    steps = [(what, done, 12) for what in ("looking through files", "reading") for done in range(1, 13)]
+    assert seen == steps
+
+
+def test_the_order_of_files_on_the_disk_does_not_matter(tmp_path, monkeypatch):
+    """Names are sorted, so two file systems give the same sets."""
+    root = make.write_words(tmp_path / "words")
+    one = load_data(str(root), WORDS).fingerprint()
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: list(real(path))[::-1])
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "other"))
+    assert load_data(str(root), WORDS).fingerprint() == one
+
+
+LOADER = """
+import numpy as np
+from secateur.models.recordings import Recording
+
+def one(group, label, length=300, bad=False):
+    samples = np.random.default_rng(10 * group + label).normal(size=(length, 1)).astype(np.float32)
+    if bad: samples[5] = np.nan
+    return Recording(samples, 8000.0, label, group, f"person {group}")
+
+def lazily():
+    for group in range(5):
+        for label in range(2):
+            yield one(group, label)
+
+def listed(): return list(lazily())
+def nan():
+    yield one(0, 0)
+    yield one(1, 1, bad=True)
+def strange(): return [one(0, 0), 3]
+def unknown(): return [one(0, 7)]
+def breaks():
+    yield one(0, 0)
+    raise KeyError("sensor")
+"""
+
+
+def test_a_python_function_may_yield_recordings(tmp_path, cache):
+    """One after the other; groups are its own; a list and a generator give the same sets."""
+    (tmp_path / "mine.py").write_text(LOADER)
+    data = load_data(f"{tmp_path}/mine.py:lazily", WORDS, ("no", "yes"))
+    assert [len(np.unique(split.groups)) for split in sides(data)] == [3, 1, 1]
+    assert [len(split) for split in sides(data)] == [30, 10, 10]
+    assert [stream.source for stream in data.streams] == [f"person {data.validation.groups[0]}"] * 2
+    assert windows(load_data(f"{tmp_path}/mine.py:listed", WORDS)) == windows(data)
+    assert len(list(cache.iterdir())) == 2
+    for function, message in (
+        ("nan", r"mine.py:nan: recording 1 \(person 1\): row 5 holds NaN or infinity"),
+        ("strange", "mine.py:strange gave a int as number 1; Recording is expected"),
+        ("unknown", r"recording 0 \(person 0\): label 7; the network has 2 labels"),
+        ("breaks", r"mine.py:breaks: line \d+: KeyError: 'sensor'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_data(f"{tmp_path}/mine.py:{function}", WORDS, ("no", "yes"))
+
+
+def test_windows_beside_a_front_end_are_told(tmp_path):
+    """An npz holds windows: the front end did not make them, and the report says so."""
+    x, y = np.ones((40, 1, 100), np.float32), np.arange(40) % 2
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    data = load_data(str(tmp_path / "d.npz"), WORDS, front_end=FrontEnd(8000, 1, 100, 50))
+    assert data.notes[-1].startswith("The windows came as they are")
+    with pytest.raises(UserError, match=r"--hop does not go with .*d\.npz, which is windows already"):
+        load_data(str(tmp_path / "d.npz"), WORDS, options=DataOptions(hop=3))
