@@ -22,10 +22,10 @@ FLAG = np.arange(N) % 2
 NORMAL = np.zeros(N, int)
 
 
-def load(y_train, y_test, **wanted) -> Data:
+def load(y_train, y_test, seed=0, **wanted) -> Data:
     more = {k: wanted.pop(k) for k in list(wanted) if k.startswith(("groups", "x_"))}
     table = {"x_train": X, "x_test": X, "y_train": y_train, "y_test": y_test, **more}
-    return data_from_arrays("d", {k: v for k, v in table.items() if v is not None}, (6,), (), 0, Wanted(**wanted))
+    return data_from_arrays("d", {k: v for k, v in table.items() if v is not None}, (6,), (), seed, Wanted(**wanted))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,11 @@ def test_recordings_of_one_kind_are_one_answer_each():
     assert data.task == Anomaly(by_group=True)
     assert "mean score of each of the 6 groups" in data.notes[-1]
     assert len(np.unique(data.validation.y)) == 2
+    for seed in range(8):  # two strange recordings of twelve: one each
+        few = load(
+            None, np.isin(groups, (103, 108)), seed, task="anomaly", groups_train=np.arange(N) // 10, groups_test=groups
+        )
+        few.check()
     mixed = load(None, FLAG, task="anomaly", groups_train=np.arange(N) // 10, groups_test=groups)
     assert mixed.task == Anomaly() and "groups mix normal samples and anomalies" in mixed.notes[-1]
     invented = load(None, groups % 2, task="anomaly")
@@ -100,6 +105,7 @@ def test_regression_learns_its_median_from_recovery_alone():
         (np.full(N, np.nan), {"outputs": 3}, "label 0 is NaN"),
         (np.full(N, np.nan), {"outputs": 1}, "value 0 is NaN"),
         (np.abs(HOT - 0.1), {"outputs": 4}, r"labels are \(120, 3\)"),
+        (HOT * 0.8 + 0.2 / 3, {"outputs": 3}, r"labels are \(120, 3\)"),  # soft labels are no numbers to predict
         (SEVERAL, {"outputs": 5}, r"labels are \(120, 3\)"),
         (SEVERAL, {"task": "classification"}, r"labels are \(120, 3\)"),
         (CLASSES, {"task": "multi-label"}, "train: y holds 2; multi-label takes 0 and 1"),
