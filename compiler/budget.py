@@ -19,8 +19,8 @@ LIMITS = ("ram_bytes", "flash_bytes", "latency_ms")
 class Budget:
     """Limits of the device's use. None for RAM and flash means the device's own; for latency, no limit.
 
-    `max_drop`: points of accuracy (0 to 100) that the int8 Program may lose against the float input network on
-    the validation set; `min_accuracy` (percent) replaces it where given. `patches`: wide stages may run band of rows by
+    `max_drop`: points of the task's metric (`models/task.py`) that the int8 Program may lose against the float input
+    network on the validation set; `min_accuracy` (percent of it) replaces it where given. `patches`: wide stages may run band of rows by
     band of rows to hold `ram_bytes`, which computes some rows twice. `slow_ram_bytes`: where that is not enough,
     activations may take so much of the device's slower memory, at a cost in time that nothing here predicts.
     """
@@ -41,7 +41,7 @@ class Budget:
         return replace(self, ram_bytes=ram, flash_bytes=flash)
 
     def floor(self, baseline_percent: float) -> float:
-        """The least validation accuracy, in percent, for a float input network of `baseline_percent`."""
+        """The least of the metric on validation, in percent, for a float input network of `baseline_percent`."""
         return self.min_accuracy if self.min_accuracy is not None else baseline_percent - self.max_drop
 
     def room(self, margins: Margins) -> int | None:
