@@ -20,9 +20,10 @@ class Budget:
     """Limits of the device's use. None for RAM and flash means the device's own; for latency, no limit.
 
     `max_drop`: points of the task's metric (`models/task.py`) that the int8 Program may lose against the float input
-    network on the validation set; `min_accuracy` (percent of it) replaces it where given. `patches`: wide stages may run band of rows by
-    band of rows to hold `ram_bytes`, which computes some rows twice. `slow_ram_bytes`: where that is not enough,
-    activations may take so much of the device's slower memory, at a cost in time that nothing here predicts.
+    network on the validation set; `min_accuracy` (percent of it) replaces it where given. `patches`: wide stages may
+    run band of rows by band of rows to hold `ram_bytes`, which computes some rows twice. `slow_ram_bytes`: where that
+    is not enough, activations may take so much of the device's slower memory, at a cost in time that nothing here
+    predicts.
     """
 
     ram_bytes: int | None = None

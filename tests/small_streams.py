@@ -8,6 +8,9 @@ import numpy as np
 
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decisions
+from secateur.models.front_end.log_mel import LogMel
+from secateur.models.front_end.mfcc import Mfcc
+from secateur.models.front_end.micro import Micro
 from secateur.models.front_end.resample import Resample
 from secateur.models.preprocess import Preprocess
 from secateur.models.program import Op, Program, Quantization, Tensor
@@ -58,6 +61,12 @@ SMALL: dict[str, Small] = {
     "three for two": Small(FrontEnd(40, 2, 24, 5, THOUSANDS, Resample(3, 2, 4)), Decisions(2, 60)),
     "seven for one": Small(FrontEnd(40, 1, 10, 3, THOUSANDS, Resample(7, 1, 3))),
     "two for five, without its mean": Small(FrontEnd(40, 2, 12, 12, THOUSANDS, Resample(2, 5, 4), detrend="mean")),
+    "log-mel, smoothed": Small(
+        FrontEnd(4000, 1, 6, 2, (1.0,), None, LogMel(4000, 100, 40, 128, 8, 100, 1900)), Decisions(2, 70, 1),
+        (0.0,), (3.0,),
+    ),
+    "MFCC": Small(FrontEnd(8000, 1, 5, 5, (1.0,), None, Mfcc(8000, 240, 80, 256, 20, 20, 3900, coefficients=6))),
+    "micro, resampled": Small(FrontEnd(8000, 1, 3, 1, (1.0,), Resample(2, 1), Micro(channels=10)), Decisions(3)),
     "without its mean": Small(FrontEnd(50, 3, 16, 8, THOUSANDS, detrend="mean")),
     "without its line": Small(FrontEnd(50, 3, 32, 32, THOUSANDS, detrend="linear"), Decisions(1, 120)),
 }  # fmt: skip

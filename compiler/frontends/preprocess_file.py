@@ -16,13 +16,14 @@ from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decisions
 from secateur.models.front_end.log_mel import LogMel
 from secateur.models.front_end.mfcc import Mfcc
+from secateur.models.front_end.micro import Micro
 from secateur.models.front_end.resample import Resample, resample_between
 from secateur.models.front_end.stage import Features
 from secateur.models.preprocess import Preprocess
 
 NAME = "preprocess.toml"
 TABLES = ("source", "resample", "features", "window", "normalize", "decisions")
-FEATURES: dict[str, type[Features]] = {"log-mel": LogMel, "mfcc": Mfcc}
+FEATURES: dict[str, type[Features]] = {"log-mel": LogMel, "mfcc": Mfcc, "micro": Micro}
 KEEP_PERCENT = 99.0
 
 
@@ -140,7 +141,7 @@ def _features(table: _Reader, rate: float) -> Features:
     hints = get_type_hints(record)
     settings = {f.name.replace("_", "-"): f.name for f in fields(record) if f.init}  # type: ignore[arg-type]
     table.known("kind", *settings)
-    given: dict[str, Any] = {"rate_hz": rate} if "rate-hz" in settings else {}
+    given: dict[str, Any] = {"rate_hz": int(rate) if hints["rate_hz"] is int else rate} if "rate-hz" in settings else {}
     for name, value in table.table.items():
         if name != "kind":
             kinds = {int: (int,), float: (int, float), bool: (bool,)}.get(hints[settings[name]], (str,))

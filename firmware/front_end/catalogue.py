@@ -7,12 +7,18 @@ from typing import Any
 
 from secateur.firmware.front_end.log_mel import log_mel_code
 from secateur.firmware.front_end.mfcc import mfcc_code
+from secateur.firmware.front_end.micro import micro_code
 from secateur.firmware.front_end.stage import StageCode
 from secateur.models.front_end.log_mel import LogMel
 from secateur.models.front_end.mfcc import Mfcc
+from secateur.models.front_end.micro import Micro
 from secateur.models.front_end.stage import Features
 
-CODES: dict[type[Features], Callable[[Any], StageCode]] = {LogMel: log_mel_code, Mfcc: mfcc_code}
+CODES: dict[type[Features], Callable[[Any], StageCode]] = {
+    LogMel: log_mel_code,
+    Mfcc: mfcc_code,
+    Micro: micro_code,
+}
 
 
 def features_code(features: Features) -> StageCode:

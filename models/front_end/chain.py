@@ -37,6 +37,11 @@ class FrontEnd:
     def __post_init__(self) -> None:
         if self.features is not None and self.channels != 1:
             raise UserError(f"features are made of one channel, the input has {self.channels}; choose one")
+        if self.features is not None and self.features.frame_step > self.features.frame_length:
+            raise UserError(
+                f"a frame of {self.features.frame_length} samples every {self.features.frame_step} leaves samples out; "
+                "make the step at most a frame"
+            )
         if min(self.window, self.hop) < 1:
             raise UserError(f"window {self.window}, hop {self.hop}: both are at least 1")
         if len(self.counts_per_unit) not in (1, self.channels) or min(self.counts_per_unit) <= 0:

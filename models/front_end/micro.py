@@ -95,7 +95,7 @@ class Micro(Features):
         return self.step_ms * self.rate_hz // 1000
 
     @property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         return self.channels
 
     @property
