@@ -68,5 +68,9 @@ SMALL: dict[str, Small] = {
     "MFCC": Small(FrontEnd(8000, 1, 5, 5, (1.0,), None, Mfcc(8000, 240, 80, 256, 20, 20, 3900, coefficients=6))),
     "micro, resampled": Small(FrontEnd(8000, 1, 3, 1, (1.0,), Resample(2, 1), Micro(channels=10)), Decisions(3)),
     "without its mean": Small(FrontEnd(50, 3, 16, 8, THOUSANDS, detrend="mean")),
+    "features with a memory": Small(
+        FrontEnd(16000, 1, 6, 4, features=Micro(window_ms=4, step_ms=2, channels=6, upper_hz=6000.0)),
+        Decisions(2), (12.0,), (5.0,),
+    ),
     "without its line": Small(FrontEnd(50, 3, 32, 32, THOUSANDS, detrend="linear"), Decisions(1, 120)),
 }  # fmt: skip

@@ -40,7 +40,7 @@ class Micro(Features):
     (noise + offset) ^ -strength in `gain_bits` bits.
     """
 
-    rate_hz: int = 16000
+    rate_hz: float = 16000
     window_ms: int = 30
     step_ms: int = 10
     channels: int = 40
@@ -57,15 +57,18 @@ class Micro(Features):
     unit: float = 10 / 256
 
     def __post_init__(self) -> None:
+        if self.rate_hz != int(self.rate_hz):
+            raise UserError(f"micro features: {self.rate_hz:g} Hz; the rate must be a whole number, resample to one")
         if not 8 <= self.frame_length <= 4096 or not 1 <= self.frame_step <= self.frame_length:
             raise UserError(
                 f"micro features: a window of {self.window_ms} ms and a step of {self.step_ms} ms are "
-                f"{self.frame_length} and {self.frame_step} samples at {self.rate_hz} Hz; "
+                f"{self.frame_length} and {self.frame_step} samples at {self.rate_hz:g} Hz; "
                 "the window takes 8 to 4096, the step 1 to a window"
             )
         if not 0 <= self.lower_hz < self.upper_hz <= self.rate_hz / 2:
             raise UserError(
-                f"micro features: {self.lower_hz:g} to {self.upper_hz:g} Hz is no band below half of {self.rate_hz} Hz"
+                f"micro features: {self.lower_hz:g} to {self.upper_hz:g} Hz is no band below half the rate, "
+                f"{self.rate_hz:g} Hz"
             )
         ranges = {
             "channels": (1, 256),
@@ -82,17 +85,17 @@ class Micro(Features):
             if not low <= getattr(self, name) <= high:
                 raise UserError(f"micro features: {name} {getattr(self, name):g}; it ranges from {low:g} to {high:g}")
         if len(self.bands[0]) + self.first_bin > self.fft_length // 2:
-            raise UserError(f"micro features: the bands reach the highest frequency, {self.rate_hz // 2} Hz; lower "
+            raise UserError(f"micro features: the bands reach the highest frequency, {self.rate_hz / 2:g} Hz; lower "
                             f"upper_hz, now {self.upper_hz:g}")  # fmt: skip
         self._check_gains()
 
     @property
     def frame_length(self) -> int:  # type: ignore[override]
-        return self.window_ms * self.rate_hz // 1000
+        return self.window_ms * int(self.rate_hz) // 1000
 
     @property
     def frame_step(self) -> int:  # type: ignore[override]
-        return self.step_ms * self.rate_hz // 1000
+        return self.step_ms * int(self.rate_hz) // 1000
 
     @property
     def count(self) -> int:

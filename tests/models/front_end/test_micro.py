@@ -129,7 +129,8 @@ def test_the_fft_is_near_the_true_one(length: int) -> None:
     [
         ({"window_ms": 300}, "4800 and 160 samples at 16000 Hz; the window takes 8 to 4096"),
         ({"step_ms": 40}, "the step 1 to a window"),
-        ({"upper_hz": 9000.0}, "125 to 9000 Hz is no band below half of 16000 Hz"),
+        ({"rate_hz": 22050.5}, "22050.5 Hz; the rate must be a whole number"),
+        ({"upper_hz": 9000.0}, "125 to 9000 Hz is no band below half the rate, 16000 Hz"),
         ({"upper_hz": 8000.0}, "the bands reach the highest frequency, 8000 Hz"),
         ({"channels": 0}, "channels 0; it ranges from 1 to 256"),
         ({"log_shift": 11}, "log_shift 11; it ranges from 0 to 10"),
