@@ -11,7 +11,7 @@ import pytest
 from c_host import TRAPS, WARNINGS
 from front_end_c import FOLDER, SANITIZED, STRICT
 
-from secateur.firmware.front_end.catalogue import stage_code
+from secateur.firmware.front_end.image import image_code
 from secateur.firmware.front_end.write import stage_tables
 from secateur.models.front_end.image import ImageChain, Pixels
 
@@ -24,7 +24,7 @@ def _run(chains: list[ImageChain], pictures: list[Pixels], folder: Path, compile
     """Each chain over its pictures, all in one program; buffers are exactly as large as a picture."""
     lines = ["#include <stdio.h>", "#include <stdlib.h>", '#include "sec_image.h"']
     for i, chain in enumerate(chains):
-        tables, initialiser = stage_tables(f"chain{i}", stage_code(chain))
+        tables, initialiser = stage_tables(f"chain{i}", image_code(chain))
         lines += [tables, f"static const sec_image_params params{i} = {initialiser};"]
     lines += ["int main(int argc, char **argv) {", '    FILE *f = argc > 1 ? fopen(argv[1], "rb") : 0;',
               "    if (!f) return 9;"]  # fmt: skip
@@ -83,4 +83,4 @@ def test_a_camera(tmp_path: Path) -> None:
     found = _run(chains, pictures, tmp_path, ("gcc", *STRICT, "-O2"))
     for chain, x, y in zip(chains, pictures, found, strict=True):
         np.testing.assert_array_equal(y, chain(x))
-    assert stage_code(chains[0]).scratch_bytes == stage_code(chains[0]).state_bytes == 0
+    assert image_code(chains[0]).scratch_bytes == image_code(chains[0]).state_bytes == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mel_float import ANOMALY, KWS, sounds
 
-from secateur.firmware.front_end.catalogue import stage_code
+from secateur.firmware.front_end.catalogue import features_code
 from secateur.firmware.front_end.write import stage_tables
 from secateur.firmware.generated import GeneratedModel
 from secateur.firmware.image import build
@@ -68,7 +68,7 @@ int frames_invoke(frames_state *s, const int8_t *input, int8_t *output) {{
 
 def _model(mel: MelFrames) -> GeneratedModel:
     """A frame as a network of one layer: its input the samples' bytes, its output the features'."""
-    code = stage_code(mel)
+    code = features_code(mel)
     tables, initialiser = stage_tables("frames", code)
     sizes = {"arena": code.scratch_bytes, "inputs": 2 * mel.frame_length, "outputs": 2 * mel.count}
     source = SOURCE.format(header=code.header, name=code.name, tables=tables, initialiser=initialiser, **sizes)
