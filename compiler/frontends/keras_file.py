@@ -142,8 +142,11 @@ def _archive(path: Path) -> tuple[Any, io.BytesIO]:
 
 def _whole(path: Path) -> tuple[Any, Path]:
     """Configuration of an .h5 file, its own or that of the .json beside it."""
-    with _h5(path, str(path)) as root:
-        text = root.attrs.get("model_config")
+    try:
+        with _h5(path, str(path)) as root:
+            text = root.attrs.get("model_config")
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise _unreadable(path, error) from error
     if text is not None:
         return _json(text if isinstance(text, (bytes, str)) else str(text), str(path)), path
     for beside in (path.with_suffix(".json"), Path(str(path).removesuffix(".weights.h5") + ".json")):
