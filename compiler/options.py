@@ -9,7 +9,10 @@ import typer
 
 BUDGET, SEARCH, BUILD, MODEL, DATA = "Budget", "Search", "Build", "Model", "Data"
 DATA_FORMS = "A folder of images, WAV or CSV files, file.csv, file.npz, file.py:loader or zoo:NAME"
-MODEL_FORMS = "net.onnx, net.tflite (int8 or float32), file.py:factory, package.module:factory or zoo:NAME"
+MODEL_FORMS = (
+    "net.onnx, net.tflite (int8 or float32), net.keras, net.h5, a SavedModel folder, file.py:factory, "
+    "package.module:factory or zoo:NAME"
+)
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_FORMS)]
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]
@@ -20,7 +23,9 @@ MaxRam = Annotated[str | None, typer.Option(metavar="SIZE", help="e.g. 64K", ric
 MaxFlash = Annotated[str | None, typer.Option(metavar="SIZE", help="e.g. 1M", rich_help_panel=BUDGET)]
 MaxLatency = Annotated[str | None, typer.Option(metavar="TIME", help="e.g. 20ms", rich_help_panel=BUDGET)]
 
-Weights = Annotated[Path | None, typer.Option(help="w.safetensors or w.pt of a factory", rich_help_panel=MODEL)]
+Weights = Annotated[
+    Path | None, typer.Option(help="w.safetensors or w.pt of a factory, w.h5 of a net.json", rich_help_panel=MODEL)
+]
 InputShape = Annotated[str | None, typer.Option(help="With batch, e.g. 1,6,128", rich_help_panel=MODEL)]
 CutAt = Annotated[
     str | None,

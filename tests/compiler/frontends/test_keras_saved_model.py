@@ -49,6 +49,7 @@ def test_an_image_network_is_what_numpy_computes(tmp_path: Path) -> None:
         "rows": numbers(9, 2 * 2 * 6, 4),
     }  # fmt: skip
     norms = [f"{n}_read:value:0" for n in ("gamma", "beta", "moving_mean", "moving_variance")]
+    ends = ("zero:output:0", "one:output:0", "one:output:0")
     nodes = [
         *(read(n) for n in v),
         const("half", 0.5, np.float32), node("Mul", "scaled", "x", "half:output:0"),
@@ -64,9 +65,7 @@ def test_an_image_network_is_what_numpy_computes(tmp_path: Path) -> None:
         node("AvgPool", "mean", "together:output:0", ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME"),
         node("Shape", "sizes", "mean:output:0"),
         const("zero", [0]), const("one", [1]), const("count", 24),
-        node(
-            "StridedSlice", "batch", "sizes:output:0", "zero:output:0", "one:output:0", "one:output:0", shrink_axis_mask=1
-        ),
+        node("StridedSlice", "batch", "sizes:output:0", *ends, shrink_axis_mask=1),
         node("Pack", "target", "batch:output:0", "count:output:0", axis=0),
         node("Reshape", "flat", "mean:output:0", "target:output:0"),
         node("MatMul", "dense", "flat:output:0", "rows_read:value:0"),
