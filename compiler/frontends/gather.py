@@ -78,9 +78,8 @@ def data_from_folder(
         with cache.writing(input_shape) as writer:
             _write(plan, writer, folder.notes, failed, progress)
             cache.keep(writer, key)
-        data = cache.load(name, key)
-        if data is None:
-            raise UserError(f"{cache.cache_folder()}: windows written there read back otherwise; is the disk sound?")
+        data = cache.load(name, key, fresh=True)
+        assert data is not None
     return data
 
 
@@ -111,7 +110,7 @@ def data_from_recordings(
         _write(plan, writer, (), {}, progress)
         key = cache.key_of(name, (writer.folder / "about.json").read_text())  # it has the digests of all else
         cache.keep(writer, key)
-    data = cache.load(name, key)
+    data = cache.load(name, key, fresh=True)
     assert data is not None
     return data
 

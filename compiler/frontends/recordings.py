@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from secateur.compiler.frontends.data_options import DataOptions
 from secateur.errors import UserError
+from secateur.models.data import CHUNK_BYTES
 from secateur.models.front_end.chain import FrontEnd
 
 Samples = npt.NDArray[np.float32]
 
-CHUNK = 2048
-"""Windows that are copied out of a recording in one go."""
 SAME_RATE = 0.02
 """Rates that differ by less are one: clocks of two devices, a median of rounded timestamps."""
 
@@ -140,7 +139,8 @@ def cut(samples: Samples, window: int, hop: int, input_shape: tuple[int, ...]) -
     if len(samples) < window:
         return
     view = np.lib.stride_tricks.sliding_window_view(samples, window, axis=0)[::hop]
-    for start in range(0, len(view), CHUNK):
-        rows = np.moveaxis(view[start : start + CHUNK], 1, 2)  # (n, window, channels)
+    step = max(1, CHUNK_BYTES // (4 * math.prod(input_shape)))
+    for start in range(0, len(view), step):
+        rows = np.moveaxis(view[start : start + step], 1, 2)  # (n, window, channels)
         last = np.ascontiguousarray(rows, dtype=np.float32).reshape(len(rows), *input_shape[1:], input_shape[0])
         yield np.ascontiguousarray(np.moveaxis(last, -1, 1))

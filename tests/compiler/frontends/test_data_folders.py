@@ -350,3 +350,19 @@ def test_windows_beside_a_front_end_are_told(tmp_path):
     assert data.notes[-1].startswith("The windows came as they are")
     with pytest.raises(UserError, match=r"--hop does not go with .*d\.npz, which is windows already"):
         load_data(str(tmp_path / "d.npz"), WORDS, options=DataOptions(hop=3))
+
+
+def test_windows_never_lie_in_memory_all_at_once(tmp_path):
+    """64 MB of windows are made and checked with less than a quarter of that beside the mapped files."""
+    import tracemalloc
+
+    root = make.write_words(tmp_path / "words", files=20, length=1400)
+    options = DataOptions(hop=1)
+    load_data(str(make.write_words(tmp_path / "other")), WORDS)  # modules are imported now
+    tracemalloc.start()
+    data = load_data(str(root), (1, 1000), options=options)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    total = sum(split.x.nbytes for split in sides(data))
+    assert total == 40 * 401 * 1000 * 4
+    assert peak < total / 4, (peak, total)
