@@ -12,6 +12,7 @@ from torch import nn
 from secateur.compiler.budget import Budget
 from secateur.compiler.driver import Build
 from secateur.compiler.frontends.data import load_data
+from secateur.compiler.frontends.data_options import DataOptions
 from secateur.compiler.frontends.load import load_model
 from secateur.compiler.frontends.truth import Wanted, outputs_of, retasked
 from secateur.compiler.out_folder import check_out
@@ -46,6 +47,7 @@ def compile(
     name: str = "",
     task: str | None = None,
     metric: str | None = None,
+    data_options: DataOptions = DataOptions(),  # noqa: B008 - frozen
     resume: bool = False,
     tell: Callable[[str], None] = log.info,
 ) -> Result:
@@ -63,6 +65,7 @@ def compile(
         model: MODEL of the command line, a Network, or a trained module (which is left as it is).
         target: name of a device, as `secateur targets` lists them.
         data: DATA of the command line, or the three sets.
+        data_options: how recordings are cut, and which columns of a CSV are what.
         search: its `total_steps` and `seed` are the command line's --steps and --seed.
         input_shape: of one sample, channels first, without the batch; a module needs it.
         weights: of a `file.py:factory`.
@@ -97,7 +100,10 @@ def compile(
         loaded = to_network(model, input_shape, name, labels, preprocess or Preprocess())
     wanted = Wanted(task, metric, outputs_of(loaded))
     if isinstance(data, (str, Path)):
-        data = load_data(str(data), sample_shape(loaded), loaded.labels, search.seed, wanted=wanted, tell=tell)
+        data = load_data(
+            str(data), sample_shape(loaded), loaded.labels, search.seed, data_options,
+            front_end=loaded.preprocess.front_end, wanted=wanted, tell=tell,
+        )  # fmt: skip
     elif data is not None:
         data = retasked(data, wanted)
     return compile_model(loaded, content, data, found, budget, search, build, out, resume, tell, ["secateur.compile"])

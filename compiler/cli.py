@@ -350,7 +350,7 @@ def bench_device(
 def bench_pruning(
     model: options.ModelArgument,
     target: options.TargetOption,
-    data: Annotated[str, typer.Option(help="file.npz, file.py:loader or zoo:NAME")],
+    data: Annotated[str, typer.Option(help=options.DATA_FORMS)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the table")],
     max_ram: options.MaxRam = None,
     max_flash: options.MaxFlash = None,

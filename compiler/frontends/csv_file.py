@@ -216,8 +216,9 @@ def _read(path: Path, options: DataOptions, label: str | None, group: str) -> _T
     bare = sum(not text for text in labels)
     if bare == len(labels):
         raise Unreadable("no row has a label")
-    if not np.isfinite(samples).all():
-        row_number, place = (int(k[0]) for k in np.nonzero(~np.isfinite(samples)))
+    wrong = ~(np.abs(samples) <= np.finfo(np.float32).max)  # NaN is wrong too
+    if wrong.any():
+        row_number, place = (int(k[0]) for k in np.nonzero(wrong))
         line, row = rows[row_number]
         raise Unreadable(f"line {line}, column {header[channels[place]]!r}: {row[channels[place]].strip()}")
     remarks = (Remark("Rows without a label are left out: {n}, in {files}", bare),) if bare else ()

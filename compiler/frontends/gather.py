@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,8 @@ from secateur.models.recordings import Recording
 
 STREAMS = 8
 STREAM_WINDOWS = 10
+SHOWN = 12
+"""Classes that a line counts before it says `and n more`."""
 LISTED = 5
 """Files that a line names before it says `and n more`."""
 
@@ -134,12 +137,22 @@ def sets_text(data: Data, what: str) -> tuple[str, ...]:
     lines = []
     for side in cache.SIDES:
         split = getattr(data, side)
-        counts = np.bincount(split.y, minlength=len(data.labels))
-        listed = ", ".join(f"{label} {count}" for label, count in list(zip(data.labels, counts, strict=True))[:12])
-        more = f", and {len(counts) - 12} classes more" if len(counts) > 12 else ""
         groups = len(np.unique(split.groups))
-        lines.append(f"{side + ':':11} {groups} group{'s' * (groups != 1)}, {len(split)} {what}: {listed}{more}")
+        inside = ", ".join(_inside(split.y, data.labels))
+        lines.append(f"{side + ':':11} {groups} group{'s' * (groups != 1)}, {len(split)} {what}: {inside}")
     return tuple(lines)
+
+
+def _inside(y: npt.NDArray[Any], labels: tuple[str, ...]) -> list[str]:
+    """How many of each class or label there are, or between which values numbers lie, as the task's `y` has it."""
+    if y.dtype.kind == "f":
+        found = [f"{label} {low:g} to {high:g}" for label, low, high in zip(labels, y.min(0), y.max(0), strict=True)]
+    elif y.ndim == 1 and (y < 0).all():
+        return ["no labels"]
+    else:
+        counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=len(labels))
+        found = [f"{label} {count}" for label, count in zip(labels, counts, strict=True)]
+    return found if len(found) <= SHOWN else [*found[:SHOWN], f"and {len(found) - SHOWN} more"]
 
 
 def match_labels(name: str, found: Sequence[str], labels: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -136,11 +136,15 @@ def writing(shape: tuple[int, ...]) -> Iterator[Writer]:
 def keep(writer: Writer, key: str) -> Path:
     """Move the finished folder to its place; an entry that stands there was found broken, or is the same."""
     entry = cache_folder() / "windows" / key
-    if entry.exists():
-        old = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
+    old = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
+    with suppress(FileNotFoundError):
         entry.rename(old / "old")
-        shutil.rmtree(old, ignore_errors=True)
-    writer.folder.rename(entry)
+    shutil.rmtree(old, ignore_errors=True)
+    try:
+        writer.folder.rename(entry)
+    except OSError:  # another run of the same data was faster by this much: its entry is as good
+        if not entry.is_dir():
+            raise
     return entry
 
 

@@ -13,7 +13,9 @@ import pytest
 from secateur.compiler.frontends import windows_cache
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
+from secateur.compiler.frontends.gather import sets_text
 from secateur.errors import UserError
+from secateur.models.data import Data, Split
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.zoo import watch
 
@@ -292,7 +294,8 @@ def test_the_order_of_files_on_the_disk_does_not_matter(tmp_path, monkeypatch):
     root = make.write_words(tmp_path / "words")
     one = load_data(str(root), WORDS).fingerprint()
     real = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: list(real(path))[::-1])
+    turned = lambda path: list(real(path))[::-1] if str(path).startswith(str(root)) else real(path)  # noqa: E731
+    monkeypatch.setattr(os, "scandir", turned)
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "other"))
     assert load_data(str(root), WORDS).fingerprint() == one
 
@@ -366,3 +369,37 @@ def test_windows_never_lie_in_memory_all_at_once(tmp_path):
     total = sum(split.x.nbytes for split in sides(data))
     assert total == 40 * 401 * 1000 * 4
     assert peak < total / 4, (peak, total)
+
+
+def test_the_faster_of_two_runs_leaves_the_entry(tmp_path, cache, monkeypatch):
+    """Where an entry appears between the look and the rename, it is used, and nothing else is left."""
+    root = make.write_words(tmp_path / "words")
+    whole = load_data(str(root), WORDS).fingerprint()
+    (entry,) = cache.iterdir()
+    with monkeypatch.context() as patch:
+        loads = iter([None])
+        real = windows_cache.load
+        patch.setattr(windows_cache, "load", lambda *a, **k: next(loads) if not k else real(*a, **k))
+
+        def gone(path, target):
+            raise FileNotFoundError if path == entry else OSError(39, "Directory not empty")
+
+        patch.setattr(type(entry), "rename", gone)
+        assert load_data(str(root), WORDS).fingerprint() == whole
+    assert list(cache.iterdir()) == [entry]
+
+
+@pytest.mark.parametrize(
+    "y,names,expected",
+    [
+        (np.arange(14), "abcdefghijklmn", "a 1, b 1, c 1, d 1, e 1, f 1, g 1, h 1, i 1, j 1, k 1, l 1, and 2 more"),
+        (np.array([[1, 1], [0, 1], [0, 0]]), "ab", "a 1, b 2"),
+        (np.array([[1.5, 1], [0, -2]], np.float32), "ab", "a 0 to 1.5, b -2 to 1"),
+        (np.full(3, -1), "ab", "no labels"),
+    ],
+)
+def test_the_line_of_a_set_follows_the_task(y, names, expected):
+    """Classes and labels are counted, numbers have a range, and there may be no truth at all."""
+    split = Split(np.zeros((len(y), 1), np.float32), y, np.zeros(len(y), np.int64))
+    data = Data("d", split, split, split, tuple(names))
+    assert sets_text(data, "samples")[2] == f"test:       1 group, {len(y)} samples: {expected}"

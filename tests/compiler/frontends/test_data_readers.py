@@ -264,3 +264,9 @@ def test_an_image_too_large_to_open_is_unreadable(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(stream.getvalue())
     with pytest.raises(Unreadable, match="more than 10 pixels"):
         read_image(tmp_path / "a.png", (3, 4, 6))
+
+
+def test_a_number_too_large_for_float32_is_no_number(tmp_path):
+    """It would be infinite in the windows."""
+    with pytest.raises(Unreadable, match="line 3, column 'y': 1e39"):
+        pieces(tmp_path, "x,y\n1,2\n3,1e39\n")
