@@ -56,6 +56,8 @@ class Task(ABC):
     metric: str
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]] = ()
+    reconstructs: ClassVar[bool] = False
+    """Whether answers and losses look at `x`; where they do not, it may be empty, for sets larger than memory."""
 
     def __post_init__(self) -> None:
         if self.metric not in self.metrics:
@@ -358,6 +360,7 @@ class Anomaly(Task):
     metric: str = "auc"
     by_group: bool = False
     name = "anomaly"
+    reconstructs: ClassVar[bool] = True
     metrics = ("auc",)
 
     def check(self, where: str, y: Array, labels: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from secateur.compiler.frontends.arrays import data_from_arrays
+from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.truth import Wanted, agreed, retasked
 from secateur.errors import UserError
 from secateur.models.data import Data, Split
@@ -166,3 +167,22 @@ def test_data_in_memory_takes_a_task_too():
     assert retasked(found, Wanted(metric="mae")).task == found.task
     silent = agreed(small_network("mlp"), classes)
     assert silent is classes
+
+
+@pytest.mark.parametrize(
+    "y, told",
+    [
+        (SEVERAL, "label 0 80, label 1 80, label 2 80"),
+        (X[:, 0] * 0 + np.arange(N), "value 0 to 119"),
+        (CLASSES, "0 40, 1 40, 2 40"),
+        (None, "no labels"),
+    ],
+)
+def test_what_a_set_holds_is_told_for_every_task(y, told, tmp_path):
+    """Samples of a class or with a label, the range of numbers, or that there are none, before anything is compiled."""
+    np.savez(tmp_path / "d.npz", x_train=X, x_test=X, **({} if y is None else {"y_train": y, "y_test": y}))
+    lines: list[str] = []
+    outputs = 1 if told.startswith("value") else 3
+    load_data(str(tmp_path / "d.npz"), (6,), tell=lines.append, wanted=Wanted(outputs=outputs))
+    (recovery,) = [line for line in lines if "recovery:" in line and " samples: " in line]
+    assert recovery.endswith(f" samples: {told}")
