@@ -16,7 +16,7 @@ from secateur.models.network import Network
 from secateur.models.program import Program, unpack
 from secateur.models.reference_float import arithmetic
 from secateur.models.task import CLASSIFICATION, Task
-from secateur.models.training import predict
+from secateur.models.training import predict, seen
 from secateur.passes.program.cost import latency_ms
 from secateur.passes.program.lower import to_channels_last
 from secateur.runtime_bench.golden import golden_outputs
@@ -85,8 +85,12 @@ def evaluate(
     """
     pieces = golden_outputs(content, program, inputs).outputs
     outputs = np.stack([real_output(program, piece) for piece in pieces])
-    x = to_channels_last(split.x) if network is None else network.preprocess(split.x)
-    x = x.reshape(len(split), -1)
+    if network is not None:
+        x = seen(split, network.preprocess, task)
+    elif task.reconstructs:
+        x = to_channels_last(program.preprocess(split.x)).reshape(len(split), -1)
+    else:
+        x = np.empty((len(split), 0), np.float32)
     guess = task.answers(outputs, x, ends_in_logistic(program))
     percent = task.percent(split, guess)
     if network is None:

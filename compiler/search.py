@@ -23,7 +23,7 @@ from secateur.compiler.methods import METHODS, Candidate, Method
 from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.task import Agreement, strata
-from secateur.models.training import Recipe, predict
+from secateur.models.training import Recipe, predict, seen
 from secateur.models.zoo.catalogue import augmentation
 from secateur.passes.network.recover import Recover
 from secateur.passes.network.removal import Removal, apply
@@ -298,8 +298,8 @@ class Search:
     def accuracy(self, network: Network) -> float:
         """The task's metric of the float network on validation, percent."""
         task, split = self.data.task, self.data.validation
-        x = network.preprocess(split.x).reshape(len(split), -1)
-        return task.percent(split, task.answers(predict(network.module, split.x, network.preprocess), x, False))
+        outputs = predict(network.module, split.x, network.preprocess)
+        return task.percent(split, task.answers(outputs, seen(split, network.preprocess, task), False))
 
     # -- checkpoints
 

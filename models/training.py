@@ -220,6 +220,13 @@ def predict(module: nn.Module, x: npt.NDArray[np.float32], preprocess: Preproces
     return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
 
 
+def seen(split: Split, preprocess: Preprocess, task: Task) -> npt.NDArray[np.float32]:
+    """What the network was given, (n, inputs); without columns where the task does not look."""
+    if not task.reconstructs:
+        return np.empty((len(split), 0), np.float32)
+    return preprocess(split.x).reshape(len(split), -1)
+
+
 def recalibrate_batch_norm(module: nn.Module, split: Split, preprocess: Preprocess, batch: int = 256) -> None:
     """Replace the running mean and variance of every batch norm by the plain average over `split`, in order.
 
@@ -268,8 +275,8 @@ def ends_in_softmax(module: nn.Module) -> bool:
 
 
 def _measure(module: nn.Module, split: Split, preprocess: Preprocess, task: Task) -> tuple[float, float]:
-    outputs, x = predict(module, split.x, preprocess), preprocess(split.x)
-    metric = task.percent(split, task.answers(outputs, x.reshape(len(x), -1), False)) / 100
+    outputs, x = predict(module, split.x, preprocess), seen(split, preprocess, task)
+    metric = task.percent(split, task.answers(outputs, x, False)) / 100
     loss = task.loss(torch.from_numpy(outputs), task.truth(split.y), torch.from_numpy(x), ends_in_softmax(module))
     return metric, float(loss)
 
