@@ -28,10 +28,11 @@ from secateur.errors import UserError
 from secateur.firmware.front_end.stream import program_quantizer
 from secateur.firmware.project import Optimize
 from secateur.models.data import Data, Split, chunks
+from secateur.models.front_end.decide import Decisions
 from secateur.models.network import Network
 from secateur.models.preprocess import IDENTITY
 from secateur.models.program import Program, random_inputs
-from secateur.models.task import MultiLabel
+from secateur.models.task import Classification, MultiLabel
 from secateur.models.training import Recipe, ends_in_softmax
 from secateur.passes.program.cost import cost, plan
 from secateur.passes.program.lower import lower, to_channels_last
@@ -129,6 +130,12 @@ def export(network: Network, data: Data, folder: Path | None = None) -> Exported
 def check_fit(model: Network | Program, data: Data) -> None:
     """Raise UserError where the data is broken, or is not what the model takes and tells apart."""
     data.check()
+    pre = model.preprocess
+    if (pre.front_end is not None or pre.decisions != Decisions()) and not isinstance(data.task, Classification):
+        raise UserError(
+            f"{data.name}: a front end's decisions are between classes, not for {data.task.name}; leave [source], "
+            "[window] and [decisions] out of preprocess.toml"
+        )
     shape = data.recovery.x.shape[1:]
     if isinstance(model, Network):
         if shape != model.input_shape:

@@ -21,7 +21,7 @@ from secateur.compiler.frontends.truth import Wanted, retasked
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.front_end.chain import FrontEnd
-from secateur.models.task import Agreement, Anomaly
+from secateur.models.task import Agreement, Anomaly, Classification
 from secateur.models.zoo import catalogue
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _load(
             raise UserError(f"{spec}: {'no such folder; ' * (not root.exists())}data is {FORMS}")
         if not root.exists():
             raise UserError(f"{spec}: no such file")
-        data = retasked(data_from_folder(root, input_shape, labels, seed, options, front_end, progress), wanted)
+        data = _of_classes(data_from_folder(root, input_shape, labels, seed, options, front_end, progress), wanted)
         _check_fit(data, input_shape, labels)
         data.check()
         check_classes(data)
@@ -166,7 +166,7 @@ def _from_loader(
             return _iterate(first.pop() if first else call_loader(path, function), path, function)
 
         data = data_from_recordings(name, again, input_shape, labels, seed, options, front_end, progress)
-        data = retasked(data, wanted)
+        data = _of_classes(data, wanted)
     else:
         raise UserError(
             f"{name} returned a {type(found).__name__}; Data or a dict of arrays is expected, or Recordings one by one"
@@ -175,6 +175,16 @@ def _from_loader(
     _check_fit(data, input_shape, labels)
     check_classes(data)
     return data
+
+
+def _of_classes(data: Data, wanted: Wanted) -> Data:
+    """Data whose labels are names, with the metric that is wanted."""
+    if wanted.task not in (None, Classification.name):
+        raise UserError(
+            f"{data.name}: folders and recordings hold classes; --task {wanted.task} takes file.npz or file.py:loader "
+            "that gives arrays"
+        )
+    return retasked(data, wanted)
 
 
 def _as_they_are(data: Data, front_end: FrontEnd | None) -> Data:

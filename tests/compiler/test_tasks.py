@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,18 @@ from sklearn.datasets import load_diabetes, load_digits
 
 import secateur
 from secateur.compiler.frontends.arrays import data_from_arrays
+from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.truth import Wanted
 from secateur.compiler.judge import ends_in_logistic, real_output
 from secateur.compiler.session import Result
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Data
+from secateur.models.front_end.decide import Decisions
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
 from secateur.models.program import Op, Program, Quantization, Tensor, pack
-from secateur.models.task import Anomaly, Regression
+from secateur.models.task import Anomaly, Classification, Regression
 from secateur.models.training import Recipe, fit, predict
 from secateur.models.zoo.mlp import Mlp
 
@@ -197,6 +200,22 @@ def test_outputs_that_are_not_the_task_s_are_one_line(regression, labels, anomal
         with pytest.raises(UserError, match=message):
             compiled((network, data), tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def test_decisions_and_folders_are_of_classes(regression, tmp_path):
+    """A preprocess.toml that smooths decisions, and a folder of recordings, with numbers to predict: one line each."""
+    network, data = regression
+    smoothed = replace(network, preprocess=replace(network.preprocess, decisions=Decisions(smooth=3)))
+    with pytest.raises(UserError, match="decisions are between classes, not for regression"):
+        compiled((smoothed, data), tmp_path)
+    for number, name in enumerate(["walk/ann", "walk/bob", "walk/eve", "run/joe", "run/kim", "run/lea"]):
+        (tmp_path / "csv" / name).mkdir(parents=True)
+        rows = [f"{i},{(i * number) % 7}" for i in range(40)]
+        (tmp_path / "csv" / name / "a.csv").write_text("\n".join(["x,y", *rows]) + "\n")
+    load = partial(load_data, str(tmp_path / "csv"), (2, 10))
+    with pytest.raises(UserError, match="folders and recordings hold classes; --task regression takes "):
+        load(wanted=Wanted("regression", outputs=2))
+    assert load(wanted=Wanted(metric="balanced", outputs=2)).task == Classification("balanced")
 
 
 def test_int8_outputs_are_read_in_their_scale():
