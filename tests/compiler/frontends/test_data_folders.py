@@ -13,7 +13,7 @@ import pytest
 from secateur.compiler.frontends import windows_cache
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
-from secateur.compiler.frontends.gather import sets_text
+from secateur.compiler.frontends.gather import _by_number, sets_text
 from secateur.errors import UserError
 from secateur.models.data import Data, Split
 from secateur.models.front_end.chain import FrontEnd
@@ -403,3 +403,17 @@ def test_the_line_of_a_set_follows_the_task(y, names, expected):
     split = Split(np.zeros((len(y), 1), np.float32), y, np.zeros(len(y), np.int64))
     data = Data("d", split, split, split, tuple(names))
     assert sets_text(data, "samples")[2] == f"test:       1 group, {len(y)} samples: {expected}"
+
+
+def test_twins_are_on_one_side_and_groups_are_counted_as_people_count(tmp_path):
+    """Ten copies of one recording, in two classes, never cross; p2 comes before p10."""
+    root = make.write_words(tmp_path / "words", files=8)
+    for name in ("no", "yes"):
+        for i in range(5):
+            (root / name / f"copy{i}.wav").write_bytes((root / "no" / "0.wav").read_bytes())
+    for seed in range(5):
+        data = load_data(str(root), WORDS, seed=seed)
+        twin = make.noise(0, 400).astype(np.float32)[:100].tobytes()
+        counts = [sum(x.tobytes() == twin for x in split.x) for split in sides(data)]
+        assert sorted(counts) == [0, 0, 11]
+    assert sorted(["p10", "a", "p2", "p2b"], key=_by_number) == ["a", "p2", "p2b", "p10"]

@@ -270,3 +270,14 @@ def test_a_number_too_large_for_float32_is_no_number(tmp_path):
     """It would be infinite in the windows."""
     with pytest.raises(Unreadable, match="line 3, column 'y': 1e39"):
         pieces(tmp_path, "x,y\n1,2\n3,1e39\n")
+
+
+def test_of_rows_with_one_timestamp_the_first_stays(tmp_path):
+    """The grid is even without the others, so nothing is interpolated."""
+    stamps = [*range(0, 200, 10)]
+    stamps[5] = 40
+    rows = "".join(f"{t},{i}\n" for i, t in enumerate(stamps) if i != 6)
+    text = rows.replace("40,5\n", "40,99\n50,5\n60,6\n")
+    (piece,) = pieces(tmp_path, f"t_ms,x\n{text}", time_column="t_ms")
+    assert piece.samples[:, 0].tolist() == list(range(20)) and piece.rate_hz == 100
+    assert [remark.n for remark in piece.remarks] == [1]
