@@ -81,7 +81,7 @@ def decisions_for(
     how = program.preprocess.decisions
     out = program.tensors[program.outputs[0]]
     if how.least is not None:
-        steps = least_steps(how.least, out.scale, out.zero_point, out.dtype)
+        steps = least_steps(how.least, out.scale, out.zero_point, out.dtype, how.smooth)
         return replace(how, threshold=steps, least=None)
     if how.keep_percent is None:
         return how
@@ -89,7 +89,7 @@ def decisions_for(
     typed = outputs.view(np.uint8) if out.dtype == "uint8" else outputs
     steps, right, wrong = fit_threshold(typed, truth, how.keep_percent)
     log.info("threshold %d of 255 steps: %.1f %% of right windows are told, %.1f %% of wrong ones", steps, right, wrong)
-    return replace(how, threshold=steps, keep_percent=None)
+    return replace(how, threshold=steps * how.smooth, keep_percent=None)
 
 
 def completed_at(front: FrontEnd, windows: int) -> npt.NDArray[np.int64]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from secateur.models.fixed_point import (
     INT32_MAX,
     Int32,
+    activation_range,
     exp_negative,
     high_mul,
     one_over_one_plus,
@@ -36,8 +37,9 @@ def table(kind: str, options: Options, x: Tensor, out: Tensor, divisor: int = 0,
 
     `divisor`, `b`: of DIV, the quantized constant that is divided by, and its tensor.
     """
-    found = _FUNCTIONS[kind](options, x, out) if kind != "DIV" else _div(x, out, divisor, b)
-    return np.clip(found, -128, 127)
+    if kind != "DIV":
+        return np.clip(_FUNCTIONS[kind](options, x, out), -128, 127)
+    return np.clip(_div(x, out, divisor, b), *activation_range(options.activation, out.scale, out.zero_point))
 
 
 def _logistic(options: Options, x: Tensor, out: Tensor) -> Int32:

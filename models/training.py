@@ -27,6 +27,11 @@ log = logging.getLogger(__name__)
 EVALUATION_BATCH = 256
 
 
+LEAST_MOMENTUM = 0.1
+"""Of batch norm while it is trained. Keras' default, 0.01 in PyTorch's terms, needs hundreds of steps to follow weights
+that a short recovery changes."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train. `steps` of `batch` samples; `lr` is the peak of the schedule."""
@@ -131,6 +136,8 @@ class _Trainer:
         self.order = torch.empty(0, dtype=torch.long)
         self.optimizer = _optimizer(module, recipe)
         self.normalized = ends_in_softmax(module)
+        self.norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        self.momenta = [m.momentum for m in self.norms]
 
     def run(self, on_step: Callable[[int, float], None] | None) -> TrainingLog:
         recipe = self.recipe
@@ -141,6 +148,9 @@ class _Trainer:
         marks = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
         if self.teacher is not None:
             self.teacher.eval()
+        for norm in self.norms:
+            if norm.momentum is not None:
+                norm.momentum = max(norm.momentum, LEAST_MOMENTUM)
         self.module.train()
         for step in range(1, recipe.steps + 1):
             for group in self.optimizer.param_groups:
@@ -158,6 +168,8 @@ class _Trainer:
                 self.module.train()
         if best_state is not None:
             self.module.load_state_dict(best_state)
+        for norm, momentum in zip(self.norms, self.momenta, strict=True):
+            norm.momentum = momentum
         self.module.eval()
         return TrainingLog(recipe.steps, recipe.steps * self._batch_size, tuple(losses), tuple(seen), best_step)
 

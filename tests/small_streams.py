@@ -54,15 +54,15 @@ THOUSANDS = (1000.0,)
 SMALL: dict[str, Small] = {
     "one channel": Small(FrontEnd(50, 1, 16, 4, THOUSANDS)),
     "six channels, smoothed": Small(
-        FrontEnd(50, 6, 20, 7, (1000.0, 900.0, 800.0, 700.0, 600.0, 500.0)), Decisions(3, 70, 2, ("b",)),
+        FrontEnd(50, 6, 20, 7, (1000.0, 900.0, 800.0, 700.0, 600.0, 500.0)), Decisions(3, 211, 2, ("b",)),
         (0.1,) * 6, (1.5, 1.4, 1.3, 1.2, 1.1, 1.0),
     ),
     "hop beyond the window": Small(FrontEnd(50, 2, 8, 13, THOUSANDS)),
-    "three for two": Small(FrontEnd(40, 2, 24, 5, THOUSANDS, Resample(3, 2, 4)), Decisions(2, 60)),
+    "three for two": Small(FrontEnd(40, 2, 24, 5, THOUSANDS, Resample(3, 2, 4)), Decisions(2, 121)),
     "seven for one": Small(FrontEnd(40, 1, 10, 3, THOUSANDS, Resample(7, 1, 3))),
     "two for five, without its mean": Small(FrontEnd(40, 2, 12, 12, THOUSANDS, Resample(2, 5, 4), detrend="mean")),
     "log-mel, smoothed": Small(
-        FrontEnd(4000, 1, 6, 2, (1.0,), None, LogMel(4000, 100, 40, 128, 8, 100, 1900)), Decisions(2, 70, 1),
+        FrontEnd(4000, 1, 6, 2, (1.0,), None, LogMel(4000, 100, 40, 128, 8, 100, 1900)), Decisions(2, 141, 1),
         (0.0,), (3.0,),
     ),
     "MFCC": Small(FrontEnd(8000, 1, 5, 5, (1.0,), None, Mfcc(8000, 240, 80, 256, 20, 20, 3900, coefficients=6))),

@@ -137,7 +137,7 @@ def div(c: Case) -> bytes:
     d = c.constant([by], "int8", b_scale, b_zero)
     real = scale / (b_scale * abs(by - b_zero))
     out = c.value(shape, float(np.float32(real * c.random.uniform(0.5, 2))), c.integer(-20, 20))
-    c.b.op("DIV", [x, d], [out])
+    c.b.op("DIV", [x, d], [out], fusedActivationFunction=c.integer(0, 1) * c.integer(0, 3))
     return c.done(out)
 
 

@@ -188,7 +188,7 @@ def context(made: Parts, program: Program, place: Memory, prefix: str) -> dict[s
         "multiplier": ", ".join(cgen.number(m) for m in q.multiplier),
         "bias": ", ".join(_int64(b) for b in q.bias), "columns": len(q.multiplier), "quantizer": q,
         "lowest": lowest, "zero_steps": how.smooth * (out.zero_point - lowest), "mantissa": mantissa,
-        "exponent": exponent, "threshold": how.threshold * how.smooth, "background": background,
+        "exponent": exponent, "threshold": how.threshold, "background": background,
     }  # fmt: skip
 
 

@@ -13,10 +13,10 @@ UNKNOWN = -1
 @dataclass(frozen=True)
 class Decisions:
     """`smooth`: windows that are averaged. `threshold`: the least score of a class that is told, in quantized steps of
-    one window's output above its lowest value (0 to 255); below it the decision is "unknown". `refractory`: windows
-    after an event in which nothing is told. `background`: classes that are no event (silence, other words).
-    `least` and `keep_percent`: how `threshold` is found once the network is quantized, from a real output or from the
-    share of right validation windows that it must not silence; both None where it is known.
+    the output above its lowest value, summed over those windows (0 to 255 each); below it the decision is "unknown".
+    `refractory`: windows after an event in which nothing is told. `background`: classes that are no event (silence,
+    other words). `least` and `keep_percent`: how `threshold` is found once the network is quantized, from a real output
+    or from the share of right validation windows that it must not silence; both None where it is known.
     """
 
     smooth: int = 1
@@ -57,7 +57,7 @@ def decide(
             quiet -= 1
             found.append(None)
             continue
-        told = sums[best] >= how.threshold * how.smooth
+        told = sums[best] >= how.threshold
         if told and not (best < len(labels) and labels[best] in how.background):
             quiet = how.refractory
         value = np.float32(int(sums[best]) - how.smooth * (zero_point - lowest)) * factor
@@ -70,10 +70,10 @@ def confidence_factor(scale: float, how: Decisions) -> np.float32:
     return np.float32(scale / how.smooth)
 
 
-def least_steps(real: float, scale: float, zero_point: int, dtype: str) -> int:
-    """The smallest number of steps above the lowest value whose real output is at least `real`, 0 to 256."""
+def least_steps(real: float, scale: float, zero_point: int, dtype: str, smooth: int) -> int:
+    """The least sum of steps over `smooth` windows whose mean real output is at least `real`; at most one too many."""
     lowest = -128 if dtype == "int8" else 0
-    return int(np.clip(np.ceil(real / scale - 1e-6) + zero_point - lowest, 0, 256))
+    return int(np.clip(np.ceil((real / scale + zero_point - lowest) * smooth - 1e-6), 0, 255 * smooth + 1))
 
 
 def fit_threshold(
