@@ -57,11 +57,22 @@ class Deployed:
 
     @property
     def front_end_instructions(self) -> int | None:
-        """What a decision costs before the network runs; None where unknown, 0 without a front end."""
+        """What a decision costs beside the network's layers; None where unknown, 0 without a front end.
+
+        Frames that are computed after a window's last one, within the same piece of the stream, count too.
+        """
         if self.planned.program.preprocess.front_end is None:
             return 0
+        layers, total = self.layer_counts, self.instructions
+        return None if layers is None or total is None else total - sum(layers)
+
+    @property
+    def layer_counts(self) -> tuple[int, ...] | None:
+        """Instructions (on a board: cycles) of the network's operators in one inference, None where nothing ran."""
         layers = self.run.layer_instructions if self.run is not None else None
-        return None if layers is None else layers[0]
+        if layers is None or self.planned.program.preprocess.front_end is None:
+            return layers
+        return layers[1:]
 
     @property
     def stack_bytes(self) -> int | None:

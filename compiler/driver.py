@@ -32,7 +32,7 @@ from secateur.models.front_end.decide import Decisions
 from secateur.models.network import Network
 from secateur.models.preprocess import IDENTITY
 from secateur.models.program import Program, random_inputs
-from secateur.models.task import Classification, MultiLabel
+from secateur.models.task import Anomaly, Classification, MultiLabel
 from secateur.models.training import Recipe, ends_in_softmax
 from secateur.passes.program.cost import cost, plan
 from secateur.passes.program.lower import lower, to_channels_last
@@ -104,9 +104,12 @@ def _program_inputs(program: Program, samples: npt.NDArray[np.float32]) -> npt.N
 def export(network: Network, data: Data, folder: Path | None = None) -> Exported:
     """ONNX (checked with onnxruntime) and int8 TFLite (read back) of a network.
 
-    Calibration takes recovery samples only. With `folder`, `model.onnx` and `model.tflite` are written there.
+    Calibration takes recovery samples only; of a reconstruction, whose recovery set holds nothing but normal samples,
+    validation samples too: what lies outside the range of int8 would be clipped, and its error with it. With `folder`, `model.onnx` and `model.tflite` are written there.
     """
-    x = to_channels_last(network.preprocess(data.recovery.x[:: max(1, len(data.recovery) // CALIBRATION_SAMPLES)]))
+    sets = (data.recovery, data.validation) if data.task.reconstructs else (data.recovery,)
+    seen = [s.x[:: max(1, len(s) // CALIBRATION_SAMPLES)] for s in sets]
+    x = to_channels_last(network.preprocess(np.concatenate(seen)))
     floats = lower(network)
     quantized = quantize(floats, calibrate(floats, x))
     content = tflite_bytes(quantized)
@@ -131,10 +134,12 @@ def check_fit(model: Network | Program, data: Data) -> None:
     """Raise UserError where the data is broken, or is not what the model takes and tells apart."""
     data.check()
     pre = model.preprocess
-    if (pre.front_end is not None or pre.decisions != Decisions()) and not isinstance(data.task, Classification):
+    decides = pre.front_end is not None or pre.decisions != Decisions()
+    wanted = Anomaly if pre.decisions.reconstructs else Classification
+    if decides and not isinstance(data.task, wanted):
         raise UserError(
-            f"{data.name}: a front end's decisions are between classes, not for {data.task.name}; leave [source], "
-            "[window] and [decisions] out of preprocess.toml"
+            f"{data.name}: a front end's decisions are between classes, or anomalies by reconstruction ([decisions] "
+            f'kind = "reconstruction"), not for {data.task.name}; change preprocess.toml or --task'
         )
     shape = data.recovery.x.shape[1:]
     if isinstance(model, Network):

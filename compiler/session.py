@@ -176,7 +176,7 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
         model = replace(model, preprocess=replace(written, mean=kept.mean, std=kept.std))
     if len(model.preprocess.mean) not in (0, 1, model.input_shape[0]):
         raise UserError(f"--mean: {len(model.preprocess.mean)} values for {model.input_shape[0]} input channels")
-    if model.preprocess.front_end is not None:
+    if model.preprocess.front_end is not None and not model.preprocess.decisions.reconstructs:
         model = with_probabilities(model)
     return model, None
 

@@ -14,6 +14,13 @@ from secateur.firmware.front_end.stream import parts, program_quantizer, shape
 from secateur.firmware.generated import HEADER_BYTES, NO_DECISION
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decision, Decisions, decide, fit_threshold, least_steps
+from secateur.models.front_end.reconstruct import (
+    decide_errors,
+    fit_error_threshold,
+    reconstruction_of,
+    score_factor,
+    typed,
+)
 from secateur.models.front_end.stage import Counts
 from secateur.models.program import Program, slots
 from secateur.models.recordings import Recording
@@ -67,11 +74,19 @@ def window_inputs(program: Program, stream: Counts) -> npt.NDArray[np.int8]:
     return program_quantizer(program)(windows).view(np.int8).reshape(len(windows), -1)
 
 
-def decisions_of(program: Program, outputs: npt.NDArray[np.int8]) -> list[Decision | None]:
-    """Decisions from the network's outputs, window by window, (windows, bytes)."""
-    out = program.tensors[program.outputs[0]]
-    typed = outputs.view(np.uint8) if out.dtype == "uint8" else outputs
-    return decide(typed, out.scale, out.zero_point, program.labels, program.preprocess.decisions)
+def decisions_of(
+    program: Program, inputs: npt.NDArray[np.int8], outputs: npt.NDArray[np.int8]
+) -> list[Decision | None]:
+    """Decisions from the network's inputs and outputs, window by window, (windows, bytes) each."""
+    how, out = program.preprocess.decisions, program.tensors[program.outputs[0]]
+    if how.reconstructs:
+        return decide_errors(_errors(program, inputs, outputs), score_factor(program, how), how)
+    return decide(typed(out, outputs), out.scale, out.zero_point, program.labels, how)
+
+
+def _errors(program: Program, inputs: npt.NDArray[np.int8], outputs: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+    entry, out = program.tensors[program.inputs[0]], program.tensors[program.outputs[0]]
+    return reconstruction_of(program).sums(typed(entry, inputs), typed(out, outputs))
 
 
 def decisions_for(
@@ -80,16 +95,31 @@ def decisions_for(
     """The Program's decisions with their threshold in steps, fitted on validation windows where that is asked for."""
     how = program.preprocess.decisions
     out = program.tensors[program.outputs[0]]
+    if how.reconstructs:
+        return _error_decisions(program, content, inputs, truth)
     if how.least is not None:
         steps = least_steps(how.least, out.scale, out.zero_point, out.dtype, how.smooth)
         return replace(how, threshold=steps, least=None)
     if how.keep_percent is None:
         return how
     outputs = golden_outputs(content, program, inputs()).outputs
-    typed = outputs.view(np.uint8) if out.dtype == "uint8" else outputs
-    steps, right, wrong = fit_threshold(typed, truth, how.keep_percent)
+    steps, right, wrong = fit_threshold(typed(out, outputs), truth, how.keep_percent)
     log.info("threshold %d of 255 steps: %.1f %% of right windows are told, %.1f %% of wrong ones", steps, right, wrong)
     return replace(how, threshold=steps * how.smooth, keep_percent=None)
+
+
+def _error_decisions(
+    program: Program, content: bytes, inputs: Callable[[], npt.NDArray[np.int8]], truth: npt.NDArray[np.integer]
+) -> Decisions:
+    how = program.preprocess.decisions
+    if how.least is not None:
+        return replace(how, threshold=round(how.least / float(score_factor(program, how))), least=None)
+    if how.keep_percent is None:
+        return how
+    given = inputs()
+    sums = _errors(program, given, golden_outputs(content, program, given).outputs)
+    one = fit_error_threshold(sums, truth, how.keep_percent)
+    return replace(how, threshold=one * how.smooth, keep_percent=None)
 
 
 def completed_at(front: FrontEnd, windows: int) -> npt.NDArray[np.int64]:
@@ -115,7 +145,7 @@ def stream_golden(content: bytes, program: Program, given: npt.NDArray[np.int8])
     labels = np.full(len(given), NO_DECISION, "<i4")
     confidences = np.zeros(len(given), "<f4")
     ends = completed_at(front, len(inputs)) // chunk
-    for window, (piece, decision) in enumerate(zip(ends, decisions_of(program, golden.outputs), strict=True)):
+    for window, (piece, decision) in enumerate(zip(ends, decisions_of(program, inputs, golden.outputs), strict=True)):
         if piece >= len(given):
             continue
         found[piece:, HEADER_BYTES:] = golden.outputs[window]

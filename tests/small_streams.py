@@ -31,6 +31,9 @@ def small_stream_program(small: Small) -> Program:
     f = small.front
     random = np.random.default_rng(3)
     inputs = f.window * f.width
+    pre = Preprocess(small.mean, small.std, f, small.decisions)
+    if small.decisions.reconstructs:
+        return _autoencoder(f, pre)
     weights = random.integers(-127, 128, (CLASSES, inputs)).astype(np.int8)
     q = Quantization
     tensors = (
@@ -46,8 +49,23 @@ def small_stream_program(small: Small) -> Program:
         Op("FULLY_CONNECTED", (5, 1, 2), (3,), name="dense"),
         Op("SOFTMAX", (3,), (4,), name="softmax"),
     )
-    pre = Preprocess(small.mean, small.std, f, small.decisions)
     return Program("net", tensors, ops, (0,), (4,), ("a", "b", "c", "d"), preprocess=pre)
+
+
+def _autoencoder(f: FrontEnd, pre: Preprocess) -> Program:
+    """Half of every value, and a little of the others."""
+    size = f.window * f.width
+    random = np.random.default_rng(4)
+    weights = (random.integers(-5, 6, (size, size)) + 60 * np.eye(size)).astype(np.int8)
+    q = Quantization
+    tensors = (
+        Tensor("input", (1, size), "int8", q((0.05,), (3,))),
+        Tensor("weights", weights.shape, "int8", q((0.01,), (0,)), weights),
+        Tensor("bias", (size,), "int32", q((0.0005,), (0,)), np.zeros(size, np.int32)),
+        Tensor("output", (1, size), "int8", q((0.04,), (-7,))),
+    )
+    op = Op("FULLY_CONNECTED", (0, 1, 2), (3,), name="dense")
+    return Program("net", tensors, (op,), (0,), (3,), ("normal", "anomaly"), preprocess=pre)
 
 
 THOUSANDS = (1000.0,)
@@ -71,6 +89,12 @@ SMALL: dict[str, Small] = {
     "features with a memory": Small(
         FrontEnd(16000, 1, 6, 4, features=Micro(window_ms=4, step_ms=2, channels=6, upper_hz=6000.0)),
         Decisions(2), (12.0,), (5.0,),
+    ),
+    "reconstruction": Small(
+        FrontEnd(50, 2, 16, 6, THOUSANDS), Decisions(2, 2_000_000_000, 1, reconstructs=True)
+    ),
+    "reconstruction, resampled": Small(
+        FrontEnd(50, 1, 12, 1, THOUSANDS, Resample(5, 1, 3)), Decisions(1, 400_000_000, reconstructs=True)
     ),
     "without its line": Small(FrontEnd(50, 3, 32, 32, THOUSANDS, detrend="linear"), Decisions(1, 120)),
 }  # fmt: skip

@@ -17,7 +17,7 @@ import numpy as np
 from secateur.compiler.frontends.arrays import check_classes, data_from_arrays
 from secateur.compiler.frontends.data_options import DataOptions, Progress, Tell, quiet
 from secateur.compiler.frontends.gather import data_from_folder, data_from_recordings, sets_text
-from secateur.compiler.frontends.truth import Wanted, retasked
+from secateur.compiler.frontends.truth import Wanted, bound, retasked
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.front_end.chain import FrontEnd
@@ -27,6 +27,7 @@ from secateur.models.zoo import catalogue
 log = logging.getLogger(__name__)
 
 
+NORMAL = "normal"
 FORMS = "a folder of images, WAV or CSV files, file.csv, file.npz, file.py:loader or zoo:NAME"
 
 
@@ -71,6 +72,8 @@ def _load(
     wanted: Wanted,
 ) -> tuple[Data, str]:
     """The sets, and what their samples are called."""
+    if wanted.task == Anomaly.name:
+        labels = ()  # of the network: a reconstruction has none, the data's are normal and anomaly
     path, _, function = spec.rpartition(":")
     if path.endswith(".py"):
         return _from_loader(
@@ -178,13 +181,28 @@ def _from_loader(
 
 
 def _of_classes(data: Data, wanted: Wanted) -> Data:
-    """Data whose labels are names, with the metric that is wanted."""
+    """Data whose labels are names, with the metric that is wanted; for anomalies, one of them is "normal"."""
+    if wanted.task == Anomaly.name:
+        return bound(_normal_or_not(data), Anomaly, wanted, "")
     if wanted.task not in (None, Classification.name):
         raise UserError(
             f"{data.name}: folders and recordings hold classes; --task {wanted.task} takes file.npz or file.py:loader "
             "that gives arrays"
         )
     return retasked(data, wanted)
+
+
+def _normal_or_not(data: Data) -> Data:
+    """Two classes of what has many; recovery keeps the normal samples alone."""
+    if NORMAL not in data.labels or len(data.labels) < 2:
+        raise UserError(
+            f"{data.name}: --task anomaly takes a class called {NORMAL!r} and at least one more; here are "
+            f"{', '.join(data.labels)}"
+        )
+    normal = data.labels.index(NORMAL)
+    sets = [replace(s, y=(s.y != normal).astype(np.int64)) for s in (data.recovery, data.validation, data.test)]
+    only = sets[0].subset(np.flatnonzero(sets[0].y == 0))
+    return replace(data, recovery=only, validation=sets[1], test=sets[2], labels=(NORMAL, "anomaly"))
 
 
 def _as_they_are(data: Data, front_end: FrontEnd | None) -> Data:

@@ -161,7 +161,7 @@ def _required(record: type, name: str) -> bool:
 
 
 def _decisions(table: _Reader) -> Decisions:
-    table.known("smooth", "threshold", "steps", "keep", "refractory", "background")
+    table.known("smooth", "threshold", "steps", "keep", "refractory", "background", "kind")
     smooth, refractory = table.take("smooth", (int,), 1), table.take("refractory", (int,), 0)
     if not 1 <= smooth <= 1000 or not 0 <= refractory <= 30000:
         raise UserError(f"{table.where}: smooth is 1 to 1000 windows, refractory 0 to 30000")
@@ -178,7 +178,10 @@ def _decisions(table: _Reader) -> Decisions:
         keep = float(table.take("keep", (int, float), KEEP_PERCENT))
         if not 0 < keep <= 100:
             raise UserError(f"{table.where}: keep {keep:g}; a percentage above 0, at most 100")
-    return Decisions(smooth, steps, refractory, tuple(map(str, background)), real, keep)
+    kind = table.take("kind", (str,), "classes")
+    if kind not in ("classes", "reconstruction"):
+        raise UserError(f"{table.where}: kind {kind!r}; classes or reconstruction")
+    return Decisions(smooth, steps, refractory, tuple(map(str, background)), real, keep, kind == "reconstruction")
 
 
 def preprocess_text(pre: Preprocess) -> str:
@@ -197,8 +200,9 @@ def preprocess_text(pre: Preprocess) -> str:
     if pre.mean:
         lines += _table("normalize", {"mean": list(pre.mean), "std": list(pre.std)})
     if how != Decisions():
-        lines += _table("decisions", {"smooth": how.smooth, "steps": how.threshold, "refractory": how.refractory,
-                                      "background": list(how.background)})  # fmt: skip
+        first = {"kind": "reconstruction"} if how.reconstructs else {}
+        rest = {"refractory": how.refractory, "background": list(how.background)}
+        lines += _table("decisions", first | {"smooth": how.smooth, "steps": how.threshold} | rest)
     return "\n".join(lines) + "\n"
 
 

@@ -105,7 +105,7 @@ def cycles_of(deployed: Deployed) -> int | None:
 
 def _layers(judged: Judged, kind: Kind, source: str) -> tuple[record.Layer, ...]:
     d = judged.deployed
-    counts = d.run.layer_instructions if d.run is not None else None
+    counts = d.layer_counts
     if counts is None:
         counts, kind = d.cost.layer_instructions, "predicted"
     program = d.planned.program
@@ -118,7 +118,10 @@ def _layers(judged: Judged, kind: Kind, source: str) -> tuple[record.Layer, ...]
         key = (op.name, op.kind, -1) if banded else (program.tensors[op.outputs[0]].name, op.kind, i)
         macs, count = sums.get(key, (0, 0))
         sums[key] = macs + op_macs(program, op), count + (0 if counts is None else counts[i])
-    return tuple(
+    front: tuple[record.Layer, ...] = ()
+    if d.front_end_instructions:
+        front = (record.Layer("front end", "FRONT_END", None, Measured(d.front_end_instructions, kind, source)),)
+    return front + tuple(
         record.Layer(
             name,
             op_kind,
@@ -214,6 +217,9 @@ def _details(found: Compiled) -> record.Details:
         f"{p.bands} bands of rows, one after the other: {p.extra_macs:,} MACs are computed again."
         for p in after.deployed.planned.patches
     ]
+    front = _front_end(after.deployed)
+    if front:
+        notes.append(front)
     slow = slow_memory_text(after.deployed.planned.memory)
     if slow:
         notes.append(f"For the RAM limit, {slow}: a latency that is not measured leaves it out.")
@@ -340,3 +346,30 @@ def _attempt(name: str, path: str, judged: Judged, found: Compiled) -> record.At
         )
     )
     return record.Attempt(name, path, fits, percent, side.ram_bytes, side.flash_bytes, side.latency_ms_high)
+
+
+def _front_end(deployed: Deployed) -> str:
+    """What lies between sensor and decision, and what it costs; empty without a front end."""
+    pre = deployed.planned.program.preprocess
+    front, how = pre.front_end, pre.decisions
+    if front is None:
+        return ""
+    parts = [f"raw samples of {plural(front.channels, 'channel')} at {front.rate_hz:g} Hz"]
+    if front.resampler is not None:
+        parts.append(f"resampled by {front.resampler.up}/{front.resampler.down}")
+    if front.features is not None:
+        parts.append(f"{front.features.count} {type(front.features).__name__} features a frame")
+    if front.detrend != "none":
+        parts.append(f"less the window's {'mean' if front.detrend == 'mean' else 'line'}")
+    parts.append(f"windows of {front.window}, a hop of {front.hop}")
+    told = f"the mean of {how.smooth} windows" if how.smooth > 1 else "each window"
+    if how.threshold:
+        told += f", {'anomaly' if how.reconstructs else 'unknown'} {'from' if how.reconstructs else 'below'} "
+        told += f"{how.threshold:,} steps"
+    text = f"The front end is in the image: {', '.join(parts)}; a decision is of {told}."
+    if deployed.front_end_instructions:
+        text += (
+            f" It takes {deployed.front_end_instructions:,} of {deployed.instructions:,} instructions a decision, and "
+            f"{deployed.cost.front_end_bytes:,} bytes of RAM beside the arena."
+        )
+    return text

@@ -19,30 +19,36 @@ static inline void sec_quantize_row(
     }
 }
 
-/* value * mantissa * 2^exponent as IEEE single precision, ties to even, without float arithmetic: mantissa has 24 bits,
-   the top one set (or is 0), |value| < 2^24, and the product is a normal number or 0. */
-static inline float sec_scaled(int32_t value, uint32_t mantissa, int exponent) {
-    const uint32_t size = value < 0 ? 0u - (uint32_t)value : (uint32_t)value;
-    uint64_t product = (uint64_t)size * mantissa;
-    uint32_t bits = value < 0 ? 0x80000000u : 0u;
-    float real;
-    if (product != 0) {
-        int shift = 0;
-        uint64_t rest = product;
-        while (rest >> 24) {
+/* The top 24 bits of a value, rounded, ties to even; `exponent` grows by what was shifted out. */
+static inline uint32_t sec_24_bits(uint64_t value, int *exponent) {
+    int shift = 0;
+    uint64_t rest = value;
+    while (rest >> 24) {
+        rest >>= 1;
+        shift++;
+    }
+    if (shift > 0) {
+        const uint64_t cut = value & (((uint64_t)1 << shift) - 1u);
+        const uint64_t half = (uint64_t)1 << (shift - 1);
+        rest += cut > half || (cut == half && (rest & 1u));
+        if (rest >> 24) {
             rest >>= 1;
             shift++;
         }
-        if (shift > 0) {
-            const uint64_t cut = product & (((uint64_t)1 << shift) - 1u);
-            const uint64_t half = (uint64_t)1 << (shift - 1);
-            rest += cut > half || (cut == half && (rest & 1u));
-            if (rest >> 24) {
-                rest >>= 1;
-                shift++;
-            }
-        }
-        bits |= ((uint32_t)(shift + exponent + 150) << 23) | ((uint32_t)rest & 0x7FFFFFu);
+    }
+    *exponent += shift;
+    return (uint32_t)rest;
+}
+
+/* (float)value * (mantissa * 2^exponent) in IEEE single precision, without float arithmetic: mantissa has 24 bits, the
+   top one set, and the product is a normal number or 0. */
+static inline float sec_scaled(uint64_t value, uint32_t mantissa, int exponent, int negative) {
+    uint32_t bits = negative ? 0x80000000u : 0u;
+    float real;
+    const uint64_t product = (uint64_t)sec_24_bits(value, &exponent) * mantissa;
+    if (product != 0) {
+        const uint32_t rest = sec_24_bits(product, &exponent);
+        bits |= ((uint32_t)(exponent + 150) << 23) | (rest & 0x7FFFFFu);
     }
     memcpy(&real, &bits, sizeof real);
     return real;

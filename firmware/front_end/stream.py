@@ -21,6 +21,7 @@ from secateur.firmware.kernels.descriptor import Constant
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import confidence_factor
 from secateur.models.front_end.quantizer import Quantizer, make_quantizer
+from secateur.models.front_end.reconstruct import MOST_VALUES, reconstruction_of, score_factor
 from secateur.models.program import Program
 
 HERE = Path(__file__).parent
@@ -38,6 +39,7 @@ class Parts:
     detrend: StageCode | None
     outputs: int
     smooth: int
+    reconstructs: bool = False
 
     @property
     def wide_ring(self) -> bool:
@@ -70,7 +72,7 @@ class Parts:
         if self.resampler is not None:
             total += 2 * self.pending_rows * f.channels + 8
         total += f.window * f.width * (2 if self.wide_ring else 1)
-        total += self.outputs * (1 + self.smooth)
+        total += self.outputs + self.smooth * (8 if self.reconstructs else self.outputs)
         return _up(total, 4) + 4 * len(COUNTERS)
 
 
@@ -96,13 +98,25 @@ def parts(program: Program) -> Parts | None:
         quantizer = program_quantizer(program)
         if out.dtype not in ("int8", "uint8"):
             raise UserError(f"{program.name}: its output is {out.dtype}; decisions are made of int8 or uint8 outputs")
+        if pre.decisions.reconstructs:
+            _check_reconstruction(program, front)
     return Parts(
         front, quantizer,
         None if front.resampler is None else resample_code(front.resampler, front.channels),
         None if front.features is None else features_code(front.features),
         None if front.detrend == "none" else detrend_code(front.detrend, front.window, front.width),
-        outputs, pre.decisions.smooth,
+        outputs, pre.decisions.smooth, pre.decisions.reconstructs,
     )  # fmt: skip
+
+
+def _check_reconstruction(program: Program, front: FrontEnd) -> None:
+    values, outputs = (program.tensors[i].elements for i in (program.inputs[0], program.outputs[0]))
+    if values != outputs:
+        raise UserError(f"{program.name}: {outputs} outputs for {values} inputs; reconstruction gives as many")
+    if values > MOST_VALUES or front.detrend != "none":
+        raise UserError(
+            f"{program.name}: reconstruction is judged on windows of up to {MOST_VALUES} values that are not detrended"
+        )
 
 
 def program_quantizer(program: Program) -> Quantizer:
@@ -164,7 +178,8 @@ def context(made: Parts, program: Program, place: Memory, prefix: str) -> dict[s
     """What `stream.c.j2` and the header's stream part need."""
     f, how, out = made.front, program.preprocess.decisions, program.tensors[program.outputs[0]]
     lowest = -128 if out.dtype == "int8" else 0
-    mantissa, exponent = _parts_of(float(confidence_factor(out.scale, how)))
+    factor = score_factor(program, how) if how.reconstructs else confidence_factor(out.scale, how)
+    mantissa, exponent = _parts_of(float(factor))
     tables: list[str] = []
     stages: dict[str, dict[str, Any]] = {}
     for role, code in (("resampler", made.resampler), ("features", made.features), ("detrend", made.detrend)):
@@ -187,6 +202,7 @@ def context(made: Parts, program: Program, place: Memory, prefix: str) -> dict[s
         "frame_step": f.features.frame_step if f.features else 0,
         "multiplier": ", ".join(cgen.number(m) for m in q.multiplier),
         "bias": ", ".join(_int64(b) for b in q.bias), "columns": len(q.multiplier), "quantizer": q,
+        "reconstruction": reconstruction_of(program) if how.reconstructs else None,
         "lowest": lowest, "zero_steps": how.smooth * (out.zero_point - lowest), "mantissa": mantissa,
         "exponent": exponent, "threshold": how.threshold, "background": background,
     }  # fmt: skip

@@ -17,6 +17,7 @@ class Decisions:
     `refractory`: windows after an event in which nothing is told. `background`: classes that are no event (silence,
     other words). `least` and `keep_percent`: how `threshold` is found once the network is quantized, from a real output
     or from the share of right validation windows that it must not silence; both None where it is known.
+    `reconstructs`: the output should equal the input, and is judged by its error (`reconstruct.py`).
     """
 
     smooth: int = 1
@@ -25,6 +26,7 @@ class Decisions:
     background: tuple[str, ...] = ()
     least: float | None = None
     keep_percent: float | None = None
+    reconstructs: bool = False
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,9 @@ def decided(run: Path, stream: Counts, chunks: list[int]) -> list[tuple[int, flo
 
 
 def expected(program: Program, stream: Counts) -> list[tuple[int, float]]:
-    outputs = run_reference(program, window_inputs(program, stream))
-    return [(d.label, float(d.confidence)) for d in decisions_of(program, outputs) if d is not None]
+    inputs = window_inputs(program, stream)
+    decisions = decisions_of(program, inputs, run_reference(program, inputs))
+    return [(d.label, float(d.confidence)) for d in decisions if d is not None]
 
 
 def noise(front: FrontEnd, length: int) -> Counts:
