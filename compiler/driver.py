@@ -105,7 +105,8 @@ def export(network: Network, data: Data, folder: Path | None = None) -> Exported
     """ONNX (checked with onnxruntime) and int8 TFLite (read back) of a network.
 
     Calibration takes recovery samples only; of a reconstruction, whose recovery set holds nothing but normal samples,
-    validation samples too: what lies outside the range of int8 would be clipped, and its error with it. With `folder`, `model.onnx` and `model.tflite` are written there.
+    validation samples too: what lies outside the range of int8 would be clipped, and its error with it. With `folder`,
+    `model.onnx` and `model.tflite` are written there.
     """
     sets = (data.recovery, data.validation) if data.task.reconstructs else (data.recovery,)
     seen = [s.x[:: max(1, len(s) // CALIBRATION_SAMPLES)] for s in sets]
