@@ -206,7 +206,7 @@ def test_decisions_and_folders_are_of_classes(regression, tmp_path):
     """A preprocess.toml that smooths decisions, and a folder of recordings, with numbers to predict: one line each."""
     network, data = regression
     smoothed = replace(network, preprocess=replace(network.preprocess, decisions=Decisions(smooth=3)))
-    with pytest.raises(UserError, match="decisions are between classes, not for regression"):
+    with pytest.raises(UserError, match="decisions are between classes, or anomalies .*, not for regression"):
         compiled((smoothed, data), tmp_path)
     for number, name in enumerate(["walk/ann", "walk/bob", "walk/eve", "run/joe", "run/kim", "run/lea"]):
         (tmp_path / "csv" / name).mkdir(parents=True)
@@ -216,6 +216,22 @@ def test_decisions_and_folders_are_of_classes(regression, tmp_path):
     with pytest.raises(UserError, match="folders and recordings hold classes; --task regression takes "):
         load(wanted=Wanted("regression", outputs=2))
     assert load(wanted=Wanted(metric="balanced", outputs=2)).task == Classification("balanced")
+
+
+def test_a_folder_with_a_class_called_normal_shows_anomalies(tmp_path):
+    """Whatever the other classes are called; recovery keeps normal windows only. Without `normal`: one line."""
+    for number in range(18):
+        (tmp_path / "csv" / ("normal", "worn", "loose")[number % 3]).mkdir(parents=True, exist_ok=True)
+        rows = [f"{i},{(i * number) % 7}" for i in range(40)]
+        file = tmp_path / "csv" / ("normal", "worn", "loose")[number % 3] / f"{number}.csv"
+        file.write_text("\n".join(["x,y", *rows]) + "\n")
+    wanted = Wanted("anomaly", outputs=20)
+    data = load_data(str(tmp_path / "csv"), (2, 10), wanted=wanted)
+    assert data.task == Anomaly() and data.labels == ("normal", "anomaly")
+    assert not data.recovery.y.any() and set(data.validation.y) == set(data.test.y) == {0, 1}
+    (tmp_path / "csv" / "normal").rename(tmp_path / "csv" / "fine")
+    with pytest.raises(UserError, match="takes a class called 'normal' and at least one more; here are fine, loose, w"):
+        load_data(str(tmp_path / "csv"), (2, 10), wanted=wanted)
 
 
 def test_int8_outputs_are_read_in_their_scale():
