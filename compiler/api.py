@@ -14,10 +14,11 @@ from secateur.compiler.driver import Build
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
 from secateur.compiler.frontends.load import load_model
+from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.frontends.truth import Wanted, outputs_of, retasked
 from secateur.compiler.out_folder import check_out
 from secateur.compiler.search import SearchOptions
-from secateur.compiler.session import Result, compile_model, sample_shape
+from secateur.compiler.session import Result, compile_model, preprocessed, sample_shape, telling
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Data
@@ -43,7 +44,7 @@ def compile(
     input_shape: tuple[int, ...] | None = None,
     weights: str | Path | None = None,
     labels: tuple[str, ...] = (),
-    preprocess: Preprocess | None = None,
+    preprocess: Preprocess | str | Path | None = None,
     name: str = "",
     task: str | None = None,
     metric: str | None = None,
@@ -69,7 +70,8 @@ def compile(
         search: its `total_steps` and `seed` are the command line's --steps and --seed.
         input_shape: of one sample, channels first, without the batch; a module needs it.
         weights: of a `file.py:factory`.
-        preprocess: what happens to a raw sample before the network; the model's own when None.
+        preprocess: what happens to a raw sample before the network and to its outputs after it, or a file that says so
+            (--preprocess); the model's own when None.
         name: of a module, in C and in the report; its class's by default.
         task, metric: --task and --metric of the command line; found from the labels when None.
         tell: gets one line a step.
@@ -86,18 +88,23 @@ def compile(
     check_out(out, inputs)
     content: bytes | None = None
     loaded: Network | Program
+    written = read_preprocess(Path(preprocess)) if isinstance(preprocess, (str, Path)) else None
+    own = preprocess if isinstance(preprocess, Preprocess) else None
     if isinstance(model, (str, Path)):
         path = None if weights is None else Path(weights)
-        loaded = load_model(str(model), path, input_shape, labels, preprocess=preprocess)
+        loaded = load_model(str(model), path, input_shape, labels, preprocess=own)
         if isinstance(loaded, Program):
-            content, loaded = Path(model).read_bytes(), replace(loaded, labels=labels or loaded.labels)
+            content = Path(model).read_bytes()
+            loaded = replace(loaded, labels=labels or loaded.labels, preprocess=own or written or loaded.preprocess)
     elif isinstance(model, Network):
-        loaded = replace(model, labels=labels or model.labels, preprocess=preprocess or model.preprocess)
+        loaded = replace(model, labels=labels or model.labels, preprocess=own or model.preprocess)
     else:
         name = name or type(model).__name__
         if input_shape is None:
             raise UserError(f"{name}: give input_shape, of one sample without the batch, such as (3, 32, 32)")
-        loaded = to_network(model, input_shape, name, labels, preprocess or Preprocess())
+        loaded = to_network(model, input_shape, name, labels, own or Preprocess())
+    if isinstance(loaded, Network):
+        loaded = telling(preprocessed(loaded, written))
     wanted = Wanted(task, metric, outputs_of(loaded))
     if isinstance(data, (str, Path)):
         data = load_data(

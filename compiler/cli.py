@@ -10,13 +10,13 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_args, get_type_hints
 
 import typer
 from rich.console import Console
 
 from secateur import __version__
-from secateur.compiler import options
+from secateur.compiler import options, settings_file
 from secateur.errors import MismatchError, UserError
 
 INTERRUPTED = 130  # as a shell reports SIGINT
@@ -94,6 +94,39 @@ def _print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, sort_keys=True, allow_nan=False))
 
 
+def _settings_beside(context: typer.Context, model: str) -> str:
+    """Take what `secateur.toml` beside MODEL says as this command's defaults; it may hold any option of `compile`."""
+    path = settings_file.settings_path(model)
+    if path is not None:
+        known = _options_of(compile_command)
+        found = settings_file.read_settings(path, {name: kind for name, (_, kind) in known.items()})
+        own = {parameter.name for parameter in context.command.params}
+        taken = {name: value for name, value in found.items() if known[name][0] in own}
+        context.default_map = {known[name][0]: value for name, value in taken.items()}
+        if taken:
+            _tell(f"{path}: {', '.join(taken)}")
+    return model
+
+
+def _options_of(command: Callable[..., None]) -> dict[str, tuple[str, settings_file.Kind]]:
+    """A command's options by their long name without dashes: its parameter, and what it takes."""
+    found = {}
+    for parameter, hint in get_type_hints(command, include_extras=True).items():
+        about = getattr(hint, "__metadata__", (None,))[0]
+        if isinstance(about, typer.models.OptionInfo):
+            given = (about.default, *(about.param_decls or ()))  # typer takes the first one for the default
+            names = [n for n in given if isinstance(n, str) and n.startswith("--")]
+            name = names[0].removeprefix("--") if names else parameter.replace("_", "-")
+            kind = next(k for t, k in settings_file.KINDS if t in (get_args(hint.__origin__) or (hint.__origin__,)))
+            found[name] = (parameter, kind)
+    return found
+
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help=options.MODEL_FORMS, is_eager=True, callback=_settings_beside)
+]
+
+
 @app.callback(invoke_without_command=True)
 def version(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop")] = False,
@@ -105,7 +138,7 @@ def version(
 
 @app.command("compile")
 def compile_command(
-    model: options.ModelArgument,
+    model: ModelArgument,
     target: options.TargetOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is written")],
     data: Annotated[str | None, typer.Option(help=options.DATA_FORMS)] = None,
@@ -209,7 +242,8 @@ def _choose(option: str, value: str, known: tuple[str, ...]) -> None:
 
 @app.command()
 def check(
-    model: options.ModelArgument,
+    context: typer.Context,
+    model: ModelArgument,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Device")] = None,
     all_targets: Annotated[bool, typer.Option("--all-targets", help="Every device but the host")] = False,
     max_ram: options.MaxRam = None,
@@ -220,20 +254,26 @@ def check(
     weights: options.Weights = None,
     input_shape: options.InputShape = None,
     cut_at: options.CutAt = None,
+    preprocess: options.PreprocessFile = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Does it fit, and why not? Predicted; changes nothing. Exit 3 where it fits no device asked for."""
     from secateur.compiler import look
 
     _choose("--patches", patches, ("auto", "off"))
+    source = context.get_parameter_source("target")
+    if all_targets and source is not None and source.name == "DEFAULT_MAP":  # secateur.toml names its usual one
+        target = None
     limits = (max_ram, max_flash, max_latency)
-    rows = look.check(model, target, all_targets, limits, patches == "auto", weights, input_shape, cut_at, slow_ram)
+    rows = look.check(
+        model, target, all_targets, limits, patches == "auto", weights, input_shape, cut_at, slow_ram, preprocess
+    )
     if as_json:
         _print_json([row.document() for row in rows])
     else:
         Console().print(look.check_table(rows))
         for row in rows:
-            for line in (row.patches, row.slow, row.why):
+            for line in (row.patches, row.slow, row.front_end, row.why):
                 if line:
                     print(line)
     raise typer.Exit(0 if any(row.fits for row in rows) else 3)
@@ -241,18 +281,19 @@ def check(
 
 @app.command()
 def inspect(
-    model: options.ModelArgument,
+    model: ModelArgument,
     target: Annotated[str, typer.Option("--target", "-t", help="Device whose costs are shown")] = "esp32",
     weights: options.Weights = None,
     input_shape: options.InputShape = None,
     cut_at: options.CutAt = None,
+    preprocess: options.PreprocessFile = None,
     floor: options.Floor = 2,
     as_json: options.JsonOption = False,
 ) -> None:
     """Layers, their cost, what is removable, and why the rest is not."""
     from secateur.compiler import look
 
-    found = look.inspect(model, target, weights, input_shape, floor, cut_at)
+    found = look.inspect(model, target, weights, input_shape, floor, cut_at, preprocess)
     if as_json:
         _print_json(found.document())
     else:
@@ -348,7 +389,7 @@ def bench_device(
 
 @bench.command("pruning")
 def bench_pruning(
-    model: options.ModelArgument,
+    model: ModelArgument,
     target: options.TargetOption,
     data: Annotated[str, typer.Option(help=options.DATA_FORMS)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the table")],

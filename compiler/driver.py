@@ -189,7 +189,7 @@ def compile_network(
     search = Search(network, data, target, budget, options, recipe, out / "checkpoints", tell)
     state = search.start(resume)
     if not state.steps:
-        state.margins = replace(state.margins, front_end_instructions=before.deployed.front_end_instructions or 0)
+        state.margins = _front_end_margins(before.deployed)
     exhausted: str | None = None
     for _ in range(ROUNDS):
         try:
@@ -303,6 +303,14 @@ def _tested(judged: Judged, exported: Exported, data: Data) -> Judged:
     inputs = exported.inputs(data.test)
     test = evaluate(exported.network, exported.program, exported.content, data.test, inputs, data.task)
     return replace(judged, test=test)
+
+
+def _front_end_margins(deployed: Deployed) -> Margins:
+    """What the input network's image shows of a front end, whose code and time no prediction knows."""
+    if deployed.planned.program.preprocess.front_end is None:
+        return Margins()
+    above = 0 if deployed.image is None else max(0, deployed.flash_bytes - deployed.cost.flash_bytes)
+    return Margins(flash_bytes=above, front_end_instructions=deployed.front_end_instructions or 0)
 
 
 def _learned(deployed: Deployed, old: Margins) -> Margins:

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from secateur.compiler.budget import Budget, Margins, parse_bytes, parse_ms, reached, violated
 from secateur.compiler.doctor import Finding
-from secateur.compiler.frontends.load import load_model
 from secateur.compiler.report.words import (
     KIB,
     bytes_text,
@@ -24,7 +23,7 @@ from secateur.compiler.report.words import (
     plural,
     slow_memory_text,
 )
-from secateur.compiler.session import parse_option, parse_shape
+from secateur.compiler.session import Request, model_of, parse_option
 from secateur.errors import UserError
 from secateur.models.network import Network
 from secateur.models.program import Program, op_macs
@@ -46,10 +45,11 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def program_of(
-    model: str, weights: Path | None, input_shape: str | None, cut_at: str | None
+    model: str, weights: Path | None, input_shape: str | None, cut_at: str | None, preprocess: Path | None = None
 ) -> tuple[Network | None, Program]:
     """The Program of a MODEL; a float network's is shape-only, costed as the int8 one it becomes."""
-    loaded = load_model(model, weights=weights, input_shape=parse_shape(input_shape), cut_at=cut_at)
+    request = Request(model, "", weights=weights, input_shape=input_shape, cut_at=cut_at, preprocess=preprocess)
+    loaded, _ = model_of(request, lambda line: None)
     return (loaded, lower(loaded)) if isinstance(loaded, Network) else (None, loaded)
 
 
@@ -64,6 +64,7 @@ class Fit:
     why: str
     patches: str
     slow: str
+    front_end: str
     latency_ms: tuple[float | None, float | None]
 
     def document(self) -> dict[str, Any]:
@@ -75,13 +76,14 @@ class Fit:
             "instructions": c.instructions, "latency_ms_low": low, "latency_ms_high": high,
             "latency_limit_ms": self.budget.latency_ms, "patches": self.patches or None,
             "slow_arena_bytes": c.slow_arena_bytes, "slow_memory": self.slow or None,
+            "front_end_bytes": c.front_end_bytes, "front_end": self.front_end or None,
         }  # fmt: skip
 
 
 def check(
     model: str, target: str | None, every: bool, limits: tuple[str | None, str | None, str | None],
     patches: bool = True, weights: Path | None = None, input_shape: str | None = None, cut_at: str | None = None,
-    slow_ram: str | None = None,
+    slow_ram: str | None = None, preprocess: Path | None = None,
 ) -> list[Fit]:  # fmt: skip
     """One row a device; limits are (RAM, flash, latency) as written, the device's own where None.
 
@@ -101,7 +103,7 @@ def check(
     )  # fmt: skip
     for t in chosen:
         asked.check(t)
-    network, program = program_of(model, weights, input_shape, cut_at)
+    network, program = program_of(model, weights, input_shape, cut_at, preprocess)
     return [_fit(program, t, asked.on(t), network is not None) for t in chosen]
 
 
@@ -139,7 +141,13 @@ def _fit(program: Program, target: Target, budget: Budget, removable: bool) -> F
     ]
     told = f"{target.name}: in patches for the RAM limit: {'; '.join(bands)}" if bands else ""
     beside = f"{target.name}: for the RAM limit, {slow}" if slow else ""
-    return Fit(target, found, budget, not parts, why, told, beside, (r.latency_low_ms, r.latency_ms))
+    front = ""
+    if program.preprocess.front_end is not None:
+        front = (
+            f"{target.name}: the front end's {bytes_text(found.front_end_bytes)} of RAM and its tables are counted; "
+            "its code and time are known once compile has built and run it"
+        )
+    return Fit(target, found, budget, not parts, why, told, beside, front, (r.latency_low_ms, r.latency_ms))
 
 
 def check_table(rows: list[Fit]) -> Table:
@@ -244,11 +252,12 @@ class Inspection:
 
 
 def inspect(
-    model: str, target: str, weights: Path | None, input_shape: str | None, floor: int, cut_at: str | None = None
-) -> Inspection:
+    model: str, target: str, weights: Path | None, input_shape: str | None, floor: int, cut_at: str | None = None,
+    preprocess: Path | None = None,
+) -> Inspection:  # fmt: skip
     """Operators with their costs, and what can be removed."""
     chosen = find(target)
-    network, program = program_of(model, weights, input_shape, cut_at)
+    network, program = program_of(model, weights, input_shape, cut_at, preprocess)
     planned = plan(program, chosen)
     layers = find_layers(network, floor) if network is not None else ()
     filters = find_filters(network) if network is not None else ()

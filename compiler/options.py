@@ -14,7 +14,6 @@ MODEL_FORMS = (
     "package.module:factory or zoo:NAME"
 )
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_FORMS)]
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="Device; `secateur targets` lists them")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text")]

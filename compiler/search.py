@@ -308,7 +308,7 @@ class Search:
         facts = {
             "network": self.original.hash(), "target": self.target.name, "budget": asdict(self.budget),
             "options": asdict(self.options), "recipe": asdict(self.recipe), "data": self.data.fingerprint(),
-            "code": code_digest(),
+            "code": code_digest(), "preprocess": repr(self.original.preprocess),
         }  # fmt: skip
         return json.dumps(facts, sort_keys=True, default=str)
 

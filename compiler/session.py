@@ -171,14 +171,24 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
             raise UserError(f"{path}: a .tflite takes a whole front end ([source] and [window]), or none")
         content = Path(request.model).read_bytes()
         return replace(model, labels=labels or model.labels, preprocess=written or model.preprocess), content
-    if written is not None:
-        kept = scaling or (written if written.mean else model.preprocess)
-        model = replace(model, preprocess=replace(written, mean=kept.mean, std=kept.std))
+    model = preprocessed(model, written, scaling)
     if len(model.preprocess.mean) not in (0, 1, model.input_shape[0]):
         raise UserError(f"--mean: {len(model.preprocess.mean)} values for {model.input_shape[0]} input channels")
-    if model.preprocess.front_end is not None and not model.preprocess.decisions.reconstructs:
-        model = with_probabilities(model)
-    return model, None
+    return telling(model), None
+
+
+def preprocessed(network: Network, written: Preprocess | None, scaling: Preprocess | None = None) -> Network:
+    """With what a file says; mean and std are those of `scaling`, else the file's, else the network's own."""
+    if written is None:
+        return network
+    kept = scaling or (written if written.mean else network.preprocess)
+    return replace(network, preprocess=replace(written, mean=kept.mean, std=kept.std))
+
+
+def telling(network: Network) -> Network:
+    """The network as it stands behind a front end, whose decisions are made of probabilities."""
+    pre = network.preprocess
+    return with_probabilities(network) if pre.front_end is not None and not pre.decisions.reconstructs else network
 
 
 def options_of_data(request: Request) -> DataOptions:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
+from secateur.compiler.deploy import golden_of
+from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
+from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.frontends.tflite_file import load_tflite
 from secateur.compiler.look import table
 from secateur.compiler.report.folder import read_report
@@ -17,7 +20,7 @@ from secateur.firmware.board import environments, load_board
 from secateur.firmware.esp import flash_board
 from secateur.firmware.image import Image, build
 from secateur.firmware.samples import read_samples
-from secateur.runtime_bench.golden import compare, golden_outputs
+from secateur.runtime_bench.golden import Comparison, compare
 from secateur.runtime_bench.runner import Run, runner_for
 from secateur.targets.target import Target, find
 
@@ -63,13 +66,12 @@ def run_out(out: Path, env: str | None, port: str | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _compare(out: Path, project: Path, found: Run, where: str) -> Any:
-    path = out / "model.tflite"
+def _compare(out: Path, project: Path, found: Run, where: str) -> Comparison:
+    path, preprocess = out / "model.tflite", out / PREPROCESS
     program = load_tflite(path)
-    samples = read_samples(project)
-    shape = program.tensors[program.inputs[0]].shape
-    golden = golden_outputs(path.read_bytes(), program, samples.reshape(-1, *shape[1:]).astype(np.int8))
-    return compare(golden, found.outputs, where)
+    if preprocess.is_file():
+        program = replace(program, preprocess=read_preprocess(preprocess), labels=read_report(out).details.labels)
+    return compare(golden_of(path.read_bytes(), program, read_samples(project)), found.outputs, where)
 
 
 def flash_out(out: Path, env: str | None, port: str, tell: Callable[[str], None]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`--preprocess FILE`: what lies between sensor and network, and between network and decision, as TOML.
 
-The same tables may stand in `secateur.toml`. `compile` writes them to OUT as `preprocess.toml`, complete.
+The same tables may stand in `secateur.toml`, beside options. `compile` writes them to OUT as `preprocess.toml`,
+complete.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from secateur.compiler.settings_file import SETTINGS, TABLES
 from secateur.errors import UserError
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decisions
@@ -22,7 +24,6 @@ from secateur.models.front_end.stage import Features
 from secateur.models.preprocess import Preprocess
 
 NAME = "preprocess.toml"
-TABLES = ("source", "resample", "features", "window", "normalize", "decisions")
 FEATURES: dict[str, type[Features]] = {"log-mel": LogMel, "mfcc": Mfcc, "micro": Micro}
 KEEP_PERCENT = 99.0
 
@@ -68,6 +69,8 @@ def read_preprocess(path: Path) -> Preprocess:
         raise UserError(f"{path}: {error.strerror}; --preprocess takes a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML: {error}") from None
+    if path.name == SETTINGS:
+        document = {name: table for name, table in document.items() if name in TABLES}
     strange = sorted(set(document) - set(TABLES))
     if strange:
         raise UserError(f"{path}: unknown {', '.join(strange)}; tables are {', '.join(TABLES)}")

@@ -206,7 +206,7 @@ def test_decisions_and_folders_are_of_classes(regression, tmp_path):
     """A preprocess.toml that smooths decisions, and a folder of recordings, with numbers to predict: one line each."""
     network, data = regression
     smoothed = replace(network, preprocess=replace(network.preprocess, decisions=Decisions(smooth=3)))
-    with pytest.raises(UserError, match="decisions are between classes, or anomalies .*, not for regression"):
+    with pytest.raises(UserError, match=r"decisions are between classes, or anomalies .*, not for regression"):
         compiled((smoothed, data), tmp_path)
     for number, name in enumerate(["walk/ann", "walk/bob", "walk/eve", "run/joe", "run/kim", "run/lea"]):
         (tmp_path / "csv" / name).mkdir(parents=True)
