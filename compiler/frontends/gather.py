@@ -20,7 +20,17 @@ from secateur.compiler.frontends import windows_cache as cache
 from secateur.compiler.frontends.csv_file import read_csv
 from secateur.compiler.frontends.data_options import DataOptions, Progress
 from secateur.compiler.frontends.folder import Entry, Folder, scan
-from secateur.compiler.frontends.recordings import SAME_RATE, Piece, Remark, Samples, Unreadable, cutter, resampled
+from secateur.compiler.frontends.recordings import (
+    SAME_RATE,
+    Piece,
+    Remark,
+    Samples,
+    Unreadable,
+    cutter,
+    padded,
+    plain_window,
+    resampled,
+)
 from secateur.compiler.frontends.wav_file import read_wav
 from secateur.errors import UserError
 from secateur.models.data import Data, sides_by_group
@@ -39,7 +49,10 @@ Read = Callable[[Entry], Iterable[Piece]]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a folder's files become windows. `stream_samples`: raw samples of a stream; 0: there are none."""
+    """How a folder's files become windows. `stream_samples`: raw samples of a stream; 0: there are none.
+
+    `least`: what a recording must be as long as.
+    """
 
     name: str
     entries: tuple[Entry, ...]
@@ -49,6 +62,7 @@ class Plan:
     classes: Callable[[Sequence[str]], tuple[str, ...]]
     one_rate: bool
     seed: int
+    least: str = "one window"
 
 
 def data_from_folder(
@@ -251,13 +265,16 @@ def _plan(
     def read(entry: Entry) -> Iterator[Piece]:
         if folder.kind == "WAV":
             samples, hz = read_wav(entry.path)
-            pieces: Iterable[Piece] = [Piece(samples, hz, entry.label or "", entry.group, entry.name)]
-        else:
-            pieces = read_csv(entry.path, entry.name, options, entry.label, entry.group, rate)
-        for piece in pieces:
+            piece = resampled(Piece(samples, hz, entry.label or "", entry.group, entry.name), front_end)
+            yield padded(piece, plain_window(name, piece, input_shape) if front_end is None else length(1))
+            return
+        for piece in read_csv(entry.path, entry.name, options, entry.label, entry.group, rate):
             yield resampled(piece, front_end)
 
-    return Plan(name, folder.entries, read, cut, lambda: length(STREAM_WINDOWS), classes, front_end is None, seed)
+    least = "a quarter of a window" if folder.kind == "WAV" else "one window"
+    return Plan(
+        name, folder.entries, read, cut, lambda: length(STREAM_WINDOWS), classes, front_end is None, seed, least
+    )
 
 
 def _read_image(entry: Entry, input_shape: tuple[int, ...]) -> list[Piece]:
@@ -304,7 +321,7 @@ def _write(plan: Plan, writer: cache.Writer, notes: Sequence[str], failed: dict[
         progress("reading", unit + 1, len(plan.entries))
     notes = [*notes, *_findings(plan, failed, remarks, short)]
     if not rows:
-        raise UserError(f"{plan.name}: no recording is as long as one window")
+        raise UserError(f"{plan.name}: no recording is as long as {plan.least}")
     labels = plan.classes([label for *_, label, _ in rows])
     if len(labels) < 2:
         raise UserError(f"{plan.name}: one class only, {labels[0]}; two at least are expected")
@@ -365,7 +382,7 @@ def _findings(
         found.append(f"{text.format(files=f'{len(files)} of {total} files ({files[0]})', n=sum(n))}.")
     if short:
         example = min(short)
-        found.append(f"Recordings that are shorter than one window give none: {sum(short.values())} ({example}).")
+        found.append(f"Recordings that are shorter than {plan.least} give none: {sum(short.values())} ({example}).")
     return found
 
 

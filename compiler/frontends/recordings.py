@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -43,6 +43,20 @@ class Piece:
     group: str
     source: str
     remarks: tuple[Remark, ...] = ()
+
+
+PADDED_SHARE = 4
+"""A clip of at least a window divided by this is one window, the rest of it silence."""
+
+
+def padded(piece: Piece, window: int) -> Piece:
+    """A clip that is shorter than `window` samples, but not by much, with zeros at its end; others as they are."""
+    length = len(piece.samples)
+    if length >= window or PADDED_SHARE * length < window:
+        return piece
+    remark = Remark(f"{{files}} are shorter than one window of {window} samples: zeros were added at their end")
+    longer = np.pad(piece.samples, ((0, window - length), (0, 0)))
+    return replace(piece, samples=longer, remarks=(*piece.remarks, remark))
 
 
 Cutter = Callable[[Piece], Iterator[Samples]]

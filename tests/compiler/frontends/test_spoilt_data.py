@@ -258,8 +258,10 @@ CASES = (
          "--preprocess", wav(make.wav_bytes(make.noise(5, 800).tobytes(), rate=16000)), WORDS),
     Case("mixed sample rates, with a front end", "words: 1 of 12 files (no/5.wav) were resampled from 16000 to 8000 "
          "Hz.", wav(make.wav_bytes(make.noise(5, 800).tobytes(), rate=16000)), WORDS, front_end=WORDS_8K),
-    Case("recordings shorter than a window", "words: Recordings that are shorter than one window give none: 1 "
-         "(no/5.wav).", wav(make.wav_bytes(make.noise(5, 99).tobytes())), WORDS),
+    Case("a WAV shorter than a window", "words: 1 of 12 files (no/5.wav) are shorter than one window of 100 samples: "
+         "zeros were added at their end.", wav(make.wav_bytes(make.noise(5, 25).tobytes())), WORDS),
+    Case("a WAV shorter than a quarter of a window", "words: Recordings that are shorter than a quarter of a window "
+         "give none: 1 (no/5.wav).", wav(make.wav_bytes(make.noise(5, 24).tobytes())), WORDS),
     Case("more than half unreadable", "words: 7 of 12 files could not be read (empty file): no/0.wav, no/1.wav, "
          "no/2.wav, no/3.wav, no/4.wav, and 2 more; that is more than half",
          words(lambda r: [path.write_bytes(b"") for path in sorted(r.rglob("*.wav"))[:7]]), WORDS),
@@ -301,6 +303,8 @@ CASES = (
          times(shifted(32, 400)), MOTION, TIMED),
     Case("uneven timestamps", "motion: 1 of 12 files (walk/5.csv) have uneven timestamps: their samples were "
          "interpolated onto an even grid.", times(uneven), MOTION, TIMED),
+    Case("a CSV shorter than a window", "motion: Recordings that are shorter than one window give none: 1 "
+         "(walk/5.csv).", table(lambda r: r.__delitem__(slice(16, None))), MOTION, TIMED),
     Case("one CSV without a label column", "log.csv: one CSV file; say which of its columns holds the class with "
          "--label-column", one_table(lambda r: None), MOTION),
     Case("one person only", "log.csv: 1 group (p0), three at least are needed, for recovery, validation and test: give "
