@@ -25,7 +25,7 @@ TYPES = {
 }
 VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "ADD": 2, "MUL": 2, "MEAN": 2, "PAD": 2,
             "PADV2": 2, "MAX_POOL_2D": 2, "AVERAGE_POOL_2D": 2, "SOFTMAX": 2, "CONCATENATION": 2, "STRIDED_SLICE": 2,
-            "RELU": 2, "RELU6": 2, "QUANTIZE": 2}  # fmt: skip
+            "RELU": 2, "RELU6": 2, "QUANTIZE": 2, "SUB": 2, "LEAKY_RELU": 2, "LOGISTIC": 2, "TANH": 2}  # fmt: skip
 
 PER_CHANNEL_FULLY_CONNECTED = 12
 
@@ -139,8 +139,11 @@ class _Writer:
             "STRIDED_SLICE": (types.StridedSliceOptions, schema.StridedSliceOptionsT),
             "SOFTMAX": (types.SoftmaxOptions, schema.SoftmaxOptionsT),
             "QUANTIZE": (types.QuantizeOptions, schema.QuantizeOptionsT),
+            "SUB": (types.SubOptions, schema.SubOptionsT),
+            "LEAKY_RELU": (types.LeakyReluOptions, schema.LeakyReluOptionsT),
+            "HARD_SWISH": (types.HardSwishOptions, schema.HardSwishOptionsT),
         }
-        if op.kind in ("RELU", "RELU6"):
+        if op.kind in ("RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH"):
             return types.NONE, None
         number, make = build[op.kind]
         record, o = make(), op.options
@@ -163,6 +166,8 @@ class _Writer:
             record.axis = o.axis
         if op.kind == "SOFTMAX":
             record.beta = o.beta
+        if op.kind == "LEAKY_RELU":
+            record.alpha = o.alpha
         return number, record
 
     def padding(self, op: Op) -> int:
