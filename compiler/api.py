@@ -13,7 +13,7 @@ from secateur.compiler.budget import Budget
 from secateur.compiler.driver import Build
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
-from secateur.compiler.frontends.load import load_model
+from secateur.compiler.frontends.load import content_of, load_model
 from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.frontends.truth import Wanted, outputs_of, retasked
 from secateur.compiler.out_folder import check_out
@@ -94,7 +94,7 @@ def compile(
         path = None if weights is None else Path(weights)
         loaded = load_model(str(model), path, input_shape, labels, preprocess=own)
         if isinstance(loaded, Program):
-            content = Path(model).read_bytes()
+            content = content_of(str(model), loaded)
             loaded = replace(loaded, labels=labels or loaded.labels, preprocess=own or written or loaded.preprocess)
     elif isinstance(model, Network):
         loaded = replace(model, labels=labels or model.labels, preprocess=own or model.preprocess)

@@ -193,6 +193,7 @@ def compile_command(
     weights: options.Weights = None,
     input_shape: options.InputShape = None,
     cut_at: options.CutAt = None,
+    layout: options.Layout = None,
     labels: options.Labels = None,
     mean: options.Mean = None,
     std: options.Std = None,
@@ -219,8 +220,8 @@ def compile_command(
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
-        cut_at=cut_at, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess, window=window, hop=hop,
-        group_column=group_column, time_column=time_column, label_column=label_column,
+        cut_at=cut_at, layout=layout, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess,
+        window=window, hop=hop, group_column=group_column, time_column=time_column, label_column=label_column,
     )  # fmt: skip
     with ReadingBar(_tell) as progress:
         result = session.compile_to(request, out, progress.tell, sys.argv, progress)
@@ -255,19 +256,23 @@ def check(
     input_shape: options.InputShape = None,
     cut_at: options.CutAt = None,
     preprocess: options.PreprocessFile = None,
+    layout: options.Layout = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Does it fit, and why not? Predicted; changes nothing. Exit 3 where it fits no device asked for."""
     from secateur.compiler import look
+    from secateur.compiler.session import Request
 
     _choose("--patches", patches, ("auto", "off"))
     source = context.get_parameter_source("target")
     if all_targets and source is not None and source.name == "DEFAULT_MAP":  # secateur.toml names its usual one
         target = None
-    limits = (max_ram, max_flash, max_latency)
-    rows = look.check(
-        model, target, all_targets, limits, patches == "auto", weights, input_shape, cut_at, slow_ram, preprocess
-    )
+    request = Request(
+        model, target or "", max_ram=max_ram, max_flash=max_flash, max_latency=max_latency, patches=patches,
+        slow_ram=slow_ram, weights=weights, input_shape=input_shape, cut_at=cut_at, preprocess=preprocess,
+        layout=layout,
+    )  # fmt: skip
+    rows = look.check(request, all_targets)
     if as_json:
         _print_json([row.document() for row in rows])
     else:
@@ -287,13 +292,20 @@ def inspect(
     input_shape: options.InputShape = None,
     cut_at: options.CutAt = None,
     preprocess: options.PreprocessFile = None,
+    layout: options.Layout = None,
     floor: options.Floor = 2,
     as_json: options.JsonOption = False,
 ) -> None:
     """Layers, their cost, what is removable, and why the rest is not."""
     from secateur.compiler import look
+    from secateur.compiler.session import Request
 
-    found = look.inspect(model, target, weights, input_shape, floor, cut_at, preprocess)
+    found = look.inspect(
+        Request(
+            model, target, weights=weights, input_shape=input_shape, cut_at=cut_at, floor=floor,
+            preprocess=preprocess, layout=layout,
+        )
+    )  # fmt: skip
     if as_json:
         _print_json(found.document())
     else:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from secateur.compiler.budget import Budget, Margins, parse_bytes, parse_ms, reached, violated
+from secateur.compiler.budget import Budget, Margins, reached, violated
 from secateur.compiler.doctor import Finding
 from secateur.compiler.report.words import (
     KIB,
@@ -23,7 +22,7 @@ from secateur.compiler.report.words import (
     plural,
     slow_memory_text,
 )
-from secateur.compiler.session import Request, model_of, parse_option
+from secateur.compiler.session import Request, budget_of, model_of
 from secateur.errors import UserError
 from secateur.models.network import Network
 from secateur.models.program import Program, op_macs
@@ -44,11 +43,8 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
     return made
 
 
-def program_of(
-    model: str, weights: Path | None, input_shape: str | None, cut_at: str | None, preprocess: Path | None = None
-) -> tuple[Network | None, Program]:
+def program_of(request: Request) -> tuple[Network | None, Program]:
     """The Program of a MODEL; a float network's is shape-only, costed as the int8 one it becomes."""
-    request = Request(model, "", weights=weights, input_shape=input_shape, cut_at=cut_at, preprocess=preprocess)
     loaded, _ = model_of(request, lambda line: None)
     return (loaded, lower(loaded)) if isinstance(loaded, Network) else (None, loaded)
 
@@ -80,30 +76,18 @@ class Fit:
         }  # fmt: skip
 
 
-def check(
-    model: str, target: str | None, every: bool, limits: tuple[str | None, str | None, str | None],
-    patches: bool = True, weights: Path | None = None, input_shape: str | None = None, cut_at: str | None = None,
-    slow_ram: str | None = None, preprocess: Path | None = None,
-) -> list[Fit]:  # fmt: skip
-    """One row a device; limits are (RAM, flash, latency) as written, the device's own where None.
-
-    `patches`: wide stages may run in bands where that holds the RAM limit. `slow_ram`: slow memory that they may use.
-    """
-    if (target is None) == (not every):
+def check(request: Request, every: bool = False) -> list[Fit]:
+    """One row for the request's target, or for every device; where no limit is asked for, the device's own holds."""
+    if (not request.target) == (not every):
         raise UserError("name one device with --target, or all with --all-targets (secateur targets lists them)")
-    if every and slow_ram is not None:
+    if every and request.slow_ram is not None:
         raise UserError("--slow-ram goes with --target: devices differ in how much they have")
     # this computer is no device: with it, something would always fit
-    chosen = [find(n) for n in names() if n != "host"] if every else [find(target or "")]
-    ram, flash, latency = limits
-    asked = Budget(
-        parse_option("--max-ram", ram, parse_bytes), parse_option("--max-flash", flash, parse_bytes),
-        parse_option("--max-latency", latency, parse_ms), patches=patches,
-        slow_ram_bytes=parse_option("--slow-ram", slow_ram, parse_bytes) or 0,
-    )  # fmt: skip
+    chosen = [find(n) for n in names() if n != "host"] if every else [find(request.target)]
+    asked = budget_of(request)
     for t in chosen:
         asked.check(t)
-    network, program = program_of(model, weights, input_shape, cut_at, preprocess)
+    network, program = program_of(request)
     return [_fit(program, t, asked.on(t), network is not None) for t in chosen]
 
 
@@ -251,15 +235,12 @@ class Inspection:
         return Group(*parts)
 
 
-def inspect(
-    model: str, target: str, weights: Path | None, input_shape: str | None, floor: int, cut_at: str | None = None,
-    preprocess: Path | None = None,
-) -> Inspection:  # fmt: skip
+def inspect(request: Request) -> Inspection:
     """Operators with their costs, and what can be removed."""
-    chosen = find(target)
-    network, program = program_of(model, weights, input_shape, cut_at, preprocess)
+    chosen = find(request.target)
+    network, program = program_of(request)
     planned = plan(program, chosen)
-    layers = find_layers(network, floor) if network is not None else ()
+    layers = find_layers(network, request.floor) if network is not None else ()
     filters = find_filters(network) if network is not None else ()
     return Inspection(chosen, planned, cost(planned, chosen), tuple(layers), tuple(filters))
 

@@ -30,6 +30,10 @@ CutAt = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="End the network at this layer's output", rich_help_panel=MODEL),
 ]
+Layout = Annotated[
+    str | None,
+    typer.Option(help="nchw or nhwc, of an ONNX file's input; found out where it says", rich_help_panel=MODEL),
+]
 Labels = Annotated[Path | None, typer.Option(help="Class names, one a line", rich_help_panel=MODEL)]
 Mean = Annotated[
     str | None,

@@ -13,7 +13,7 @@ from secateur.compiler.budget import Budget, parse_bytes, parse_ms
 from secateur.compiler.driver import Build, Compiled, check_fit, compile_network, compile_program
 from secateur.compiler.frontends.data import load_data, read_labels
 from secateur.compiler.frontends.data_options import DataOptions, Progress, quiet
-from secateur.compiler.frontends.load import load_model
+from secateur.compiler.frontends.load import content_of, load_model
 from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
 from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.frontends.truth import Wanted, agreed, outputs_of
@@ -63,6 +63,7 @@ class Request:
     input_shape: str | None = None
     labels: Path | None = None
     cut_at: str | None = None
+    layout: str | None = None
     mean: str | None = None
     std: str | None = None
     preprocess: Path | None = None
@@ -157,7 +158,7 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
     """What MODEL and its options name, with its preprocessing; and the bytes of a `.tflite`."""
     labels = read_labels(request.labels) if request.labels is not None else ()
     shape, scaling = parse_shape(request.input_shape), parse_preprocess(request.mean, request.std)
-    model = load_model(request.model, request.weights, shape, labels, request.cut_at, scaling)
+    model = load_model(request.model, request.weights, shape, labels, request.cut_at, scaling, request.layout)
     path = request.preprocess
     beside = Path(request.model).parent / PREPROCESS
     if path is None and Path(request.model).is_file() and beside.is_file():
@@ -165,11 +166,11 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
         tell(f"preprocessing: {beside}")
     written = None if path is None else read_preprocess(path)
     if isinstance(model, Program):
-        if scaling is not None:
+        if scaling is not None and request.model.lower().endswith(".tflite"):
             raise UserError(f"{request.model}: --mean and --std do not go with a .tflite model. Leave them out.")
         if written is not None and written.front_end is None:
             raise UserError(f"{path}: a .tflite takes a whole front end ([source] and [window]), or none")
-        content = Path(request.model).read_bytes()
+        content = content_of(request.model, model)
         return replace(model, labels=labels or model.labels, preprocess=written or model.preprocess), content
     model = preprocessed(model, written, scaling)
     if len(model.preprocess.mean) not in (0, 1, model.input_shape[0]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from secateur.compiler.export.tflite import tflite_bytes
 from secateur.compiler.frontends.keras_file import load_keras
 from secateur.compiler.frontends.onnx_file import load_onnx
 from secateur.compiler.frontends.saved_model import load_saved_model
@@ -16,8 +17,8 @@ from secateur.models.preprocess import Preprocess
 from secateur.models.program import Program
 
 ACCEPTED = (
-    "net.onnx, net.tflite (int8 or float32), net.keras, net.h5, net.json with --weights net.h5, a SavedModel folder, "
-    "file.py:FACTORY or pkg.mod:FACTORY with --weights, zoo:NAME"
+    "net.onnx (float32 or QDQ int8), net.tflite (int8 or float32), net.keras, net.h5, "
+    "net.json with --weights net.h5, a SavedModel folder, file.py:FACTORY or pkg.mod:FACTORY with --weights, zoo:NAME"
 )
 _KERAS = (".keras", ".h5", ".hdf5", ".json")
 _WEIGHTS = (".pt", ".pth", ".th", ".safetensors", ".ckpt", ".bin")
@@ -30,6 +31,7 @@ def load_model(
     labels: tuple[str, ...] = (),
     cut_at: str | None = None,
     preprocess: Preprocess | None = None,
+    layout: str | None = None,
 ) -> Network | Program:
     """Load MODEL by its form; what is given here wins over what the model says about itself.
 
@@ -38,11 +40,12 @@ def load_model(
     """
     path, suffix = Path(spec), Path(spec).suffix.lower()
     if spec.startswith("zoo:"):
-        _refuse(spec, weights=weights, cut_at=cut_at)
+        _refuse(spec, weights=weights, cut_at=cut_at, layout=layout)
         return _zoo(spec, input_shape, labels, preprocess)
     if suffix == ".onnx":
         _refuse(spec, weights=weights)
-        return load_onnx(path, path.stem, input_shape, labels, cut_at, preprocess)
+        return load_onnx(path, path.stem, input_shape, labels, cut_at, preprocess, layout)
+    _refuse(spec, layout=layout)
     if suffix == ".tflite":
         _refuse(spec, weights=weights, cut_at=cut_at, input_shape=input_shape)
         return load_tflite(path)
@@ -58,6 +61,12 @@ def load_model(
         return load_torch(spec, weights, input_shape, labels, cut_at, preprocess)
     missing = "" if path.exists() else " (no such file either)"
     raise UserError(f"{spec}: unknown kind of model{missing}. MODEL is one of {ACCEPTED}.")
+
+
+def content_of(spec: str, program: Program) -> bytes:
+    """The `.tflite` of a Program that `load_model` gave: the file itself, or, of quantized ONNX, one written here."""
+    path = Path(spec)
+    return path.read_bytes() if path.suffix.lower() == ".tflite" else tflite_bytes(program)
 
 
 def _refuse(spec: str, **options: object) -> None:

@@ -1,11 +1,14 @@
-"""An ONNX file to a trainable Network: parsed, constants folded, run through torch and made canonical."""
+"""An ONNX file to a trainable Network: parsed, constants folded, run through torch and made canonical.
+
+A quantized one becomes an int8 Program (`onnx_qdq`).
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,19 @@ import onnxruntime
 import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from secateur.compiler.frontends.onnx_head import Head, take_head
 from secateur.compiler.frontends.onnx_module import ImportedModule, outer_values, where
+from secateur.compiler.frontends.onnx_qdq import is_quantized, load_qdq, quantized_name, refuse_forms
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
+from secateur.models.program import Program
 
 log = logging.getLogger(__name__)
 
 OPSETS = range(11, 24)
 PROPERTIES = ("secateur.input", "secateur.mean", "secateur.std", "secateur.labels")
-_QUANTIZED = re.compile(r"^(Dynamic)?(Quantize|Dequantize)Linear$|^QLinear|^(Conv|MatMul)Integer$|^QGemm$|^QAttention$")
 
 
 def load_onnx(
@@ -36,24 +41,42 @@ def load_onnx(
     labels: tuple[str, ...] = (),
     cut_at: str | None = None,
     preprocess: Preprocess | None = None,
-) -> Network:
+    layout: str | None = None,
+) -> Network | Program:
     """Import `path`. Labels, mean and std come from the file where secateur wrote them and none are given.
 
+    Casts, factors, summands and the Transpose to channels first at its input are taken over as preprocessing.
+
     Args:
-        input_shape: one sample without the batch, needed where the file leaves a dimension open.
+        input_shape: one sample without the batch, in the file's order; needed where it leaves a dimension open.
         cut_at: node or value whose output becomes the network's.
+        layout: of the file's input, nchw or nhwc; None: nhwc where a Transpose to channels first follows it.
+
+    Returns: a Network, or the int8 Program of a quantized file.
 
     Raises:
-        UserError: the file is not readable, opset 11 to 23, float, of one input and one output, or holds
+        UserError: the file is not readable, opset 11 to 23, of one input and one output, or holds
             unsupported operators (all are listed).
     """
     path = Path(path)
     name = name or path.stem
     model = _read(path)
     graph = model.graph
-    _refuse_quantized(graph, path)
-    batch, shape = _input(graph, path, input_shape)
+    refuse_forms(graph, path)
+    entry = _one_input(graph, path)
+    _fix_shape(entry, path, input_shape)
     output = _output(graph, path, cut_at)
+    head = take_head(model, output, layout, path)
+    quantized = is_quantized(graph)
+    _check_type(entry, path, quantized)
+    first, *rest = (d.dim_value for d in entry.type.tensor_type.shape.dim)
+    batch, shape = first or None, tuple(rest)
+    if quantized:
+        if not labels and cut_at is None:
+            labels = tuple(map(str, _property({p.key: p.value for p in model.metadata_props}, "labels", path)))
+        output = quantized_name(graph, output)
+        program = load_qdq(model, _needed(graph, output), entry.name, shape, output, name, path)
+        return replace(program, labels=labels, preprocess=head.preprocess(preprocess))
     nodes = _needed(graph, output)
     module = ImportedModule(model, nodes, output, (batch or 3, *shape), path)
     properties = {p.key: p.value for p in model.metadata_props}
@@ -64,9 +87,10 @@ def load_onnx(
     if preprocess is None:
         mean, std = (tuple(map(float, _property(properties, k, path))) for k in ("mean", "std"))
         preprocess = Preprocess(mean, std)
+    preprocess = head.preprocess(preprocess)
     network = to_network(module, shape, name, labels, preprocess, batch=batch or 3, own=True)
     if cut_at is None:
-        _compare(network, path, batch or 3)
+        _compare(network, head, path, batch or 3)
     return network
 
 
@@ -121,42 +145,42 @@ def _check_text(graph: onnx.GraphProto) -> None:
         raise ValueError("a name that is no text")
 
 
-def _refuse_quantized(graph: onnx.GraphProto, path: Path) -> None:
-    found = [n for n in graph.node if _QUANTIZED.match(n.op_type)]
-    if found:
-        raise UserError(
-            f"{path}: quantized ONNX ({len(found)} operators such as {found[0].op_type}) is not "
-            "supported yet. Give the float network (it is quantized here), or an int8 .tflite."
-        )
-
-
-def _input(graph: onnx.GraphProto, path: Path, given: tuple[int, ...] | None) -> tuple[int | None, tuple[int, ...]]:
-    """The batch size, None where it is open, and the shape of one sample."""
+def _one_input(graph: onnx.GraphProto, path: Path) -> onnx.ValueInfoProto:
     constants = {i.name for i in graph.initializer}
     inputs = [i for i in graph.input if i.name not in constants]
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs)
         raise UserError(f"{path}: {len(inputs)} inputs ({names}), one expected. Export the network with one input.")
-    tensor = inputs[0].type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-        raise UserError(f"{path}: input {inputs[0].name} is {kind}, FLOAT expected. Export it in float32.")
+    entry: onnx.ValueInfoProto = inputs[0]
+    return entry
+
+
+def _fix_shape(entry: onnx.ValueInfoProto, path: Path, given: tuple[int, ...] | None) -> None:
+    """Every dimension of a sample is a number from here on, in the file's order; an open batch is 0."""
+    tensor = entry.type.tensor_type
     dims = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in tensor.shape.dim]
     if not tensor.HasField("shape") and given is not None:
         dims = [None] * (len(given) + 1)
     if len(dims) < 2:
-        raise UserError(f"{path}: input {inputs[0].name} has {len(dims)} dimensions, batch and sample expected.")
+        raise UserError(f"{path}: input {entry.name} has {len(dims)} dimensions, batch and sample expected.")
     declared = dims[1:]
-    if given is not None:
-        fits = len(given) == len(declared) and all(d in (None, g) for d, g in zip(declared, given, strict=True))
-        if not fits:
-            raise UserError(f"{path}: --input-shape {_shown(given)} contradicts the file's {_shown(declared)}.")
-        return dims[0], given
-    shape = tuple(d for d in declared if d is not None)
-    if len(shape) != len(declared):
-        name = inputs[0].name
-        raise UserError(f"{path}: input {name} is {_shown(declared)} per sample. Fix it with --input-shape.")
-    return dims[0], shape
+    if given is None:
+        if None in declared:
+            raise UserError(f"{path}: input {entry.name} is {_shown(declared)} per sample. Fix it with --input-shape.")
+    elif len(given) != len(declared) or any(d not in (None, g) for d, g in zip(declared, given, strict=True)):
+        raise UserError(f"{path}: --input-shape {_shown(given)} contradicts the file's {_shown(declared)}.")
+    del tensor.shape.dim[:]
+    for size in (dims[0], *(given or declared)):
+        tensor.shape.dim.add().dim_value = size or 0
+
+
+def _check_type(entry: onnx.ValueInfoProto, path: Path, quantized: bool) -> None:
+    """Float where the network proper begins, or the integers of a quantized one. Raises UserError."""
+    kind = entry.type.tensor_type.elem_type
+    integers = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    if kind != onnx.TensorProto.FLOAT and not (quantized and kind in integers):
+        name = onnx.TensorProto.DataType.Name(kind)
+        raise UserError(f"{path}: input {entry.name} is {name}, FLOAT expected. Export it in float32.")
 
 
 def _shown(dims: Sequence[int | None]) -> str:
@@ -188,14 +212,16 @@ def _needed(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:
     return kept[::-1]
 
 
-def _compare(network: Network, path: Path, batch: int) -> None:
+def _compare(network: Network, head: Head, path: Path, batch: int) -> None:
     """The import is checked against ONNX Runtime, 1e-4 of the output's range."""
-    x = torch.randn(batch, *network.input_shape, generator=torch.Generator().manual_seed(1))
+    raw = head.raw(batch, network.input_shape, 1)
+    x = torch.from_numpy(head.preprocess(None)(raw))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        theirs = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+        entry = session.get_inputs()[0]
+        theirs = session.run(None, {entry.name: head.fed(raw, entry.type)})[0]
     except Exception as error:  # noqa: BLE001 - onnxruntime's own exception classes are not public
         reason = str(error).strip().split("\n")[0]
         log.warning("%s: import not compared, ONNX Runtime cannot run the file: %s", path, reason)

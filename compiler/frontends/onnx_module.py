@@ -54,7 +54,7 @@ class ImportedModule(nn.Module):
         graph = model.graph
         self.output = output
         self.steps: list[_Step] = []
-        self.constants: dict[str, npt.NDArray[Any]] = {i.name: _array(i, path) for i in graph.initializer}
+        self.constants: dict[str, npt.NDArray[Any]] = {i.name: array_of(i, path) for i in graph.initializer}
         self.input = next(i.name for i in graph.input if i.name not in self.constants)
         self._opset = list(model.opset_import)
         self._inferred = _inferred_shapes(model, self.input, shape)
@@ -97,7 +97,7 @@ class ImportedModule(nn.Module):
             self._measure(node, names[0])
             return
         if all(i in self.constants for i in present) and not outer_values(node):
-            self._fold(node)
+            self.constants.update(fold_node(node, self.constants, self._opset))
             return
         if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
             raise Refused
@@ -145,21 +145,6 @@ class ImportedModule(nn.Module):
         given = np.array(dims if node.op_type == "Shape" else math.prod(value.shape), dtype=np.int64)
         self.constants[node.output[0]] = given
 
-    def _fold(self, node: onnx.NodeProto) -> None:
-        inputs = [i for i in node.input if i]
-        graph = onnx.helper.make_graph(
-            [node],
-            "one",
-            [onnx.helper.make_value_info(i, _type_of(self.constants[i])) for i in dict.fromkeys(inputs)],
-            [onnx.helper.make_value_info(o, onnx.TypeProto()) for o in node.output if o],
-        )
-        model = onnx.helper.make_model(graph, opset_imports=self._opset)
-        try:
-            results = ReferenceEvaluator(model).run(None, {i: self.constants[i] for i in inputs})
-        except Exception as error:  # the reference evaluator raises many kinds, all about this node
-            raise Refused(f"of constants: {str(error).strip().split(chr(10))[0]}") from error
-        self.constants.update(zip([o for o in node.output if o], map(np.asarray, results), strict=True))
-
     def _own(self, module: nn.Module, node: onnx.NodeProto) -> nn.Module:
         """Register `module` under its weight's name where that is a path, else under the node's."""
         taken = {path for path, _ in self.named_modules()}
@@ -187,11 +172,30 @@ class ImportedModule(nn.Module):
         return type(found) is not nn.Module
 
 
+def fold_node(
+    node: onnx.NodeProto, constants: dict[str, npt.NDArray[Any]], opset: list[onnx.OperatorSetIdProto]
+) -> dict[str, npt.NDArray[Any]]:
+    """The outputs of a node that reads `constants` alone. Raises Refused."""
+    inputs = [i for i in node.input if i]
+    graph = onnx.helper.make_graph(
+        [node],
+        "one",
+        [onnx.helper.make_value_info(i, _type_of(constants[i])) for i in dict.fromkeys(inputs)],
+        [onnx.helper.make_value_info(o, onnx.TypeProto()) for o in node.output if o],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=opset)
+    try:
+        results = ReferenceEvaluator(model).run(None, {i: constants[i] for i in inputs})
+    except Exception as error:  # the reference evaluator raises many kinds, all about this node
+        raise Refused(f"of constants: {str(error).strip().split(chr(10))[0]}") from error
+    return dict(zip([o for o in node.output if o], map(np.asarray, results), strict=True))
+
+
 def _type_of(value: npt.NDArray[Any]) -> onnx.TypeProto:
     return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
 
 
-def _array(initializer: onnx.TensorProto, path: Path) -> npt.NDArray[Any]:
+def array_of(initializer: onnx.TensorProto, path: Path) -> npt.NDArray[Any]:
     """Its values. Raises UserError where there are more or fewer than its shape says."""
     try:
         return onnx.numpy_helper.to_array(initializer)

@@ -74,7 +74,7 @@ def _fill(module: nn.Module, **values: npt.NDArray[Any] | None) -> nn.Module:
     return module
 
 
-def _pads(c: Call, size: tuple[int, ...], kernel: list[int], strides: list[int], dilations: list[int]) -> list[Any]:
+def pads_of(c: Call, size: tuple[int, ...], kernel: list[int], strides: list[int], dilations: list[int]) -> list[Any]:
     """(before, after) of each spatial dimension."""
     mode = c.attributes.get("auto_pad", b"NOTSET").decode()
     rank = len(kernel)
@@ -105,7 +105,7 @@ def _conv(c: Call) -> Step:
     groups, bias = int(c.attributes.get("group", 1)), c.optional(2, "the bias")
     if groups < 1 or weight.shape[0] % groups:
         raise Refused(f"{weight.shape[0]} filters in {groups} groups")
-    pairs = _pads(c, c.shape()[2:], kernel, strides, dilations)
+    pairs = pads_of(c, c.shape()[2:], kernel, strides, dilations)
     symmetric = all(a == b for a, b in pairs)
     kind: Any = nn.Conv2d if rank == 2 else nn.Conv1d
     conv = kind(
@@ -178,7 +178,7 @@ def _pool(c: Call) -> Step:
     dilations = [int(v) for v in c.attributes.get("dilations", [1] * rank)]
     if any(d != 1 for d in dilations):
         raise Refused(f"dilations {dilations}")
-    pairs = _pads(c, c.shape()[2:], kernel, strides, dilations)
+    pairs = pads_of(c, c.shape()[2:], kernel, strides, dilations)
     ceil = bool(c.attributes.get("ceil_mode", 0))
     include = bool(c.attributes.get("count_include_pad", 0)) and c.op != "MaxPool"
     symmetric = all(a == b and 2 * a <= k for (a, b), k in zip(pairs, kernel, strict=True))

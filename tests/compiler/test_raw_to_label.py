@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from machine_sounds import NET, PREPROCESS, write_sounds
 from safetensors.torch import save_file
 
 import secateur
@@ -14,7 +15,6 @@ from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.frontends.truth import Wanted
 from secateur.models.preprocess import Preprocess
-from tests.machine_sounds import NET, PREPROCESS, write_sounds
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 

@@ -71,7 +71,10 @@ def test_a_compile_needs_the_model_alone(called, model):
     report = json.loads(printed)
     assert report["target"]["name"] == "esp32" and report["budget"]["ram_bytes"] == 4096
     assert report["budget"]["max_drop"] == 100
-    assert f"{beside(model)}: weights, target, out, data, max-ram, max-drop, recovery, run, input-shape, mean, std, json\n" in said
+    assert (
+        f"{beside(model)}: weights, target, out, data, max-ram, max-drop, recovery, run, input-shape, mean, std, json\n"
+        in said
+    )
     made = beside(model).parent / "made"
     assert (made / "report.json").is_file()
     assert "mean = [8.0]\nstd = [2.5]\n" in (made / "preprocess.toml").read_text()
