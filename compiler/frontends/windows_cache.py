@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,20 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.errors import UserError
+from secateur.models.cache_folder import cache_folder
 from secateur.models.data import CHUNK_BYTES, Data, Split
 from secateur.models.recordings import Recording
 
 log = logging.getLogger(__name__)
 
 SIDES = ("recovery", "validation", "test")
-
-
-def cache_folder() -> Path:
-    """`SECATEUR_CACHE`, else `secateur` in `XDG_CACHE_HOME`, else in ~/.cache."""
-    if os.environ.get("SECATEUR_CACHE"):
-        return Path(os.environ["SECATEUR_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "secateur"
 
 
 def stable(value: Any) -> str:

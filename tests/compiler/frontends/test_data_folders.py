@@ -15,6 +15,7 @@ from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
 from secateur.compiler.frontends.gather import _by_number, sets_text
 from secateur.errors import UserError
+from secateur.models.cache_folder import cache_folder
 from secateur.models.data import Data, Split
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.zoo import watch
@@ -269,12 +270,12 @@ def test_a_failed_read_leaves_nothing_behind(tmp_path, cache):
 def test_the_cache_folder_is_where_it_is_said_to_be(tmp_path, monkeypatch):
     """SECATEUR_CACHE, else XDG_CACHE_HOME, else the home folder; one that cannot be written is one line."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert windows_cache.cache_folder() == tmp_path / "cache"
+    assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("SECATEUR_CACHE")
-    assert windows_cache.cache_folder() == tmp_path / "xdg" / "secateur"
+    assert cache_folder() == tmp_path / "xdg" / "secateur"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert windows_cache.cache_folder() == tmp_path / "home" / ".cache" / "secateur"
+    assert cache_folder() == tmp_path / "home" / ".cache" / "secateur"
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="choose another folder with SECATEUR_CACHE"):
