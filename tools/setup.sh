@@ -151,6 +151,10 @@ install_python_packages() {
     pip_install -c constraints.txt --no-build-isolation --editable '.[test]' || die "pip failed, see above"
     # The demo's recordings. Its own requirements would ask for nothing that is not here, but must not choose.
     pip_install --no-deps "seglearn==$(pinned seglearn)" || die "pip could not install seglearn, see above"
+    # Four wake-word networks, for the tests. It brings a library of its own, for this platform only.
+    pip_install --no-deps "pymicro-wakeword==$(pinned pymicro-wakeword); \
+        platform_system == 'Linux' and platform_machine == 'x86_64'" ||
+        die "pip could not install pymicro-wakeword, see above"
     [ "$(installed torch)" = "$had" ] ||
         die "another package replaced torch $had by $(installed torch). Pin that package in constraints.txt," \
             "delete .venv, and run it again"
