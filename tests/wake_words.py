@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.decide import Decisions
 from secateur.models.front_end.micro import Micro
 from secateur.models.front_end.quantizer import make_quantizer
 from secateur.models.front_end.stage import Counts
+from secateur.models.preprocess import Preprocess
 from secateur.models.program import Program
 from secateur.runtime_bench.golden import run_tflm
 
@@ -35,6 +39,11 @@ class WakeWord:
         self.front = FrontEnd(16000, 1, entry.shape[-2], entry.shape[-2], features=Micro())
         unit = (Micro().unit,)
         self.quantizer = make_quantizer(unit, (0.0,), (1.0,), entry.scale, entry.zero_point, entry.dtype)
+        least = math.floor(self.cutoff * 256 * self.smooth) + 1  # above the cutoff, not at it
+        decisions = Decisions(self.smooth, threshold=least)
+        self.program = replace(
+            self.program, labels=(config.stem,), preprocess=Preprocess(front_end=self.front, decisions=decisions)
+        )
 
     def calls(self, samples: Counts) -> npt.NDArray[np.int8]:
         """(calls, input bytes)"""
