@@ -103,12 +103,14 @@ def _read(path: Path) -> onnx.ModelProto:
         _check_text(model.graph)
         if not model.graph.node:
             raise UserError(f"{path}: no ONNX network in it ({size} bytes). Is the file complete? Export it again.")
-        bare = [o for o in model.graph.output if not o.type.tensor_type.HasField("shape")]
-        for output in bare:  # the checker wants a shape, runtimes and some exporters do not
-            output.type.tensor_type.shape.SetInParent()
+        ends = (*model.graph.input, *model.graph.output)
+        plain = [o for o in ends if o.type.WhichOneof("value") in ("tensor_type", None)]
+        bare = [o for o in plain if not o.type.tensor_type.HasField("shape")]
+        for end in bare:  # the checker wants a shape, runtimes and some exporters do not
+            end.type.tensor_type.shape.SetInParent()
         onnx.checker.check_model(model)
-        for output in bare:
-            output.type.tensor_type.ClearField("shape")
+        for end in bare:
+            end.type.tensor_type.ClearField("shape")
         model = onnx.inliner.inline_local_functions(model)
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__

@@ -15,6 +15,8 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
+from secateur.compiler.frontends.onnx_cuts import advice, proposed
+from secateur.compiler.frontends.onnx_moved import Moved
 from secateur.compiler.frontends.onnx_operators import OPERATORS, Call, Refused, Step
 from secateur.errors import UserError
 from secateur.models.trace import named
@@ -60,7 +62,8 @@ class ImportedModule(nn.Module):
         self._inferred = _inferred_shapes(model, self.input, shape)
         self._values: dict[str, torch.Tensor | None] = {self.input: torch.zeros(shape)}  # None: unknown
         self._producers: dict[str, str] = {}
-        problems = []
+        self._moved = Moved()
+        problems, refused = [], []
         for node in nodes:
             try:
                 self._add(node)
@@ -68,17 +71,24 @@ class ImportedModule(nn.Module):
                 domain = f"{node.domain}." if node.domain else ""
                 what = f"{domain}{node.op_type}" + (f": {reason}" if str(reason) else "")
                 problems.append(f"{where(node)} ({what})")
+                refused.append(node)
                 for name in node.output:
                     known = self._inferred.get(name)
                     self._values[name] = None if known is None else torch.zeros(known)
         if problems:
             raise UserError(
-                f"{path}: {len(problems)} unsupported operator(s): {'; '.join(problems)}. Supported are "
-                f"{', '.join(OPERATORS)}. Replace them, or end the network before them with --cut-at NAME."
+                f"{path}: {len(problems)} unsupported operator(s): {'; '.join(problems)}. "
+                f"{advice(nodes, refused, self.input, self._may_end)} Supported are {', '.join(OPERATORS)}."
             )
         if output not in self._values:
             raise UserError(f"{path}: output {output} does not depend on the input.")
-        del self._values, self._inferred
+        if not self._may_end(output):
+            others = proposed(nodes, [], self._may_end)
+            raise UserError(
+                f"{path}: output {output} has shape {self._shape(output)[1:]} per sample, one dimension (classes) "
+                f"expected. Add a Flatten, or end it earlier with --cut-at {others[-1] if others else 'NAME'}."
+            )
+        del self._values, self._inferred, self._moved
 
     def forward(self, x: Any) -> Any:
         values = {self.input: x}
@@ -104,10 +114,14 @@ class ImportedModule(nn.Module):
         if any(self._values.get(i, self) is None for i in present):
             self._values.update(dict.fromkeys(node.output))  # behind an operator that is already listed
             return
-        inputs = tuple(
-            None if not i else self.constants[i] if i in self.constants else tuple(self._known(i).shape) for i in names
-        )
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "Transpose" and "perm" in attributes and self._transpose(node, list(attributes["perm"])):
+            return
+        self._moved.refuse(node.op_type, names)
+        inputs = tuple(None if not i else self.constants[i] if i in self.constants else self._shape(i) for i in names)
+        if node.op_type in ("Gemm", "MatMul") and isinstance(inputs[1], np.ndarray):
+            taken = self._moved.weights(names[0], inputs[1], int(bool(attributes.get("transB", 0))))
+            inputs = (inputs[0], taken, *inputs[2:])
         call = Call(
             node.op_type,
             attributes,
@@ -125,9 +139,35 @@ class ImportedModule(nn.Module):
             raise Refused(str(error).split("\n")[0]) from error
         results = result if isinstance(result, (tuple, list)) else (result,)
         outputs = tuple(str(o) for o in node.output)
+        before = tuple(self._known(names[0]).shape) if names[0] in self._values else ()
+        self._moved.passes(node.op_type, names, list(outputs), before, tuple(results[0].shape))
         self._values.update(zip(outputs, results, strict=False))
         self._producers.update(dict.fromkeys(outputs, node.op_type))
         self.steps.append(_Step(run, moving, outputs, where(node)))
+
+    def _transpose(self, node: onnx.NodeProto, order: list[int]) -> bool:
+        """Follow a Transpose that moves elements; False where it is none."""
+        name, output = node.input[0], node.output[0]
+        shape = tuple(self._known(name).shape)
+        found = self._moved.transposes(name, shape, order)
+        if found is None:
+            return False
+        if found != tuple(range(len(shape))):
+            self._moved.orders[output] = found
+        self._values[output] = self._values[name]
+        self._producers[output] = node.op_type
+        self.steps.append(_Step(lambda x: x, (name,), (output,), where(node)))
+        return True
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """The shape that the file means."""
+        return self._moved.shape(name, tuple(self._known(name).shape))
+
+    def _may_end(self, name: str) -> bool:
+        """Is the value one row a sample, in the file's order?"""
+        value = self._values.get(name)
+        straight = name not in self._moved.columns and name not in self._moved.orders
+        return name != self.input and value is not None and value.ndim == 2 and straight
 
     def _known(self, name: str) -> torch.Tensor:
         value = self._values.get(name)
@@ -141,7 +181,7 @@ class ImportedModule(nn.Module):
             self._values.update(dict.fromkeys(node.output))
             return
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        dims = list(value.shape)[attributes.get("start", 0) : attributes.get("end")]
+        dims = list(self._shape(name))[attributes.get("start", 0) : attributes.get("end")]
         given = np.array(dims if node.op_type == "Shape" else math.prod(value.shape), dtype=np.int64)
         self.constants[node.output[0]] = given
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from secateur.compiler.frontends.onnx_cuts import proposed
 from secateur.compiler.frontends.onnx_module import array_of, fold_node, outer_values, where
 from secateur.compiler.frontends.onnx_operators import Call, Refused
 from secateur.compiler.frontends.qdq_values import FIXED, Builder, Constant, Pending, Value, channels_first, same
@@ -52,17 +53,20 @@ class Reader:
         self.values: dict[str, Held | None] = {entry: Value(INPUT, places)}
 
     def program(self, nodes: list[onnx.NodeProto], output: str, name: str) -> Program:
-        problems = []
+        problems, refused = [], []
         for node in nodes:
             try:
                 self.node(node)
             except Refused as reason:
                 problems.append(f"{where(node)} ({node.op_type}: {reason})")
                 self.values.update(dict.fromkeys(node.output))
+                refused.append(node)
         if problems:
+            names = proposed(nodes, refused, self.may_end)
+            cut = f", or end it before them with --cut-at NAME: {', '.join(names)}" if names else ""
             raise UserError(
                 f"{self.path}: {len(problems)} operator(s) have no int8 form: {'; '.join(problems)}. {HINT[0].upper()}"
-                f"{HINT[1:]}; give the float network instead, or end it before them with --cut-at NAME."
+                f"{HINT[1:]}; give the float network instead{cut}."
             )
         try:
             end = self.end(output)
@@ -73,6 +77,14 @@ class Reader:
         b = self.build
         program = Program(name, tuple(b.tensors), tuple(b.ops), (self.input_tensor,), (end,))
         return with_ops(program, list(program.ops))
+
+    def may_end(self, name: str) -> bool:
+        """Has the value integers, in the order of a tensor?"""
+        value = self.values.get(name)
+        if value is None or (isinstance(value, Pending) and value.kind not in FIXED):
+            return False
+        straight = value.places.ndim > 1 or np.array_equal(value.places, np.arange(value.places.size))
+        return straight and not (isinstance(value, Value) and value.tensor in (INPUT, self.input_tensor))
 
     def end(self, output: str) -> int:
         value = self.values.get(output)
