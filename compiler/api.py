@@ -88,14 +88,13 @@ def compile(
     check_out(out, inputs)
     content: bytes | None = None
     loaded: Network | Program
-    written = read_preprocess(Path(preprocess)) if isinstance(preprocess, (str, Path)) else None
     own = preprocess if isinstance(preprocess, Preprocess) else None
     if isinstance(model, (str, Path)):
         path = None if weights is None else Path(weights)
         loaded = load_model(str(model), path, input_shape, labels, preprocess=own)
         if isinstance(loaded, Program):
             content = content_of(str(model), loaded)
-            loaded = replace(loaded, labels=labels or loaded.labels, preprocess=own or written or loaded.preprocess)
+            loaded = replace(loaded, labels=labels or loaded.labels, preprocess=own or loaded.preprocess)
     elif isinstance(model, Network):
         loaded = replace(model, labels=labels or model.labels, preprocess=own or model.preprocess)
     else:
@@ -103,8 +102,11 @@ def compile(
         if input_shape is None:
             raise UserError(f"{name}: give input_shape, of one sample without the batch, such as (3, 32, 32)")
         loaded = to_network(model, input_shape, name, labels, own or Preprocess())
+    if isinstance(preprocess, (str, Path)):
+        written = read_preprocess(Path(preprocess), sample_shape(loaded))
+        loaded = replace(loaded, preprocess=written) if isinstance(loaded, Program) else preprocessed(loaded, written)
     if isinstance(loaded, Network):
-        loaded = telling(preprocessed(loaded, written))
+        loaded = telling(loaded)
     wanted = Wanted(task, metric, outputs_of(loaded))
     if isinstance(data, (str, Path)):
         data = load_data(

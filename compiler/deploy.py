@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from secateur.compiler.picture_proof import picture_golden
 from secateur.compiler.report.words import name_text, plural, slow_memory_text
 from secateur.compiler.stream_proof import stream_golden
 from secateur.errors import ToolError
 from secateur.firmware.codegen import generate
 from secateur.firmware.image import DoesNotFitLink, Image, build
 from secateur.firmware.project import Limits, Optimize, write_project
+from secateur.models.front_end.image import ImageChain
 from secateur.models.program import Program
 from secateur.passes.program.cost import Cost, Planned, cost, plan
 from secateur.passes.program.regions import PATCHES, Relief
@@ -119,7 +121,7 @@ def deploy(
     `run`: auto (the board at `port`, else the target's emulator), host, emulator, board, none.
     An image that the linker cannot place in the device's memory is linked without limits, measured all the same,
     and its `overflow_bytes` say by how much it is too large. Above `ram_bytes`, the plan does what `relief` allows.
-    Behind a front end, `samples` are pieces of a raw stream.
+    Behind a front end, `samples` are pieces of a raw stream, or a camera's frames.
     Raises MismatchError when any output value differs from the golden runtime, ToolError when a tool is
     missing or fails.
     """
@@ -197,7 +199,10 @@ def _build_and_run(
 
 def golden_of(content: bytes, program: Program, samples: npt.NDArray[np.int8]) -> Golden:
     """What the harness must report of its samples: the network's outputs, behind a front end decisions too."""
-    if program.preprocess.front_end is not None:
+    front = program.preprocess.front_end
+    if isinstance(front, ImageChain):
+        return picture_golden(content, program, samples)
+    if front is not None:
         return stream_golden(content, program, samples)
     return golden_outputs(content, program, samples)
 

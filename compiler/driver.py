@@ -22,13 +22,16 @@ from secateur.compiler.frontends.preprocess_file import preprocess_text
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, judge
 from secateur.compiler.judge import reached as reached_by
+from secateur.compiler.picture_proof import frames_of
 from secateur.compiler.search import Exhausted, Search, SearchOptions, SearchState
 from secateur.compiler.stream_proof import decisions_for, pieces, stream_of
 from secateur.errors import UserError
+from secateur.firmware.front_end.image import pixel_quantizer
 from secateur.firmware.front_end.stream import program_quantizer
 from secateur.firmware.project import Optimize
 from secateur.models.data import Data, Split, chunks
 from secateur.models.front_end.decide import Decisions
+from secateur.models.front_end.image import ImageChain
 from secateur.models.network import Network
 from secateur.models.preprocess import IDENTITY
 from secateur.models.program import Program, random_inputs
@@ -97,8 +100,20 @@ def _program_inputs(program: Program, samples: npt.NDArray[np.float32]) -> npt.N
     x = to_channels_last(samples if front is not None else program.preprocess(samples))
     if front is None:
         return quantize_samples(program, x).reshape(len(x), -1)
+    if isinstance(front, ImageChain):
+        pixels = front.back(x).astype(np.int16)
+        return pixel_quantizer(program)(pixels).view(np.int8).reshape(len(x), -1)
     counts = front.back(x.reshape(len(x), front.window, front.width))
     return program_quantizer(program)(counts).view(np.int8).reshape(len(x), -1)
+
+
+def _raw(program: Program, data: Data | None, seed: int = 0) -> npt.NDArray[np.int8]:
+    """What a proof feeds the front end of a Program: pieces of validation recordings, or validation pictures."""
+    front = program.preprocess.front_end
+    assert front is not None
+    if isinstance(front, ImageChain):
+        return frames_of(front, None if data is None else data.frames, seed)
+    return pieces(program, stream_of(front, () if data is None else data.streams, seed))
 
 
 def export(network: Network, data: Data, folder: Path | None = None) -> Exported:
@@ -252,7 +267,7 @@ def compile_program(
     (out / "model.tflite").write_bytes(content)
     proof, front = samples[: build.samples], program.preprocess.front_end
     if front is not None:
-        proof = pieces(program, stream_of(front, () if data is None else data.streams, seed))
+        proof = _raw(program, data, seed)
         (out / PREPROCESS).write_text(preprocess_text(program.preprocess), encoding="utf-8")
     deployed = deploy(
         content, program, program.name, target, proof, out / "firmware",
@@ -286,7 +301,7 @@ def _deployed(
     proof = inputs[np.linspace(0, len(inputs) - 1, count).astype(int)]
     front = exported.network.preprocess.front_end
     if front is not None:
-        proof = pieces(exported.program, stream_of(front, data.streams))
+        proof = _raw(exported.program, data)
     # A baseline never goes on a board: it may be far too large for one.
     run = "auto" if baseline and build.run == "board" else build.run
     deployed = deploy(

@@ -164,12 +164,12 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
     if path is None and Path(request.model).is_file() and beside.is_file():
         path = beside
         tell(f"preprocessing: {beside}")
-    written = None if path is None else read_preprocess(path)
+    written = None if path is None else read_preprocess(path, sample_shape(model))
     if isinstance(model, Program):
         if scaling is not None and request.model.lower().endswith(".tflite"):
             raise UserError(f"{request.model}: --mean and --std do not go with a .tflite model. Leave them out.")
         if written is not None and written.front_end is None:
-            raise UserError(f"{path}: a .tflite takes a whole front end ([source] and [window]), or none")
+            raise UserError(f"{path}: a .tflite takes a whole front end ([source] and [window], or [image]), or none")
         content = content_of(request.model, model)
         return replace(model, labels=labels or model.labels, preprocess=written or model.preprocess), content
     model = preprocessed(model, written, scaling)

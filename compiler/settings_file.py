@@ -19,7 +19,7 @@ from typing import Any, Literal
 from secateur.errors import UserError
 
 SETTINGS = "secateur.toml"
-TABLES = ("source", "resample", "features", "window", "normalize", "decisions")
+TABLES = ("source", "resample", "features", "window", "image", "normalize", "decisions")
 """Of `--preprocess`: read where their values are understood (frontends/preprocess_file.py)."""
 
 Kind = Literal["text", "number", "whole number", "yes or no", "path"]

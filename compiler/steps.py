@@ -15,6 +15,7 @@ from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.frontends.tflite_file import load_tflite
 from secateur.compiler.look import table
 from secateur.compiler.report.folder import read_report
+from secateur.compiler.session import sample_shape
 from secateur.errors import ToolError, UserError
 from secateur.firmware.board import environments, load_board
 from secateur.firmware.esp import flash_board
@@ -70,7 +71,8 @@ def _compare(out: Path, project: Path, found: Run, where: str) -> Comparison:
     path, preprocess = out / "model.tflite", out / PREPROCESS
     program = load_tflite(path)
     if preprocess.is_file():
-        program = replace(program, preprocess=read_preprocess(preprocess), labels=read_report(out).details.labels)
+        written = read_preprocess(preprocess, sample_shape(program))
+        program = replace(program, preprocess=written, labels=read_report(out).details.labels)
     return compare(golden_of(path.read_bytes(), program, read_samples(project)), found.outputs, where)
 
 

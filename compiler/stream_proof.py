@@ -62,14 +62,14 @@ def pieces(program: Program, stream: Counts) -> npt.NDArray[np.int8]:
 def samples_of(program: Program, given: npt.NDArray[np.int8]) -> Counts:
     """`pieces` undone: raw counts (n, channels)."""
     front = program.preprocess.front_end
-    assert front is not None
+    assert isinstance(front, FrontEnd)
     return np.ascontiguousarray(given).view("<i2").reshape(-1, front.channels).astype(np.int16)
 
 
 def window_inputs(program: Program, stream: Counts) -> npt.NDArray[np.int8]:
     """The network's input at each window of a stream, (windows, bytes)."""
     front = program.preprocess.front_end
-    assert front is not None
+    assert isinstance(front, FrontEnd)
     windows = front.windows(stream)
     return program_quantizer(program)(windows).view(np.int8).reshape(len(windows), -1)
 
@@ -134,7 +134,7 @@ def stream_golden(content: bytes, program: Program, given: npt.NDArray[np.int8])
     """What the harness must report of each piece: decision, confidence, the network's outputs."""
     front = program.preprocess.front_end
     made = parts(program)
-    assert front is not None and made is not None
+    assert isinstance(front, FrontEnd) and made is not None
     size = slots(program, program.outputs)[-1]
     chunk = shape(made, size).chunk
     inputs = window_inputs(program, samples_of(program, given))

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 
 from secateur.firmware import cgen
-from secateur.firmware.front_end import stream
+from secateur.firmware.front_end import image, stream
 from secateur.firmware.generated import GeneratedModel, Port
 from secateur.firmware.kernels.descriptor import Call, Constant, Kernel, Ref
 from secateur.models.program import Program, Tensor, slots
@@ -83,6 +83,7 @@ def generate(
         entry = places[program.inputs[0]]
         memory = stream.memory(front, program, 0 if entry.slow else entry.offset, arena_bytes)
         arena_bytes = memory.arena_bytes
+    seen = image.parts(program)
     context = {
         "prefix": prefix, "upper": prefix.upper(), "program": program, "layers": layers, "params": params,
         "constants": constants, "headers": headers, "arena_bytes": max(arena_bytes, 1), "alignment": ALIGNMENT,
@@ -92,7 +93,8 @@ def generate(
         "labels": [cgen.string(label) for label in program.labels],
         "arithmetic": arithmetic(program), "real": cgen.real, "stack_bytes": STACK_BYTES,
         "stream": None if front is None else stream.context(front, program, memory, prefix),
-        "first_layer": 0 if front is None else 1,
+        "picture": None if seen is None else seen.context(program, prefix), "formats": image.FORMATS,
+        "first_layer": 0 if front is None and seen is None else 1,
         "mean": [cgen.real(v) for v in program.preprocess.mean], "std": [cgen.real(v) for v in program.preprocess.std],
     }  # fmt: skip
     several = len(inputs) > 1 or len(outputs) > 1
@@ -114,6 +116,11 @@ def generate(
         used = ["sec_stream.h", *context["stream"]["headers"]]  # type: ignore[index]
         for header in _with_includes(used, stream.HERE):
             files[f"front_end/{header}"] = (stream.HERE / header).read_text()
+    if seen is not None:
+        files[f"{prefix}_picture.c"] = _template("picture.c.j2").render(context)
+        for header in _with_includes(["sec_image.h", "sec_stream.h"], stream.HERE):
+            files[f"front_end/{header}"] = (stream.HERE / header).read_text()
+    output_bytes = slots(program, program.outputs)[-1]
     return GeneratedModel(
         prefix,
         files,
@@ -121,11 +128,12 @@ def generate(
         ALIGNMENT,
         slots(program, program.inputs)[-1],
         slots(program, program.outputs)[-1],
-        (*(() if front is None else ("front end",)), *(layer.name for layer in layers)),
+        (*(() if front is None and seen is None else ("front end",)), *(layer.name for layer in layers)),
         *((), ()) if _is_plain(inputs, outputs) else (tuple(p.port for p in inputs), tuple(p.port for p in outputs)),
-        bool(states) or front is not None,
+        bool(states) or front is not None or seen is not None,
         slow_arena_bytes,
-        None if front is None else stream.shape(front, slots(program, program.outputs)[-1]),
+        None if front is None else stream.shape(front, output_bytes),
+        None if seen is None else seen.shape(output_bytes),
     )
 
 

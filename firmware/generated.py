@@ -36,6 +36,15 @@ class StreamShape:
 
 
 @dataclass(frozen=True)
+class PictureShape:
+    """How the test harness feeds a front end of pictures: a camera's frame at a time, each with its decision, as
+    `HEADER_BYTES` and the network's output bytes."""
+
+    input_bytes: int
+    output_bytes: int
+
+
+@dataclass(frozen=True)
 class GeneratedModel:
     """One compiled model as C99 text.
 
@@ -47,7 +56,7 @@ class GeneratedModel:
     `slow_arena_bytes`: of the arena in slower memory, 0 where there is none.
     `inputs`, `outputs`: where there are several, or one of another type than int8; each is then a piece of
     `input_bytes` or `output_bytes`. `stateful`: a call depends on those before it. `stream`: of a model with a front
-    end, which is fed raw samples.
+    end, which is fed raw samples. `picture`: of one with a front end of pictures, which is fed frames.
     """
 
     name: str
@@ -62,10 +71,12 @@ class GeneratedModel:
     stateful: bool = False
     slow_arena_bytes: int = 0
     stream: StreamShape | None = None
+    picture: PictureShape | None = None
 
     @property
     def piece_bytes(self) -> tuple[int, int]:
-        """Bytes in and out of one call of the test harness: an inference's, or a piece of a stream and its decision."""
-        if self.stream is not None:
-            return self.stream.input_bytes, self.stream.output_bytes
+        """Bytes in and out of one call of the test harness: an inference, a frame or a piece of a stream."""
+        raw = self.stream or self.picture
+        if raw is not None:
+            return raw.input_bytes, raw.output_bytes
         return self.input_bytes, self.output_bytes

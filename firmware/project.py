@@ -128,6 +128,9 @@ def _invoke(model: GeneratedModel) -> list[str]:
         for key, value in (("NAME_UPPER", name.upper()), ("NAME", name), ("CHUNK", str(model.stream.chunk))):
             text = text.replace(f"@{key}@", value)
         return text.splitlines()
+    if model.picture is not None:
+        text = (FOLDER / "templates" / "harness_picture.h").read_text(encoding="utf-8")
+        return text.replace("@NAME@", name).splitlines()
     if not model.inputs:
         return [f"#define SEC_INVOKE {name}_invoke"]
 

@@ -63,6 +63,7 @@ class Data:
 
     `notes`: what a reader of the report must know about how the sets were made, one sentence each.
     `streams`: some raw validation recordings, for the proof of a front end; empty where the data is windows already.
+    `frames`: the same of pictures, as the camera would send them, (n, height, width, bytes a pixel).
     """
 
     name: str
@@ -73,6 +74,7 @@ class Data:
     seen: bool = False
     notes: tuple[str, ...] = ()
     streams: tuple[Recording, ...] = ()
+    frames: npt.NDArray[np.uint8] | None = None
     task: Task = CLASSIFICATION
 
     def fingerprint(self) -> str:

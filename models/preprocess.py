@@ -1,7 +1,7 @@
 """What happens between raw samples and the network, and between its outputs and decisions; saved with the model.
 
-The generated C does the same: with a front end in integers (`NAME_push`, `NAME_poll`), without one as
-`NAME_quantize_raw`, the same arithmetic in the same order.
+The generated C does the same: with a front end in integers (`NAME_push` or `NAME_picture`, and `NAME_poll`), without
+one as `NAME_quantize_raw`, the same arithmetic in the same order.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import numpy.typing as npt
 
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decisions
+from secateur.models.front_end.image import ImageChain
+
+AnyFrontEnd = FrontEnd | ImageChain
+"""Of a stream of samples, or of a camera's pictures."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Preprocess:
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    front_end: FrontEnd | None = None
+    front_end: AnyFrontEnd | None = None
     decisions: Decisions = Decisions()  # noqa: RUF009 - frozen
 
     def __call__(self, samples: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

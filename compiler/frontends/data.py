@@ -20,7 +20,8 @@ from secateur.compiler.frontends.gather import data_from_folder, data_from_recor
 from secateur.compiler.frontends.truth import Wanted, bound, retasked
 from secateur.errors import UserError
 from secateur.models.data import Data
-from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.image import ImageChain
+from secateur.models.preprocess import AnyFrontEnd
 from secateur.models.task import Agreement, Anomaly, Classification
 from secateur.models.zoo import catalogue
 
@@ -37,7 +38,7 @@ def load_data(
     labels: tuple[str, ...] = (),
     seed: int = 0,
     options: DataOptions = DataOptions(),  # noqa: B008 - frozen
-    front_end: FrontEnd | None = None,
+    front_end: AnyFrontEnd | None = None,
     tell: Tell = quiet,
     progress: Progress = quiet,
     wanted: Wanted = Wanted(),  # noqa: B008 - frozen
@@ -48,7 +49,7 @@ def load_data(
         labels: class names; empty where unknown, then the data names or counts them.
         seed: of the split, where there is one to make. The zoo's sets keep the split of their training.
         options: of recordings: how they are cut, which columns are what.
-        front_end: what recordings go through; None: their windows are samples as they are.
+        front_end: what recordings or pictures go through; None: their windows are samples as they are.
         tell: gets what there is to know of the sets, one line each.
         progress: gets how many files are read.
         wanted: task and metric, where they are not to be found from the labels.
@@ -67,7 +68,7 @@ def _load(
     labels: tuple[str, ...],
     seed: int,
     options: DataOptions,
-    front_end: FrontEnd | None,
+    front_end: AnyFrontEnd | None,
     progress: Progress,
     wanted: Wanted,
 ) -> tuple[Data, str]:
@@ -150,7 +151,7 @@ def _from_loader(
     labels: tuple[str, ...],
     seed: int,
     options: DataOptions,
-    front_end: FrontEnd | None,
+    front_end: AnyFrontEnd | None,
     progress: Progress,
     wanted: Wanted,
 ) -> Data:
@@ -205,11 +206,25 @@ def _normal_or_not(data: Data) -> Data:
     return replace(data, recovery=only, validation=sets[1], test=sets[2], labels=(NORMAL, "anomaly"))
 
 
-def _as_they_are(data: Data, front_end: FrontEnd | None) -> Data:
+def _as_they_are(data: Data, front_end: AnyFrontEnd | None) -> Data:
     """With a note where windows stand beside a front end."""
     if front_end is None:
         return data
+    if isinstance(front_end, ImageChain):
+        return _pictures_as_they_are(data)
     note = "The windows came as they are: they were not made by the front end, only rounded to its counts."
+    return replace(data, notes=(*data.notes, note))
+
+
+def _pictures_as_they_are(data: Data) -> Data:
+    for split in (data.recovery, data.validation, data.test):
+        low, high = float(split.x.min()), float(split.x.max())
+        if low < 0 or high > 255 or high <= 1:
+            raise UserError(
+                f"{data.name}: values are {low:g} to {high:g}; with a front end of pictures they are pixels, 0 to 255 "
+                "(mean and std, in the same numbers, make something else of them)"
+            )
+    note = "The pictures came as they are: they were not made by the front end, only rounded to whole pixel values."
     return replace(data, notes=(*data.notes, note))
 
 

@@ -34,11 +34,15 @@ from secateur.compiler.frontends.recordings import (
 from secateur.compiler.frontends.wav_file import read_wav
 from secateur.errors import UserError
 from secateur.models.data import Data, sides_by_group
-from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.image import ImageChain, Pixels
+from secateur.models.preprocess import AnyFrontEnd
 from secateur.models.recordings import Recording
 
 STREAMS = 8
 STREAM_WINDOWS = 10
+FRAMES = 8
+FRAMES_BYTES = 1 << 20
+"""Of raw pictures, for a proof: as many as fit, one at least."""
 SHOWN = 12
 """Classes that a line counts before it says `and n more`."""
 LISTED = 5
@@ -51,7 +55,7 @@ Read = Callable[[Entry], Iterable[Piece]]
 class Plan:
     """How a folder's files become windows. `stream_samples`: raw samples of a stream; 0: there are none.
 
-    `least`: what a recording must be as long as.
+    `least`: what a recording must be as long as. `frame`: a picture as the camera sends it, and its bytes.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Plan:
     one_rate: bool
     seed: int
     least: str = "one window"
+    frame: tuple[Callable[[Entry], Pixels], int] | None = None
 
 
 def data_from_folder(
@@ -71,7 +76,7 @@ def data_from_folder(
     labels: tuple[str, ...],
     seed: int,
     options: DataOptions,
-    front_end: FrontEnd | None,
+    front_end: AnyFrontEnd | None,
     progress: Progress,
 ) -> Data:
     """Data from a folder, or a CSV file: read, or taken from the cache if nothing has changed since.
@@ -107,11 +112,13 @@ def data_from_recordings(
     labels: tuple[str, ...],
     seed: int,
     options: DataOptions,
-    front_end: FrontEnd | None,
+    front_end: AnyFrontEnd | None,
     progress: Progress,
 ) -> Data:
     """Data from recordings that Python yields, one after the other; `again` begins anew, and gives the same ones."""
     options.refuse(name, "a Python function that gives recordings", windows=False)
+    if isinstance(front_end, ImageChain):
+        raise UserError(f"{name}: recordings do not go through a front end of pictures; leave [image] out")
     cut, length = cutter(name, input_shape, options, front_end)
 
     def read(entry: Entry) -> Iterator[Piece]:
@@ -247,18 +254,21 @@ def _plan(
     labels: tuple[str, ...],
     seed: int,
     options: DataOptions,
-    front_end: FrontEnd | None,
+    front_end: AnyFrontEnd | None,
 ) -> Plan:
     what = f"column {options.label_column!r} holds" if options.label_column else "class folder"
     classes = lambda found: match_labels(name, found, labels, what)  # noqa: E731 - a closure of three names
     if folder.classes:
         match_labels(name, folder.classes, labels, what)
     if folder.kind == "image":
-        if front_end is not None:
+        if front_end is not None and not isinstance(front_end, ImageChain):
             raise UserError(f"{name}: images do not go through a front end of recordings; leave it out")
         if len(input_shape) != 3 or input_shape[0] not in (1, 3):
             raise UserError(f"{name}: images, but the network takes {_shape(input_shape)}, not 1xHxW or 3xHxW")
-        return Plan(name, folder.entries, lambda e: _read_image(e, input_shape), _one, lambda: 0, classes, False, seed)
+        plan = Plan(name, folder.entries, lambda e: _read_image(e, input_shape), _one, lambda: 0, classes, False, seed)
+        return plan if front_end is None else _from_frames(plan, front_end, input_shape)
+    if isinstance(front_end, ImageChain):
+        raise UserError(f"{name}: {folder.kind} files do not go through a front end of pictures; leave [image] out")
     cut, length = cutter(name, input_shape, options, front_end)
     rate = front_end.rate_hz if front_end is not None else 0.0
 
@@ -286,6 +296,21 @@ def _read_image(entry: Entry, input_shape: tuple[int, ...]) -> list[Piece]:
     if (height, width) != (h, w):
         remarks = (Remark(f"{{files}} are of another size and were cropped and resized to {w}x{h}"),)
     return [Piece(image, 0.0, entry.label or "", entry.group, entry.name, remarks)]
+
+
+def _from_frames(plan: Plan, chain: ImageChain, input_shape: tuple[int, ...]) -> Plan:
+    """The plan whose images are a camera's frames first, and the front end's pictures then."""
+    from secateur.compiler.frontends.image_file import read_frame
+
+    chain.check(input_shape)
+    other = Remark(f"{{files}} are of another size and were cropped and resized to the camera's {chain.size}")
+
+    def read(entry: Entry) -> list[Piece]:
+        frame, (width, height) = read_frame(entry.path, chain)
+        remarks = () if (height, width) == (chain.height, chain.width) else (other,)
+        return [Piece(chain.samples(frame[np.newaxis])[0], 0.0, entry.label or "", entry.group, entry.name, remarks)]
+
+    return replace(plan, read=read, frame=(lambda entry: read_frame(entry.path, chain)[0], chain.frame_bytes))
 
 
 def _one(piece: Piece) -> Iterator[Samples]:
@@ -332,7 +357,7 @@ def _write(plan: Plan, writer: cache.Writer, notes: Sequence[str], failed: dict[
     sides, more = _sides(plan, final, names, labels)
     writer.divide(final, sides)
     streams = _streams(plan, final, sides[1], names)
-    writer.finish(streams, labels, (*notes, *more))
+    writer.finish(streams, labels, (*notes, *more), _frames(plan, final, sides[1]))
 
 
 def _whole_group(plan: Plan, row: tuple[int, int, int, int, str, str]) -> str:
@@ -452,20 +477,33 @@ def _streams(
     length = plan.stream_samples()
     if not length:
         return []
-    mine = [row for row in rows if row.group in set(validation.tolist())]
+    found = []
+    for row in _by_turns(rows, validation)[:STREAMS]:
+        piece = next(itertools.islice(plan.read(plan.entries[row.unit]), row.number, None))
+        samples = np.ascontiguousarray(piece.samples[:length])
+        found.append(Recording(samples, piece.rate_hz, row.y, row.group, piece.source))
+    return found
+
+
+def _frames(plan: Plan, rows: Sequence[cache.Row], validation: npt.NDArray[np.int64]) -> Pixels | None:
+    """Some validation pictures as the camera sends them, of different classes first."""
+    if plan.frame is None:
+        return None
+    read, size = plan.frame
+    count = max(1, min(FRAMES, FRAMES_BYTES // size))
+    return np.stack([read(plan.entries[row.unit]) for row in _by_turns(rows, validation)[:count]])
+
+
+def _by_turns(rows: Sequence[cache.Row], groups: npt.NDArray[np.int64]) -> list[cache.Row]:
+    """The rows of some groups, one of each class after the other."""
+    mine = [row for row in rows if row.group in set(groups.tolist())]
     turns: dict[int, int] = {}
     order = []
     for row in mine:
         order.append((turns.get(row.y, 0), row.y, row))
         turns[row.y] = turns.get(row.y, 0) + 1
     order.sort(key=lambda item: item[:2])
-    chosen = [row for _, _, row in order[:STREAMS]]
-    found = []
-    for row in chosen:
-        piece = next(itertools.islice(plan.read(plan.entries[row.unit]), row.number, None))
-        samples = np.ascontiguousarray(piece.samples[:length])
-        found.append(Recording(samples, piece.rate_hz, row.y, row.group, piece.source))
-    return found
+    return [row for _, _, row in order]
 
 
 def _shape(shape: tuple[int, ...]) -> str:

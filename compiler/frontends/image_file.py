@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from secateur.compiler.frontends.recordings import Unreadable
+from secateur.models.front_end.image import ImageChain
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -17,21 +18,38 @@ Pixels = npt.NDArray[np.uint8]
 def read_image(path: Path, input_shape: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
     """The image as (c, h, w) in 0 to 255 (`input_shape`, c 1 or 3), and the width and height of the file's.
 
-    EXIF rotation is applied; of an animation the first frame is taken; what is transparent becomes white.
+    Raises Unreadable.
+    """
+    channels, height, width = input_shape
+    pixels = read_pixels(path, channels)
+    found = fit(pixels, height, width)
+    return np.ascontiguousarray(np.moveaxis(found, -1, 0), dtype=np.float32), (pixels.shape[1], pixels.shape[0])
+
+
+def read_frame(path: Path, chain: ImageChain) -> tuple[Pixels, tuple[int, int]]:
+    """The image as the camera of `chain` would send it, (height, width, bytes a pixel); the file's width and height.
+
+    Raises Unreadable.
+    """
+    pixels = read_pixels(path, 1 if chain.order == "grey" else 3)
+    return chain.frame(fit(pixels, chain.height, chain.width)), (pixels.shape[1], pixels.shape[0])
+
+
+def read_pixels(path: Path, channels: int) -> Pixels:
+    """The image in its own size, (h, w, channels), upright; of an animation the first frame; transparent is white.
 
     Raises Unreadable.
     """
     size = path.stat().st_size
     if size == 0:
         raise Unreadable("empty file")
-    channels, height, width = input_shape
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
                 upright = ImageOps.exif_transpose(image)
-                pixels = to_pixels(upright, channels)
+                return to_pixels(upright, channels)
     except UnidentifiedImageError:
         raise Unreadable("no image that we know") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -40,8 +58,6 @@ def read_image(path: Path, input_shape: tuple[int, ...]) -> tuple[npt.NDArray[np
         what = " ".join(str(error).split())
         cut = any(word in what.lower() for word in ("truncated", "eof", "unexpected end", "broken data stream"))
         raise Unreadable(f"cut after {size} bytes" if cut else what) from None
-    found = fit(pixels, height, width)
-    return np.ascontiguousarray(np.moveaxis(found, -1, 0), dtype=np.float32), (pixels.shape[1], pixels.shape[0])
 
 
 def to_pixels(image: Image.Image, channels: int) -> Pixels:

@@ -16,16 +16,19 @@ from secateur.compiler.settings_file import SETTINGS, TABLES
 from secateur.errors import UserError
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decisions
+from secateur.models.front_end.image import PIXEL_BYTES, ImageChain
 from secateur.models.front_end.log_mel import LogMel
 from secateur.models.front_end.mfcc import Mfcc
 from secateur.models.front_end.micro import Micro
 from secateur.models.front_end.resample import Resample, resample_between
 from secateur.models.front_end.stage import Features
-from secateur.models.preprocess import Preprocess
+from secateur.models.preprocess import AnyFrontEnd, Preprocess
 
 NAME = "preprocess.toml"
+STREAM_TABLES = ("source", "resample", "features", "window")
 FEATURES: dict[str, type[Features]] = {"log-mel": LogMel, "mfcc": Mfcc, "micro": Micro}
 KEEP_PERCENT = 99.0
+COLOURS = ("rgb", "bgr", "grey")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,12 @@ class _Reader:
             raise UserError(f"{self.where}: {name} is {value!r}; {wanted} is expected")
         return value
 
+    def choose(self, name: str, known: tuple[str, ...], default: str | None = None) -> Any:
+        value = self.take(name, (str,), default)
+        if value not in known:
+            raise UserError(f"{self.where}: {name} {value!r}; one of {', '.join(known)}")
+        return value
+
     def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
         value = self.table.get(name, list(default))
         values = value if isinstance(value, list) else [value]
@@ -61,8 +70,11 @@ class _Reader:
         return tuple(float(v) for v in values)
 
 
-def read_preprocess(path: Path) -> Preprocess:
-    """The preprocessing that a TOML file describes. Raises UserError, one line, for whatever is wrong in it."""
+def read_preprocess(path: Path, input_shape: tuple[int, ...] = ()) -> Preprocess:
+    """The preprocessing that a TOML file describes, for a network of `input_shape` (channels first) if that is known.
+
+    Raises UserError, one line, for whatever is wrong in it.
+    """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -74,10 +86,10 @@ def read_preprocess(path: Path) -> Preprocess:
     strange = sorted(set(document) - set(TABLES))
     if strange:
         raise UserError(f"{path}: unknown {', '.join(strange)}; tables are {', '.join(TABLES)}")
-    return preprocess_of(document, str(path))
+    return preprocess_of(document, str(path), input_shape)
 
 
-def preprocess_of(document: Mapping[str, Any], where: str) -> Preprocess:
+def preprocess_of(document: Mapping[str, Any], where: str, input_shape: tuple[int, ...] = ()) -> Preprocess:
     """The preprocessing of TOML's tables; those that are absent mean nothing is done there."""
 
     def table(name: str) -> _Reader:
@@ -93,10 +105,43 @@ def preprocess_of(document: Mapping[str, Any], where: str) -> Preprocess:
         raise UserError(f"{where}: [normalize] needs mean and std, as many of each")
     if any(s <= 0 for s in std):
         raise UserError(f"{where}: [normalize]: every std must be above 0")
-    front = None
-    if any(name in document for name in ("source", "resample", "features", "window")):
+    front: AnyFrontEnd | None = None
+    streams = [name for name in STREAM_TABLES if name in document]
+    if "image" in document and streams:
+        raise UserError(f"{where}: [image] is of pictures, [{streams[0]}] of a stream; keep one")
+    if streams:
         front = _front_end(table, where)
-    return Preprocess(mean, std, front, _decisions(table("decisions")) if "decisions" in document else Decisions())
+    decisions = _decisions(table("decisions")) if "decisions" in document else Decisions()
+    if "image" in document:
+        front = _image(table("image"), input_shape)
+        if decisions.reconstructs:
+            raise UserError(f'{where}: [decisions]: kind "reconstruction" is for streams, not for pictures')
+    return Preprocess(mean, std, front, decisions)
+
+
+def _image(table: _Reader, input_shape: tuple[int, ...]) -> ImageChain:
+    """What the file leaves out of the network's picture is the network's."""
+    table.known("width", "height", "format", "crop", "resize", "order", "out-width", "out-height")
+    known = len(input_shape) == 3 and input_shape[0] in (1, 3)
+    if input_shape and not known:
+        raise UserError(
+            f"{table.where}: the network takes {'x'.join(map(str, input_shape))}, no picture of 1 or 3 channels; "
+            "leave the table out"
+        )
+    channels, out_height, out_width = input_shape if known else (3, None, None)
+    sizes = [table.take(name, (int,)) for name in ("height", "width")]
+    sizes += [table.take(f"out-{name}", (int,), size) for name, size in (("height", out_height), ("width", out_width))]
+    own = "grey" if channels == 1 else "rgb"
+    order, out_order = table.choose("format", tuple(PIXEL_BYTES), "rgb"), table.choose("order", COLOURS, own)
+    crop = table.choose("crop", ("centre", "none"), "centre")
+    resize = table.choose("resize", ("nearest", "bilinear", "area"), "bilinear")
+    try:
+        chain = ImageChain(sizes[0], sizes[1], sizes[2], sizes[3], order, out_order, crop, resize)
+        if known:
+            chain.check(input_shape)
+    except UserError as error:
+        raise UserError(f"{table.where}: {str(error).removeprefix('image: ')}") from None
+    return chain
 
 
 def _front_end(table: Callable[[str], _Reader], where: str) -> FrontEnd:
@@ -191,7 +236,13 @@ def preprocess_text(pre: Preprocess) -> str:
     """`preprocess.toml`, from which `read_preprocess` makes an equal record."""
     lines = ["# What lies between sensor, network and decision; `--preprocess` takes it. Written by secateur."]
     front, how = pre.front_end, pre.decisions
-    if front is not None:
+    if isinstance(front, ImageChain):
+        lines += _table("image", {
+            "width": front.width, "height": front.height, "format": front.order, "crop": front.crop,
+            "resize": front.resize, "order": front.out_order, "out-width": front.out_width,
+            "out-height": front.out_height,
+        })  # fmt: skip
+    elif front is not None:
         lines += _table("source", {"rate": front.rate_hz, "channels": front.channels,
                                    "counts-per-unit": list(front.counts_per_unit)})  # fmt: skip
         if front.resampler is not None:

@@ -29,6 +29,7 @@ from secateur.models.recordings import Recording
 log = logging.getLogger(__name__)
 
 SIDES = ("recovery", "validation", "test")
+FRAMES = "frames.npy"
 
 
 def stable(value: Any) -> str:
@@ -94,9 +95,17 @@ class Writer:
                 np.save(self.folder / f"{name}_{what}.npy", values.astype(np.int64))
         raw.unlink()
 
-    def finish(self, streams: Sequence[Recording], labels: Sequence[str], notes: Sequence[str]) -> None:
+    def finish(
+        self,
+        streams: Sequence[Recording],
+        labels: Sequence[str],
+        notes: Sequence[str],
+        frames: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
         """Write what else there is to know, and the digests of all files last."""
         np.savez(self.folder / "streams.npz", **{f"s{i}": s.samples for i, s in enumerate(streams)})  # type: ignore[arg-type]
+        if frames is not None:
+            np.save(self.folder / FRAMES, frames)
         about = [{"rate_hz": s.rate_hz, "label": s.label, "group": s.group, "source": s.source} for s in streams]
         digests = {path.name: _digest(path) for path in sorted(self.folder.iterdir())}
         document = {"labels": list(labels), "notes": list(notes), "streams": about, "digests": digests}
@@ -166,7 +175,8 @@ def load(name: str, key: str, fresh: bool = False) -> Data | None:
             streams = tuple(Recording(archive[f"s{i}"], **known) for i, known in enumerate(about["streams"]))
         recovery, validation, test = splits
         labels, notes = tuple(about["labels"]), tuple(about["notes"])
-        return Data(name, recovery, validation, test, labels, notes=notes, streams=streams)
+        frames = np.load(entry / FRAMES) if FRAMES in about["digests"] else None
+        return Data(name, recovery, validation, test, labels, notes=notes, streams=streams, frames=frames)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         log.info("%s: %s; it is made again", entry, error)
         return None

@@ -15,7 +15,10 @@ from secateur.compiler.judge import Judged, Scores, reached
 from secateur.compiler.report import record
 from secateur.compiler.report.record import Kind, Measured
 from secateur.compiler.report.words import name_text, plural, slow_memory_text
+from secateur.firmware.front_end.image import parts as image_parts
 from secateur.models.data import Data
+from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.image import ImageChain
 from secateur.models.metrics import bootstrap, can_certify, confusion, paired_bootstrap
 from secateur.models.program import op_macs
 from secateur.models.reference_float import arithmetic
@@ -354,15 +357,10 @@ def _front_end(deployed: Deployed) -> str:
     front, how = pre.front_end, pre.decisions
     if front is None:
         return ""
-    parts = [f"raw samples of {plural(front.channels, 'channel')} at {front.rate_hz:g} Hz"]
-    if front.resampler is not None:
-        parts.append(f"resampled by {front.resampler.up}/{front.resampler.down}")
-    if front.features is not None:
-        parts.append(f"{front.features.count} {type(front.features).__name__} features a frame")
-    if front.detrend != "none":
-        parts.append(f"less the window's {'mean' if front.detrend == 'mean' else 'line'}")
-    parts.append(f"windows of {front.window}, a hop of {front.hop}")
-    told = f"the mean of {how.smooth} windows" if how.smooth > 1 else "each window"
+    parts, what = (
+        (_of_pictures(deployed, front), "picture") if isinstance(front, ImageChain) else (_of_a_stream(front), "window")
+    )
+    told = f"the mean of {how.smooth} {what}s" if how.smooth > 1 else f"each {what}"
     if how.threshold:
         told += f", {'anomaly' if how.reconstructs else 'unknown'} {'from' if how.reconstructs else 'below'} "
         told += f"{how.threshold:,} steps"
@@ -372,4 +370,29 @@ def _front_end(deployed: Deployed) -> str:
             f" It takes {deployed.front_end_instructions:,} of {deployed.instructions:,} instructions a decision, and "
             f"{deployed.cost.front_end_bytes:,} bytes of RAM beside the arena."
         )
+    if isinstance(front, ImageChain):
+        text += f" The camera's frame, {front.frame_bytes:,} bytes, is the caller's and in no number."
     return text
+
+
+def _of_pictures(deployed: Deployed, chain: ImageChain) -> list[str]:
+    parts = [f"frames of {chain.size} {chain.order}"]
+    if (chain.crop_width, chain.crop_height) != (chain.width, chain.height):
+        parts.append(f"the middle {chain.crop_width}x{chain.crop_height}")
+    parts.append(f"{chain.resize} to {chain.out_width}x{chain.out_height} {chain.out_order}")
+    made = image_parts(deployed.planned.program)
+    exact = made is not None and made.offset is not None
+    parts.append(f"scale, mean and std {'in the zero point, exactly' if exact else 'in one multiplication a value'}")
+    return parts
+
+
+def _of_a_stream(front: FrontEnd) -> list[str]:
+    parts = [f"raw samples of {plural(front.channels, 'channel')} at {front.rate_hz:g} Hz"]
+    if front.resampler is not None:
+        parts.append(f"resampled by {front.resampler.up}/{front.resampler.down}")
+    if front.features is not None:
+        parts.append(f"{front.features.count} {type(front.features).__name__} features a frame")
+    if front.detrend != "none":
+        parts.append(f"less the window's {'mean' if front.detrend == 'mean' else 'line'}")
+    parts.append(f"windows of {front.window}, a hop of {front.hop}")
+    return parts

@@ -114,6 +114,28 @@ static inline uint8_t *sec_image_write(const sec_image_params *p, sec_image_pixe
     return out + 3;
 }
 
+/* Pixels in place to the network's integers, by as many as there are; `by` is added, and wraps. */
+static inline void sec_image_move(uint8_t *values, int32_t count, uint8_t by) {
+    for (int32_t i = 0; i < count; ++i) {
+        values[i] = (uint8_t)(values[i] + by);
+    }
+}
+
+/* The same by floor((pixel * multiplier + bias) / 2^shift), clamped. `columns`: 1, or one multiplier and bias a channel;
+   `count` is a multiple of it. */
+static inline void sec_image_quantize(
+    uint8_t *values, int32_t count, int32_t columns, const int32_t *multiplier, const int64_t *bias, int shift,
+    int32_t low, int32_t high
+) {
+    for (int32_t i = 0; i < count; i += columns) {
+        for (int32_t c = 0; c < columns; ++c) {
+            const int64_t q = ((int64_t)values[i + c] * multiplier[c] + bias[c]) >> shift;
+            const int32_t value = q < low ? low : q > high ? high : (int32_t)q;
+            values[i + c] = (uint8_t)((uint32_t)value & 255u);
+        }
+    }
+}
+
 static inline void sec_image_window(const sec_image_params *p, void *scratch, const uint8_t *pixels, uint8_t *out) {
     (void)scratch;
     pixels += p->first;

@@ -86,7 +86,7 @@ def parts(program: Program) -> Parts | None:
     """
     pre = program.preprocess
     front = pre.front_end
-    if front is None:
+    if not isinstance(front, FrontEnd):
         return None
     if len(program.inputs) != 1 or len(program.outputs) != 1:
         raise UserError(f"{program.name}: a front end serves networks of one input and one output")
@@ -123,7 +123,7 @@ def program_quantizer(program: Program) -> Quantizer:
     """Counts of the front end to the input's integers. Raises UserError where they do not go together."""
     pre, entry = program.preprocess, program.tensors[program.inputs[0]]
     front = pre.front_end
-    assert front is not None
+    assert isinstance(front, FrontEnd)
     if entry.dtype not in ("int8", "uint8"):
         raise UserError(f"{program.name}: its input is {entry.dtype}; a front end feeds int8 or uint8 inputs")
     if entry.elements != front.window * front.width:
@@ -176,10 +176,7 @@ def shape(made: Parts, output_bytes: int) -> StreamShape:
 
 def context(made: Parts, program: Program, place: Memory, prefix: str) -> dict[str, Any]:
     """What `stream.c.j2` and the header's stream part need."""
-    f, how, out = made.front, program.preprocess.decisions, program.tensors[program.outputs[0]]
-    lowest = -128 if out.dtype == "int8" else 0
-    factor = score_factor(program, how) if how.reconstructs else confidence_factor(out.scale, how)
-    mantissa, exponent = _parts_of(float(factor))
+    f = made.front
     tables: list[str] = []
     stages: dict[str, dict[str, Any]] = {}
     for role, code in (("resampler", made.resampler), ("features", made.features), ("detrend", made.detrend)):
@@ -188,12 +185,11 @@ def context(made: Parts, program: Program, place: Memory, prefix: str) -> dict[s
             tables += [declared] if declared else []
             stages[role] = {"name": code.name, "header": code.header, "initialiser": initialiser,
                             "state_words": -(-code.state_bytes // 8), "scratch": code.scratch_bytes}  # fmt: skip
-    background = [i for i, label in enumerate(program.labels) if label in how.background]
     q = made.quantizer
     ratio = f.resampler.down / f.resampler.up if f.resampler is not None else 1
     return {
         "raw_window": math.ceil(f.window_samples * ratio), "raw_hop": math.ceil(f.hop_samples * ratio),
-        "front": f, "stages": stages, "stage_tables": tables, "how": how, "classes": made.outputs,
+        "front": f, "stages": stages, "stage_tables": tables, "classes": made.outputs,
         "headers": sorted({s["header"] for s in stages.values()}),
         "pending_rows": made.pending_rows, "wide_ring": made.wide_ring, "scratch": place.scratch,
         "features_scratch": _up(made.features.scratch_bytes, 2) if made.features else 0,
@@ -201,14 +197,25 @@ def context(made: Parts, program: Program, place: Memory, prefix: str) -> dict[s
         "frame_length": f.features.frame_length if f.features else 0,
         "frame_step": f.features.frame_step if f.features else 0,
         "multiplier": ", ".join(cgen.number(m) for m in q.multiplier),
-        "bias": ", ".join(_int64(b) for b in q.bias), "columns": len(q.multiplier), "quantizer": q,
-        "reconstruction": reconstruction_of(program) if how.reconstructs else None,
+        "bias": ", ".join(int64(b) for b in q.bias), "columns": len(q.multiplier), "quantizer": q,
+    } | decision_context(program)  # fmt: skip
+
+
+def decision_context(program: Program) -> dict[str, Any]:
+    """What `decide.c.j2` needs."""
+    how, out = program.preprocess.decisions, program.tensors[program.outputs[0]]
+    lowest = -128 if out.dtype == "int8" else 0
+    factor = score_factor(program, how) if how.reconstructs else confidence_factor(out.scale, how)
+    mantissa, exponent = _parts_of(float(factor))
+    return {
+        "how": how, "reconstruction": reconstruction_of(program) if how.reconstructs else None,
         "lowest": lowest, "zero_steps": how.smooth * (out.zero_point - lowest), "mantissa": mantissa,
-        "exponent": exponent, "threshold": how.threshold, "background": background,
+        "exponent": exponent, "threshold": how.threshold,
+        "background": [i for i, label in enumerate(program.labels) if label in how.background],
     }  # fmt: skip
 
 
-def _int64(value: int) -> str:
+def int64(value: int) -> str:
     """An int64 constant that C99 and C++98 read alike."""
     return f"INT64_C({value})" if value != -(1 << 63) else "(-INT64_C(9223372036854775807) - 1)"
 

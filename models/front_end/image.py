@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -73,6 +74,25 @@ class ImageChain:
         return PIXEL_BYTES[self.order]
 
     @property
+    def frame_bytes(self) -> int:
+        """Of one picture from the camera."""
+        return self.height * self.width * self.pixel_bytes
+
+    @property
+    def size(self) -> str:
+        """Of the camera's picture, for messages."""
+        return f"{self.width}x{self.height}"
+
+    def check(self, input_shape: Sequence[int]) -> None:
+        """Raise UserError where a network of `input_shape` (channels first) takes something else."""
+        given = (self.channels, self.out_height, self.out_width)
+        if tuple(input_shape) != given:
+            raise UserError(
+                f"image: the front end gives {'x'.join(map(str, given))}, the network takes "
+                f"{'x'.join(map(str, input_shape))} (channels first); change out-width, out-height or order"
+            )
+
+    @property
     def channels(self) -> int:
         """Of the output."""
         return 1 if self.out_order == "grey" else 3
@@ -123,6 +143,24 @@ class ImageChain:
             part = image[self.top : self.top + self.crop_height, self.left : self.left + self.crop_width]
             out[:] = self._coloured(self._resized(_decoded(part, self.order)))
         return found
+
+    def frame(self, pixels: Pixels) -> Pixels:
+        """What the camera would send of (height, width, 3), red first, or of grey (height, width, 1)."""
+        if self.order == "bgr":
+            return pixels[..., ::-1]
+        if self.order != "rgb565":
+            return pixels
+        red, green, blue = (pixels[..., i].astype(np.int64) >> cut for i, cut in enumerate((3, 2, 3)))
+        word = (red << 11) | (green << 5) | blue
+        return np.stack([word >> 8, word & 255], -1).astype(np.uint8)
+
+    def samples(self, frames: Pixels) -> npt.NDArray[np.float32]:
+        """Pictures as a network is trained on them: (n, channels, out_height, out_width), 0 to 255."""
+        return np.ascontiguousarray(np.moveaxis(self(frames), -1, 1), np.float32)
+
+    def back(self, samples: npt.NDArray[np.float32]) -> Pixels:
+        """`samples` with its channels last, of whole numbers, as pixels."""
+        return np.clip(np.rint(samples), 0, 255).astype(np.uint8)
 
     def _resized(self, image: Pixels) -> Pixels:
         if self.resize == "nearest":

@@ -13,7 +13,7 @@ from typing import Any
 
 from secateur.errors import UserError
 from secateur.firmware.codegen import KERNEL_FOLDER
-from secateur.firmware.front_end import stream
+from secateur.firmware.front_end import image, stream
 from secateur.models.program import Program, op_macs
 from secateur.passes.program.choose_kernels import Selection, choose_kernels
 from secateur.passes.program.fit_patches import fit_in_patches
@@ -162,6 +162,10 @@ def cost(planned: Planned, target: Target) -> Cost:
         place = 0 if program.inputs[0] in memory.slow.tensors else memory.tensor_offsets[program.inputs[0]]
         arena = stream.memory(front, program, place, arena).arena_bytes
         tables += front.constant_bytes
+    seen = image.parts(program)
+    if seen is not None:
+        tables += seen.constant_bytes
+    raw = front or seen
     return Cost(
         macs=sum(op_macs(program, op) for op in program.ops),
         parameters=program.parameters,
@@ -175,7 +179,7 @@ def cost(planned: Planned, target: Target) -> Cost:
         live_bytes=memory.live_bytes,
         weights_in_ram=target.weights_in_ram,
         slow_arena_bytes=memory.slow.arena_bytes,
-        front_end_bytes=0 if front is None else front.state_bytes,
+        front_end_bytes=0 if raw is None else raw.state_bytes,
     )
 
 

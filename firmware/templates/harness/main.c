@@ -29,7 +29,11 @@ static uint8_t slow_arena[SEC_SLOW_ARENA_BYTES] __attribute__((section(".sec_slo
 #else
 #define SEC_START(s) SEC_INIT(s, arena)
 #endif
+#ifdef SEC_INPUT_IN_PLACE /* a frame may be larger than RAM */
+static const int8_t *input;
+#else
 static int8_t input[SEC_INPUT_BYTES] __attribute__((aligned(16)));
+#endif
 static int8_t output[SEC_OUTPUT_BYTES] __attribute__((aligned(16)));
 static int8_t longest_output[SEC_OUTPUT_BYTES];
 static uint32_t layer_ticks[SEC_LAYERS + 2];
@@ -110,7 +114,11 @@ static uint32_t timed(struct call *call) {
 }
 
 static void load_sample(uint32_t sample) {
+#ifdef SEC_INPUT_IN_PLACE
+    input = sec_samples[sample];
+#else
     for (size_t i = 0; i < SEC_INPUT_BYTES; i++) input[i] = sec_samples[sample][i];
+#endif
 }
 
 static void report_outputs(uint32_t sample) {
