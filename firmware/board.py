@@ -9,6 +9,8 @@ from pathlib import Path
 from secateur.errors import UserError
 
 FOLDER = Path(__file__).parent / "platformio" / "boards"
+EXAMPLE = "-example"
+"""Behind an environment's name: the plain example is built for it instead of the test harness."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def environments() -> tuple[str, ...]:
 
 
 def load_board(environment: str) -> Board:
-    """Raises UserError for an unknown environment."""
+    """The board of an environment, or of its example. Raises UserError for an unknown environment."""
+    environment = environment.removesuffix(EXAMPLE)
     if environment not in environments():
         raise UserError(f"unknown environment '{environment}'. Known: {', '.join(environments())}")
     table = json.loads((FOLDER / f"{environment}.json").read_text())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secateur.errors import ToolError
+from secateur.firmware.board import EXAMPLE
 from secateur.firmware.elf import read_elf
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def flash_board(project: Path, environment: str, port: str, workspace: Path | No
     """
     folder = (workspace or project / ".pio") / "build" / environment
     parts = _checked_parts(folder, environment)
-    chip = ["--chip", environment, "--port", port]
+    chip = ["--chip", environment.removesuffix(EXAMPLE), "--port", port]
     addresses = [text for offset, path in parts for text in (hex(offset), str(path))]
     _esptool([*chip, "write-flash", *addresses], environment)
     for offset, path in parts:

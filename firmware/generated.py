@@ -24,11 +24,17 @@ NO_DECISION = -(1 << 31)
 @dataclass(frozen=True)
 class StreamShape:
     """How the test harness feeds a front end: pieces of `chunk` samples of `channels` int16 values, each piece giving
-    at most one decision, as `HEADER_BYTES` and the network's output bytes."""
+    at most one decision, as `HEADER_BYTES` and the network's output bytes.
+
+    For the examples: `rate_hz`, `counts_per_unit` of the sensor; `some_decisions`: raw samples that lead to a few.
+    """
 
     channels: int
     chunk: int
     output_bytes: int
+    rate_hz: float
+    counts_per_unit: tuple[float, ...]
+    some_decisions: int
 
     @property
     def input_bytes(self) -> int:

@@ -12,8 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.errors import ToolError
-from secateur.firmware.board import Board, load_board
+from secateur.errors import ToolError, UserError
+from secateur.firmware.board import EXAMPLE, Board, load_board
 from secateur.firmware.elf import Elf, read_elf
 from secateur.firmware.esp import make_flash_files
 
@@ -82,6 +82,8 @@ def build(project: Path, environment: str, workspace: Path | None = None) -> Ima
         raise ToolError(f"{environment}: {board.compiler} is not installed; sudo apt-get install {board.package}")
     if not (project / "platformio.ini").is_file():
         raise ToolError(f"{project} holds no platformio.ini; run `secateur compile` first")
+    if environment.endswith(EXAMPLE) and not (project / "examples" / "plain").is_dir():
+        raise UserError(f"{project} holds no examples/plain; run `secateur compile` again, it is of an older version")
     workspace = (workspace or project / ".pio").resolve()
     elf = workspace / "build" / environment / "firmware.elf"
     elf.unlink(missing_ok=True)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.errors import UserError
-from secateur.firmware.board import environments, load_board
+from secateur.firmware.board import EXAMPLE, environments, load_board
 from secateur.firmware.codegen import STACK_BYTES
+from secateur.firmware.examples import FOLDERS, example_files, samples_source, shown_inputs
 from secateur.firmware.generated import GeneratedModel, Port
 from secateur.targets.target import Target
 
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
 UNLIMITED_STACK_BYTES = 16384
-OWNED = ("model", "harness", "ports", "platform", "src")
+OWNED = ("model", "harness", "ports", "platform", "src", *FOLDERS)
 
 Limits = Literal["target", "none"]
 Optimize = Literal["balanced", "size", "speed"]
@@ -64,21 +65,19 @@ def write_project(
         shutil.rmtree(root / name, ignore_errors=True)
     _write(root / "model", model.files)
     _copy(FOLDER / "templates" / "harness", root / "harness")
-    _copy(FOLDER / "templates" / "src", root / "src")
     _copy(FOLDER / "platformio", root / "platform")
     _copy(FOLDER / "ports", root / "ports")
     _write(
         root,
         {
             "harness/sec_model.h": model_header(model, len(samples)),
-            "harness/samples.c": _samples_source(samples),
-            "src/sec_model.h": model_header(model, 0),
-            "src/CMakeLists.txt": _component(model),
+            "harness/samples.c": samples_source(samples),
             "platformio.ini": _configuration(target, limits, optimize, stack_bytes, build_flags),
             "README.txt": _read_me(model, target),
             ".gitignore": ".pio/\n",
         },
     )
+    _write(root, example_files(model, samples, {n: model_header(model, n) for n in (0, len(shown_inputs(samples)))}))
     log.debug("wrote project %s: %d files of %s, %d samples", root, len(model.files), model.name, len(samples))
 
 
@@ -148,19 +147,6 @@ def _invoke(model: GeneratedModel) -> list[str]:
     return [*lines, "#define SEC_INVOKE sec_invoke"]
 
 
-def _samples_source(samples: npt.NDArray[np.int8]) -> str:
-    lines = [
-        "/* Generated: inputs of the test harness, one row a sample. */",
-        '#include "sec_model.h"',
-        "const int8_t sec_samples[SEC_SAMPLES][SEC_INPUT_BYTES] __attribute__((aligned(16))) = {",
-    ]
-    for row in samples:
-        lines.append("{")
-        lines += [",".join(map(str, row[at : at + 32].tolist())) + "," for at in range(0, len(row), 32)]
-        lines.append("},")
-    return "\n".join([*lines, "};", ""])
-
-
 def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_bytes: int, build_flags: str) -> str:
     lines = [
         f"; A compiled model for {target.name}. `pio run -e ENVIRONMENT` builds one; see README.txt.",
@@ -182,6 +168,7 @@ def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_byt
             if limits == "target":
                 ram, flash = min(ram, target.ram_bytes), min(flash, target.flash_bytes)
             lines += [f"custom_ram_bytes = {ram}", f"custom_flash_bytes = {flash}"]
+        lines += ["", f"[env:{environment}{EXAMPLE}]", f"extends = env:{environment}", "custom_main = examples/plain"]
     lines += ["", "; The vendor's platform, for production: downloads its toolchain on first use."]
     for chip, vendor_board in VENDOR_BOARDS.items():
         for name, framework in (("idf", "espidf"), ("arduino", "arduino")):
@@ -193,19 +180,10 @@ def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_byt
                 f"framework = {framework}",
                 "lib_ldf_mode = off",
                 "monitor_speed = 115200",
-                "build_flags = -iquote model -iquote src -ffp-contract=off",
-                f"build_src_filter = +<main_{name}.*> +<../model/*.c>",
+                "build_flags = -iquote model -iquote src -iquote examples/plain -ffp-contract=off",
+                f"build_src_filter = +<main_{name}.*> +<../examples/plain/recording.c> +<../model/*.c>",
             ]
     return "\n".join([*lines, ""])
-
-
-def _component(model: GeneratedModel) -> str:
-    sources = " ".join(f'"../model/{name}"' for name in sorted(model.files) if name.endswith(".c") and "/" not in name)
-    return (
-        "# The component that ESP-IDF builds (environments esp32-idf and esp32c3-idf).\n"
-        f'idf_component_register(SRCS "main_idf.c" {sources} INCLUDE_DIRS "." "../model")\n'
-        "target_compile_options(${COMPONENT_LIB} PRIVATE -ffp-contract=off)\n"
-    )
 
 
 def _read_me(model: GeneratedModel, target: Target) -> str:

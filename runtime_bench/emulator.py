@@ -94,17 +94,7 @@ class EmulatorRunner:
         if self.environment in CHIPS:
             return boot(image, timeout_s)
         machine = MACHINES[self.environment]
-        if shutil.which(machine.program) is None:
-            raise ToolError(
-                f"{self.environment}: {machine.program} is not installed; sudo apt-get install {machine.package}"
-            )
-        cpu = ["-cpu", _rv32imc()] if self.environment == "qemu-riscv32" else []
-        command = [machine.program, *COMMON, *machine.options, *cpu, "-kernel", str(image.elf)]
-        text, status = output_of(command, self.environment, timeout_s)
-        if status == TRAPPED:
-            raise ToolError(
-                f"{self.environment}: the firmware trapped (illegal instruction or access, or stack overflow)"
-            )
+        text = text_of(image, timeout_s)
         result = parse(text, self.environment)
         counts = count(result, machine.ticks_per_instruction)
         return Run(
@@ -117,6 +107,19 @@ class EmulatorRunner:
             stack_bytes=result.stack_bytes,
             arena_bytes=result.arena_bytes,
         )
+
+
+def text_of(image: Image, timeout_s: float) -> str:
+    """What an image of an emulator's own environment prints until it ends. Raises ToolError as EmulatorRunner.run."""
+    environment, machine = image.environment, MACHINES[image.environment]
+    if shutil.which(machine.program) is None:
+        raise ToolError(f"{environment}: {machine.program} is not installed; sudo apt-get install {machine.package}")
+    cpu = ["-cpu", _rv32imc()] if environment == "qemu-riscv32" else []
+    command = [machine.program, *COMMON, *machine.options, *cpu, "-kernel", str(image.elf)]
+    text, status = output_of(command, environment, timeout_s)
+    if status == TRAPPED:
+        raise ToolError(f"{environment}: the firmware trapped (illegal instruction or access, or stack overflow)")
+    return text
 
 
 @functools.cache

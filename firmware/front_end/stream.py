@@ -171,7 +171,9 @@ def shape(made: Parts, output_bytes: int) -> StreamShape:
     raw = f.hop_samples
     if f.resampler is not None:
         raw = max(1, math.floor(f.hop_samples * f.resampler.down / f.resampler.up))
-    return StreamShape(f.channels, raw, HEADER_BYTES + output_bytes)
+    ratio = 1.0 if f.resampler is None else f.resampler.down / f.resampler.up
+    few = math.ceil(ratio * (f.window_samples + (made.smooth + 3) * f.hop_samples))
+    return StreamShape(f.channels, raw, HEADER_BYTES + output_bytes, f.rate_hz, f.counts_per_unit, few)
 
 
 def context(made: Parts, program: Program, place: Memory, prefix: str) -> dict[str, Any]:

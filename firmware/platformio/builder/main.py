@@ -8,6 +8,7 @@ env = DefaultEnvironment()
 build = env.BoardConfig().get("build")
 bare = build["linker"] != ""
 project = env.subst("$PROJECT_DIR")
+main = env.GetProjectOption("custom_main", "harness")  # or the folder of another main program
 optimize = {"balanced": "-O2", "size": "-Os", "speed": "-O3"}[env.GetProjectOption("custom_optimize")]
 
 env.Replace(
@@ -30,10 +31,10 @@ env.Replace(
         "-ffunction-sections",
         "-fdata-sections",
         # for #include "..." alone: a model called features must not stand in for <features.h>
-        *(flag for name in ("model", "harness") for flag in ("-iquote", join(project, name))),
+        *(flag for name in ("model", main) for flag in ("-iquote", join(project, name))),
     ],
     CPPPATH=[join(project, "ports", "common")],
-    CPPDEFINES=[],
+    CPPDEFINES=["SEC_PORT"],
     LINKFLAGS=[*build["machine"], optimize],
     LIBS=build["libraries"],
     SRC_FILTER=["-<*>"],  # src/ is for the vendor's platform
@@ -60,7 +61,7 @@ if bare:
 
 # The linker script knows the harness by this folder of objects; it is not part of the firmware's size.
 env.BuildSources(join("$BUILD_DIR", "model"), join(project, "model"), "+<*.c>")
-env.BuildSources(join("$BUILD_DIR", "sec-harness"), join(project, "harness"), "+<*.c>")
+env.BuildSources(join("$BUILD_DIR", "sec-harness"), join(project, main), "+<*.c>")
 for port in build["ports"]:
     folder = join(project, "ports", port)
     env.BuildSources(join("$BUILD_DIR", port), folder, "+<*.c> +<*.S> -<port*>")

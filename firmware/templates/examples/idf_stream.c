@@ -1,0 +1,51 @@
+/* An ESP-IDF application: @SOURCE_TEXT@ in, a line "time label confidence" for each decision out. */
+#include <stdio.h>
+
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+#include "@HEADER@"
+
+@SENSOR@
+static uint8_t arena[@UPPER@_ARENA_BYTES] __attribute__((aligned(@UPPER@_ARENA_ALIGNMENT)));
+#ifdef @UPPER@_SLOW_ARENA_BYTES
+static uint8_t slow_arena[@UPPER@_SLOW_ARENA_BYTES] __attribute__((aligned(@UPPER@_ARENA_ALIGNMENT)));
+#define INIT(s) @NAME@_init(s, arena, slow_arena)
+#else
+#define INIT(s) @NAME@_init(s, arena)
+#endif
+static @NAME@_state state;
+
+static void tell(uint64_t samples, int label, float confidence) {
+    const double seconds = (double)samples / @UPPER@_RATE_HZ;
+#if @UPPER@_LABELS
+    printf("%.3f %s %.3f\n", seconds, label < 0 ? "unknown" : @NAME@_labels[label], (double)confidence);
+#else
+    printf("%.3f %d %.3f\n", seconds, label, (double)confidence);
+#endif
+}
+
+void app_main(void) {
+    int16_t sample[@UPPER@_CHANNELS];
+    uint64_t samples = 0;
+    float confidence;
+    int label, result = -INIT(&state);
+    if (result == 0) result = start_sensor();
+    while (result >= 0) {
+        const int got = read_sensor(sample);
+        if (got <= 0) {
+            if (got < 0) {
+                printf("%s\n", got == SAMPLES_LOST ? "samples lost" : "the sensor does not answer");
+                @NAME@_reset(&state); /* no window goes across the gap */
+            }
+            vTaskDelay(1);
+            continue;
+        }
+        result = @NAME@_push(&state, sample, 1);
+        samples++;
+        while (result >= 0 && (result = @NAME@_poll(&state, &label, &confidence)) == 1) {
+            tell(samples, label, confidence);
+            vTaskDelay(1); /* the idle task feeds the watchdog */
+        }
+    }
+    printf("@NAME@: stopped, error %d\n", result);
+}

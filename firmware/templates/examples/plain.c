@@ -1,0 +1,55 @@
+/* Raw samples in, decisions out: "time label confidence", one line each. Plain C99; only put_line knows where it runs.
+
+   In this project's folder:
+       cc -O2 -ffp-contract=off -iquote model @SOURCES@ -o example
+   In an emulator, where OUT is the folder above: secateur run OUT --env qemu-cortex-m4-example */
+#include "@NAME@.h"
+#include "recording.h"
+
+@PLAIN@
+static uint8_t arena[@UPPER@_ARENA_BYTES] PLACED(".sec_arena");
+#ifdef @UPPER@_SLOW_ARENA_BYTES
+static uint8_t slow_arena[@UPPER@_SLOW_ARENA_BYTES] PLACED(".sec_slow_arena");
+#define INIT(s) @NAME@_init(s, arena, slow_arena)
+#else
+#define INIT(s) @NAME@_init(s, arena)
+#endif
+static @NAME@_state state PLACED(".bss.sec_state");
+
+@SENSOR@
+static void tell(uint64_t samples, int label, float confidence) {
+    /* samples / rate without a division: one sample's time in 2^-32 ms */
+    static const uint64_t sample_time = (uint64_t)(1000.0 * 4294967296.0 / (double)@UPPER@_RATE_HZ);
+    used = 0;
+    add_thousandths((uint32_t)((samples * sample_time) >> 32));
+    add_text(" ");
+    if (label < 0) {
+        add_text("unknown");
+    } else {
+#if @UPPER@_LABELS
+        add_text(@NAME@_labels[label]);
+#else
+        add_number((uint32_t)label, 1);
+#endif
+    }
+    add_text(" ");
+    add_real(confidence);
+    line[used] = 0;
+    put_line(line);
+}
+
+int main(void) {
+    int16_t sample[@UPPER@_CHANNELS];
+    uint64_t samples = 0;
+    int result, label;
+    float confidence;
+    start();
+    result = -INIT(&state);
+    while (result >= 0 && read_sensor(sample) > 0) {
+        result = @NAME@_push(&state, sample, 1);
+        samples++;
+        while (result >= 0 && (result = @NAME@_poll(&state, &label, &confidence)) == 1) tell(samples, label, confidence);
+    }
+    if (result < 0) put_line("an error of the model: see the E_ codes in @NAME@.h");
+    return stop(result < 0);
+}
