@@ -34,7 +34,8 @@ def kept_arrays(kind: str, decides: str, make: Callable[[], Arrays]) -> Arrays:
     """
     path = cache_folder() / kind / f"{hashlib.sha256(decides.encode()).hexdigest()}.npz"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy leaves a broken file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = {key: archive[key] for key in archive.files if key != "digest"}
             if str(archive["digest"]) == _digest(found):
                 return found
@@ -46,9 +47,9 @@ def kept_arrays(kind: str, decides: str, make: Callable[[], Arrays]) -> Arrays:
     made = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
-            np.savez(file, digest=np.array(_digest(made)), **made)  # type: ignore[arg-type]
-        Path(file.name).replace(path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part:
+            np.savez(part, digest=np.array(_digest(made)), **made)  # type: ignore[arg-type]
+        Path(part.name).replace(path)
     except OSError as error:
         log.warning("%s: %s; it is not kept, choose another folder with SECATEUR_CACHE", path, error.strerror)
     return made

@@ -95,8 +95,10 @@ def _load(
     if spec.endswith(".npz"):
         data = data_from_arrays(Path(spec).name, _read_npz(Path(spec)), input_shape, labels, seed, wanted)
     else:
-        data = retasked(catalogue.zoo_data(spec), wanted)
+        data = retasked(catalogue.zoo_data(spec, front_end), wanted)
         _check_fit(data, input_shape, labels)
+        if data.name in catalogue.FROM_SOUND:
+            return data, "windows"
     return _as_they_are(data, front_end), "samples"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from torch import fx, nn
 from secateur.errors import UserError
 from secateur.models.augment import NONE, Augmentation
 from secateur.models.data import Data
+from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.decide import Decisions
 from secateur.models.network import MODULES, Network, verify_network
 from secateur.models.preprocess import Preprocess
 from secateur.models.training import reinitialize
-from secateur.models.zoo import digits, watch
+from secateur.models.zoo import digits, keywords, watch
 from secateur.models.zoo.digits_net import DigitsNet
 from secateur.models.zoo.dscnn import DsCnn
 from secateur.models.zoo.har import HarConv, har_resnet
@@ -32,6 +34,9 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 ABOUT = "secateur"
 """The one metadata entry of a weights file."""
 
+FROM_SOUND = ("zoo:keywords",)
+"""Data whose windows the front end makes that `zoo_data` is given."""
+
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 KEYWORDS = (
     "down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown",
@@ -40,7 +45,10 @@ KEYWORDS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One network. `data` is None and `trained` False where the zoo ships only the definition."""
+    """One network. `data` is None and `trained` False where the zoo ships only the definition.
+
+    `front_end`, `decisions`: what it was trained behind, and what is made of its outputs.
+    """
 
     description: str
     build: Callable[[], nn.Module]
@@ -48,6 +56,8 @@ class Entry:
     labels: tuple[str, ...]
     data: Callable[[], Data] | None = None
     trained: bool = False
+    front_end: FrontEnd | None = None
+    decisions: Decisions = Decisions()  # noqa: RUF009 - frozen
 
 
 def _numbered(classes: int) -> tuple[str, ...]:
@@ -62,6 +72,11 @@ ENTRIES: dict[str, Entry] = {
     "digits-net": Entry(
         "small residual network, scikit-learn digits", DigitsNet, digits.INPUT_SHAPE, digits.LABELS,
         digits.digits_data, trained=True,
+    ),
+    "keywords-dscnn": Entry(
+        "keyword spotting from 16 kHz audio, synthetic speech", keywords.keywords_net, keywords.INPUT_SHAPE,
+        keywords.LABELS, keywords.keywords_data, trained=True, front_end=keywords.FRONT_END,
+        decisions=keywords.DECISIONS,
     ),
     "digits-mlp": Entry(
         "perceptron 64-32-10, scikit-learn digits", lambda: Mlp((1, 8, 8), (32,), 10), digits.INPUT_SHAPE,
@@ -101,14 +116,20 @@ def load(name: str) -> Network:
     else:
         reinitialize(module, seed=0)
         preprocess = Preprocess()
+    preprocess = replace(preprocess, front_end=entry.front_end, decisions=entry.decisions)
     return to_network(key, module, entry.input_shape, entry.labels, preprocess)
 
 
-def zoo_data(name: str) -> Data:
-    """The data that goes with a network (`zoo:watch-resnet`, or `watch`), split as at its training."""
+def zoo_data(name: str, front_end: FrontEnd | None = None) -> Data:
+    """The data that goes with a network (`zoo:watch-resnet`, or `watch`), split as at its training.
+
+    `front_end`: what sound goes through, where it is another than that of the training; windows stay as they are.
+    """
     key = name.removeprefix(PREFIX)
     loaders = {k: e.data for k, e in ENTRIES.items() if e.data is not None}
-    loaders |= {"watch": watch.watch_data, "digits": digits.digits_data}
+    loaders |= {"watch": watch.watch_data, "digits": digits.digits_data, "keywords": keywords.keywords_data}
+    if front_end is not None and loaders.get(key) is keywords.keywords_data:
+        return keywords.keywords_data(front_end)
     if key in loaders:
         return loaders[key]()
     if key in ENTRIES:
@@ -118,7 +139,11 @@ def zoo_data(name: str) -> Data:
 
 def augmentation(data: Data) -> Augmentation:
     """What may be changed in the samples of a zoo data set; for any other data nothing is assumed."""
-    return {"zoo:watch": watch.AUGMENTATION, "zoo:digits": digits.AUGMENTATION}.get(data.name, NONE)
+    return {
+        "zoo:watch": watch.AUGMENTATION,
+        "zoo:digits": digits.AUGMENTATION,
+        "zoo:keywords": keywords.AUGMENTATION,
+    }.get(data.name, NONE)
 
 
 def to_network(

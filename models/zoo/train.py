@@ -19,7 +19,7 @@ from secateur.errors import UserError
 from secateur.models.data import Split
 from secateur.models.preprocess import Preprocess
 from secateur.models.training import Recipe, fit, predict, reinitialize
-from secateur.models.zoo import catalogue, digits, watch
+from secateur.models.zoo import catalogue, digits, keywords, watch
 
 WATCH = Recipe(
     steps=4000,
@@ -33,7 +33,16 @@ WATCH = Recipe(
 
 DIGITS = Recipe(steps=600, batch=64, lr=0.1, weight_decay=1e-3, augmentation=digits.AUGMENTATION)
 
-RECIPES = {"watch-resnet": WATCH, "digits-net": DIGITS}
+KEYWORDS = Recipe(
+    steps=2000,
+    batch=64,
+    lr=0.05,
+    weight_decay=1e-3,
+    label_smoothing=0.1,
+    augmentation=keywords.AUGMENTATION,
+)
+
+RECIPES = {"watch-resnet": WATCH, "digits-net": DIGITS, "keywords-dscnn": KEYWORDS}
 
 
 def train(name: str, output: Path, seed: int = 0) -> dict[str, float]:
