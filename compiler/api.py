@@ -18,12 +18,13 @@ from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.frontends.truth import Wanted, outputs_of, retasked
 from secateur.compiler.out_folder import check_out
 from secateur.compiler.search import SearchOptions
-from secateur.compiler.session import Result, compile_model, preprocessed, sample_shape, telling
+from secateur.compiler.session import Result, compile_model, preprocessed, sample_shape
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
+from secateur.models.probabilities import for_decisions
 from secateur.models.program import Program
 from secateur.targets.target import find
 
@@ -106,7 +107,7 @@ def compile(
         written = read_preprocess(Path(preprocess), sample_shape(loaded))
         loaded = replace(loaded, preprocess=written) if isinstance(loaded, Program) else preprocessed(loaded, written)
     if isinstance(loaded, Network):
-        loaded = telling(loaded)
+        loaded = for_decisions(loaded)
     wanted = Wanted(task, metric, outputs_of(loaded))
     if isinstance(data, (str, Path)):
         data = load_data(

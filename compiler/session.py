@@ -27,7 +27,7 @@ from secateur.firmware.board import load_board
 from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
-from secateur.models.probabilities import with_probabilities
+from secateur.models.probabilities import for_decisions
 from secateur.models.program import Program
 from secateur.targets.target import Target, find
 
@@ -175,7 +175,7 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
     model = preprocessed(model, written, scaling)
     if len(model.preprocess.mean) not in (0, 1, model.input_shape[0]):
         raise UserError(f"--mean: {len(model.preprocess.mean)} values for {model.input_shape[0]} input channels")
-    return telling(model), None
+    return for_decisions(model), None
 
 
 def preprocessed(network: Network, written: Preprocess | None, scaling: Preprocess | None = None) -> Network:
@@ -184,12 +184,6 @@ def preprocessed(network: Network, written: Preprocess | None, scaling: Preproce
         return network
     kept = scaling or (written if written.mean else network.preprocess)
     return replace(network, preprocess=replace(written, mean=kept.mean, std=kept.std))
-
-
-def telling(network: Network) -> Network:
-    """The network as it stands behind a front end, whose decisions are made of probabilities."""
-    pre = network.preprocess
-    return with_probabilities(network) if pre.front_end is not None and not pre.decisions.reconstructs else network
 
 
 def options_of_data(request: Request) -> DataOptions:
@@ -233,6 +227,22 @@ def compile_to(
     return compile_model(model, content, data, target, budget, options, build, out, request.resume, tell, command)
 
 
+def _named(model: Network | Program, data: Data) -> Network | Program:
+    """With the data's class names, where the model has none and they are needed."""
+    if model.labels or (isinstance(model, Program) and model.preprocess.front_end is None):
+        return model
+    fit = len(data.labels) == (model.classes if isinstance(model, Network) else outputs_of(model))
+    return replace(model, labels=data.labels) if fit else model
+
+
+def _check_background(model: Network | Program) -> None:
+    """Raise UserError where a class of [decisions] background is none of the model's."""
+    strange = [name for name in model.preprocess.decisions.background if name not in model.labels]
+    if strange:
+        known = f"has {', '.join(model.labels)}" if model.labels else "names no classes; name them with --labels"
+        raise UserError(f"[decisions]: background {', '.join(strange)}: {model.name} {known}")
+
+
 def compile_model(
     model: Network | Program,
     content: bytes | None,
@@ -263,12 +273,12 @@ def compile_model(
     if data is not None:
         data = agreed(model, data)
         check_fit(model, data)
+        model = _named(model, data)
+    _check_background(model)
     check_out(out, ())
     claim_out(out, resume, command, started)
     if isinstance(model, Network):
         assert data is not None
-        if not model.labels and len(data.labels) == model.classes:
-            model = replace(model, labels=data.labels)
         recipe = recovery_recipe(data, options.total_steps)
         compiled = compile_network(model, data, target, budget, options, recipe, build, out, resume, tell)
     else:

@@ -12,6 +12,12 @@ from secateur.models.training import ends_in_softmax
 NAME = "probabilities"
 
 
+def for_decisions(network: Network) -> Network:
+    """With probabilities where a front end leads to decisions between classes; any other network as it is."""
+    decides = network.preprocess.front_end is not None and not network.preprocess.decisions.reconstructs
+    return with_probabilities(network) if decides else network
+
+
 def with_probabilities(network: Network) -> Network:
     """The network with a softmax behind its logits; as it is where it ends in one already."""
     if ends_in_softmax(network.module):

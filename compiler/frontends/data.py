@@ -95,7 +95,8 @@ def _load(
     if spec.endswith(".npz"):
         data = data_from_arrays(Path(spec).name, _read_npz(Path(spec)), input_shape, labels, seed, wanted)
     else:
-        data = retasked(catalogue.zoo_data(spec, front_end), wanted)
+        sound = front_end if isinstance(front_end, FrontEnd) else None
+        data = retasked(catalogue.zoo_data(spec, sound), wanted)
         _check_fit(data, input_shape, labels)
         if data.name in catalogue.FROM_SOUND:
             return data, "windows"
