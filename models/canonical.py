@@ -75,14 +75,7 @@ def to_network(
     Raises:
         UserError: see `canonicalize`; or the output is not (n, classes); or labels, mean or std do not fit.
     """
-    channels = input_shape[0] if input_shape else 0
-    for what, values in (("mean", preprocess.mean), ("std", preprocess.std)):
-        if len(values) not in (0, 1, channels):
-            raise UserError(f"{name}: {len(values)} values of {what} for {channels} input channels; give {channels}.")
-    if len(preprocess.mean) != len(preprocess.std):
-        raise UserError(f"{name}: {len(preprocess.mean)} means and {len(preprocess.std)} stds; give as many of each.")
-    if not all(s > 0 and math.isfinite(s) for s in preprocess.std):
-        raise UserError(f"{name}: std {preprocess.std} must be positive in every channel.")
+    check_scaling(name, preprocess, input_shape[0] if input_shape else 0)
     try:
         canonical = canonicalize(module, input_shape, cut_at=cut_at, batch=batch, own=own)
     except UserError as error:
@@ -99,6 +92,17 @@ def to_network(
     if labels and len(labels) != shape[0]:
         raise UserError(f"{name}: {len(labels)} labels for {shape[0]} outputs; give one label per output.")
     return network
+
+
+def check_scaling(name: str, preprocess: Preprocess, channels: int) -> None:
+    """Raise UserError where mean and std are not one positive pair, or one a channel."""
+    for what, values in (("mean", preprocess.mean), ("std", preprocess.std)):
+        if len(values) not in (0, 1, channels):
+            raise UserError(f"{name}: {len(values)} values of {what} for {channels} input channels; give {channels}.")
+    if len(preprocess.mean) != len(preprocess.std):
+        raise UserError(f"{name}: {len(preprocess.mean)} means and {len(preprocess.std)} stds; give as many of each.")
+    if not all(s > 0 and math.isfinite(s) for s in preprocess.std):
+        raise UserError(f"{name}: std {preprocess.std} must be positive in every channel.")
 
 
 def _traced(module: nn.Module, sample: Tensor) -> tuple[fx.Graph, nn.Module]:

@@ -8,18 +8,21 @@ import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 from c_host import generated
 from exported import sample
+from onnx_mutants import mutate_graph
+from quantized_onnx import quantized_network
 from random_graphs import random_graph
 
 from secateur.compiler.bench.float_files import ALL_CASES
 from secateur.compiler.bench.operator_files import Case
 from secateur.compiler.export.onnx import export_onnx
+from secateur.compiler.export.tflite import tflite_bytes
 from secateur.compiler.frontends.onnx_file import load_onnx
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.errors import MismatchError, UserError
@@ -37,6 +40,7 @@ PLANNED = 1_000_000  # elements of a network that is planned too
 COMPARED = 100_000  # and of one that is compared with TensorFlow Lite Micro
 INTERESTING = (0, 1, 2, 4, 127, 128, 254, 255)
 ONNX = ("mlp", "concat", "residual-1d", "depthwise")
+QDQ = ("mlp", "concat", "residual-1d")
 GOOD = ("refused", "taken", "equal", "no judge", "judge stops")
 """Good ends: refused in one line, read (ONNX, or large), equal to TFLM, or nobody to compare with."""
 
@@ -57,6 +61,9 @@ def originals(folder: Path, kinds: tuple[str, ...] = (".tflite", ".onnx")) -> di
             path = folder / f"{name}.onnx"
             export_onnx(small_network(name), path)
             found[path.name] = path.read_bytes()
+        for name in QDQ:
+            path = quantized_network(small_network(name), folder)
+            found[f"{name}-int8.onnx"] = path.read_bytes()
     return found
 
 
@@ -73,6 +80,11 @@ def mutant(files: dict[str, bytes], seed: int) -> Mutant:
     random = np.random.default_rng(seed)
     names = sorted(files)
     name = names[int(random.integers(len(names)))]
+    if name.endswith(".onnx") and random.random() < 0.7:  # of bytes alone, protobuf refuses most
+        try:
+            return Mutant(seed, name, mutate_graph(files[name], random))
+        except ValueError:  # not even the file format can say this
+            pass
     return Mutant(seed, name, mutate(files[name], random))
 
 
@@ -104,8 +116,10 @@ def outcome(one: Mutant, folder: Path) -> str:
         if not one.name.endswith(".tflite"):
             path = folder / "mutant.onnx"
             path.write_bytes(one.content)
-            load_onnx(path)
-            return "taken"
+            read = load_onnx(path)
+            if not isinstance(read, Program):
+                return "taken"
+            one = replace(one, content=tflite_bytes(read))
         program = parse_tflite(one.content, "net", one.name)
         elements = sum(t.elements for t in program.tensors)
         if elements >= PLANNED:
