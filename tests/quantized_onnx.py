@@ -42,7 +42,7 @@ def samples_of(shape: tuple[int, ...], count: int, seed: int = 0) -> Array:
 
 def quantize_file(
     floats: Path, out: Path, samples: Array, activations: QuantType = QuantType.QInt8,
-    weights: QuantType = QuantType.QInt8, operators: bool = False, **options: Any,
+    weights: QuantType = QuantType.QInt8, per_channel: bool = True, operators: bool = False, **options: Any,
 ) -> Path:  # fmt: skip
     """ONNX Runtime's static quantization; `operators`: QLinearConv and its like instead of QDQ."""
     name = onnx.load(str(floats)).graph.input[0].name
@@ -51,7 +51,7 @@ def quantize_file(
     with contextlib.redirect_stdout(io.StringIO()):
         quantize_static(
             str(floats), str(out), Reader(name, samples), QuantFormat.QOperator if operators else QuantFormat.QDQ,
-            per_channel=True, activation_type=activations, weight_type=weights, extra_options=extra,
+            per_channel=per_channel, activation_type=activations, weight_type=weights, extra_options=extra,
         )  # fmt: skip
     return out
 

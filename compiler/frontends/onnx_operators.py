@@ -150,6 +150,8 @@ def _matmul(c: Call) -> Step:
 def _batch_norm(c: Call) -> Step:
     if c.attributes.get("training_mode", 0):
         raise Refused("training_mode=1; export the network in eval mode")
+    if not float(c.attributes.get("epsilon", 1e-5)) >= 0:
+        raise Refused(f"epsilon {c.attributes['epsilon']:g}; it may not be negative")
     kind = nn.BatchNorm2d if len(c.shape()) == 4 else nn.BatchNorm1d
     names = ("weight", "bias", "running_mean", "running_var")
     values = {name: c.constant(i + 1, name) for i, name in enumerate(names)}

@@ -175,7 +175,7 @@ class Reader:
             raise Refused("scales in blocks; one a tensor or one a channel are known")
         axis = int(call.attributes.get("axis", 1))
         axis = axis + q.ndim if axis < 0 else axis
-        if (scale.size > 1 and (axis >= q.ndim or q.shape[axis] != scale.size)) or zero.size != scale.size:
+        if (scale.size > 1 and (not 0 <= axis < q.ndim or q.shape[axis] != scale.size)) or zero.size != scale.size:
             raise Refused(f"{scale.size} scales and {zero.size} zero points for a constant of {q.shape}")
         if not (scale > 0).all() or not np.isfinite(scale).all():
             raise Refused("a scale that is no positive number")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from onnxruntime.quantization import QuantType
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from quantized_onnx import differences, loaded, quantize_each_value, quantized_network, samples_of
+from quantized_onnx import differences, loaded, quantize_each_value, quantize_file, quantized_network, samples_of
 
+from secateur.compiler.export.onnx import export_onnx
 from secateur.compiler.frontends.onnx_file import load_onnx
 from secateur.errors import UserError
+from secateur.models.preprocess import Preprocess
 from secateur.models.reference import run_reference
+from secateur.models.zoo.catalogue import load, zoo_data
 from secateur.models.zoo.small import SMALL, small_network
 
 Array = npt.NDArray[Any]
@@ -74,6 +78,18 @@ def test_a_network_of_onnx_runtime_gives_what_it_gives_there(name: str, kind: st
     assert steps.max() <= STEPS.get(name, 1)
     assert (steps == 0).mean() >= 0.5
     assert classes == 1.0
+
+
+@pytest.mark.parametrize("name", ["concat", "residual-1d"])
+def test_one_scale_a_tensor_is_one_scale_a_tensor(name: str, tmp_path: Path) -> None:
+    """Weights with one scale, as quantize_static gives them by default."""
+    network = small_network(name)
+    path = quantized_network(network, tmp_path, per_channel=False)
+    program = loaded(path)
+    weights = [program.tensors[o.inputs[1]] for o in program.ops if o.kind in ("CONV_2D", "FULLY_CONNECTED")]
+    assert weights and all(w.quantization and len(w.quantization.scale) == 1 for w in weights)
+    steps, classes = differences(path, program, samples_of(network.input_shape, 16, 5))
+    assert (steps.max(), classes) == (1, 1.0)
 
 
 def test_unsigned_activations_are_the_signed_ones_moved(tmp_path: Path) -> None:
@@ -186,6 +202,23 @@ def test_an_operator_gives_what_onnx_runtime_gives(name: str, unsigned: bool, tm
     assert (found == 0).mean() >= (0.4 if twice else 0.7)
 
 
+def test_weights_that_the_file_quantizes_itself_are_folded(tmp_path: Path) -> None:
+    """Float weights behind a QuantizeLinear of each filter, as PyTorch's quantization-aware training exports them."""
+    constants = {**S, "r": random(3, 5), "rs": np.array([0.01, 0.02, 0.03], np.float32), "rz": np.zeros(3, np.int8)}
+    nodes = [
+        *ENTRY,
+        node("QuantizeLinear", "r rs rz", "rq", axis=0),
+        node("DequantizeLinear", "rq rs rz", "wd", axis=0),
+    ]
+    path = write(tmp_path / "net.onnx", [*nodes, *GEMM], [1, 5], constants)
+    program = loaded(path)
+    weights = program.tensors[program.ops[0].inputs[1]]
+    assert weights.data is not None
+    assert np.array_equal(weights.data, np.clip(np.rint(constants["r"] / constants["rs"][:, None]), -128, 127))
+    steps, _ = differences(path, program, samples_of((5,), 50))
+    assert steps.max() <= 1
+
+
 S = {"s": np.float32(0.05), "z": np.int8(3), "ws": np.float32(0.01), "w": np.ones((3, 5), np.int8), "r": random(3, 5)}
 ENTRY = [node("QuantizeLinear", "x s z", "xq"), node("DequantizeLinear", "xq s z", "xd")]
 EXIT = [node("QuantizeLinear", "t s z", "tq"), node("DequantizeLinear", "tq s z", "y")]
@@ -262,15 +295,18 @@ def test_a_file_of_unsigned_integers_takes_the_samples_that_they_stand_for(tmp_p
 
 def main() -> None:
     """Print the rows of docs/onnx.md."""
-    for name in SMALL:
-        network = small_network(name)
-        for kind in ("QInt8", "QUInt8"):
-            with tempfile.TemporaryDirectory() as folder:
-                path = quantized_network(network, Path(folder), activations=QuantType[kind])
-                steps, classes = differences(path, loaded(path), samples_of(network.input_shape, 200, 5))
-            sys.stdout.write(
-                f"| {name} | {kind[1:].lower()} | {steps.max():.0f} | {(steps == 0).mean():.1%} | {classes:.1%} |\n"
-            )
+    rows = [(name, small_network(name), samples_of(SMALL[name][1], 232, 5)) for name in SMALL]
+    for name in ("digits-net", "watch-resnet"):
+        network, data = load(name), zoo_data(name)
+        rows.append((name, network, network.preprocess(data.test.x[:232])))
+    for name, network, samples in rows:
+        with tempfile.TemporaryDirectory() as folder:
+            export_onnx(network, Path(folder) / "float.onnx")
+            path = quantize_file(Path(folder) / "float.onnx", Path(folder) / "int8.onnx", samples[:32])
+            program = replace(loaded(path), preprocess=Preprocess())  # the samples have it
+            steps, classes = differences(path, program, samples[32:])
+        shares = " | ".join(f"{100 * (steps <= n).mean():.1f} %" for n in (0, 1))
+        sys.stdout.write(f"| {name} | {steps.max():.0f} | {shares} | {100 * classes:.1f} % |\n")
 
 
 if __name__ == "__main__":
