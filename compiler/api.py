@@ -14,7 +14,7 @@ from secateur.compiler.driver import Build
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
 from secateur.compiler.frontends.load import content_of, load_model
-from secateur.compiler.frontends.preprocess_file import read_preprocess
+from secateur.compiler.frontends.preprocess_file import read_preprocess, read_scaling
 from secateur.compiler.frontends.truth import Wanted, outputs_of, retasked
 from secateur.compiler.out_folder import check_out
 from secateur.compiler.search import SearchOptions
@@ -89,13 +89,14 @@ def compile(
     check_out(out, inputs)
     content: bytes | None = None
     loaded: Network | Program
-    own = preprocess if isinstance(preprocess, Preprocess) else None
+    own = read_scaling(Path(preprocess)) if isinstance(preprocess, (str, Path)) else preprocess
     if isinstance(model, (str, Path)):
         path = None if weights is None else Path(weights)
         loaded = load_model(str(model), path, input_shape, labels, preprocess=own)
         if isinstance(loaded, Program):
             content = content_of(str(model), loaded)
-            loaded = replace(loaded, labels=labels or loaded.labels, preprocess=own or loaded.preprocess)
+            loaded = replace(loaded, labels=labels or loaded.labels)
+            loaded = replace(loaded, preprocess=preprocess) if isinstance(preprocess, Preprocess) else loaded
     elif isinstance(model, Network):
         loaded = replace(model, labels=labels or model.labels, preprocess=own or model.preprocess)
     else:
@@ -105,9 +106,12 @@ def compile(
         loaded = to_network(model, input_shape, name, labels, own or Preprocess())
     if isinstance(preprocess, (str, Path)):
         written = read_preprocess(Path(preprocess), sample_shape(loaded))
-        loaded = replace(loaded, preprocess=written) if isinstance(loaded, Program) else preprocessed(loaded, written)
+    else:
+        written = None
     if isinstance(loaded, Network):
-        loaded = for_decisions(loaded)
+        loaded = for_decisions(preprocessed(loaded, written))
+    else:
+        loaded = preprocessed(loaded, written)
     wanted = Wanted(task, metric, outputs_of(loaded))
     if isinstance(data, (str, Path)):
         data = load_data(

@@ -15,7 +15,7 @@ from secateur.compiler.frontends.data import load_data, read_labels
 from secateur.compiler.frontends.data_options import DataOptions, Progress, quiet
 from secateur.compiler.frontends.load import content_of, load_model
 from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
-from secateur.compiler.frontends.preprocess_file import read_preprocess
+from secateur.compiler.frontends.preprocess_file import read_preprocess, read_scaling
 from secateur.compiler.frontends.truth import Wanted, agreed, outputs_of
 from secateur.compiler.out_folder import check_out, claim_out, write_run_record, write_trace
 from secateur.compiler.report.folder import write_report
@@ -32,6 +32,7 @@ from secateur.models.program import Program
 from secateur.targets.target import Target, find
 
 T = TypeVar("T")
+M = TypeVar("M", Network, Program)
 
 
 @dataclass(frozen=True)
@@ -158,32 +159,36 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
     """What MODEL and its options name, with its preprocessing; and the bytes of a `.tflite`."""
     labels = read_labels(request.labels) if request.labels is not None else ()
     shape, scaling = parse_shape(request.input_shape), parse_preprocess(request.mean, request.std)
-    model = load_model(request.model, request.weights, shape, labels, request.cut_at, scaling, request.layout)
     path = request.preprocess
     beside = Path(request.model).parent / PREPROCESS
     if path is None and Path(request.model).is_file() and beside.is_file():
         path = beside
         tell(f"preprocessing: {beside}")
+    given = scaling or (None if path is None else read_scaling(path))
+    # behind it the model's own scaling of its input, where the file has one
+    model = load_model(request.model, request.weights, shape, labels, request.cut_at, given, request.layout)
     written = None if path is None else read_preprocess(path, sample_shape(model))
     if isinstance(model, Program):
-        if scaling is not None and request.model.lower().endswith(".tflite"):
+        as_is = request.model.lower().endswith(".tflite")
+        if scaling is not None and as_is:
             raise UserError(f"{request.model}: --mean and --std do not go with a .tflite model. Leave them out.")
         if written is not None and written.front_end is None:
-            raise UserError(f"{path}: a .tflite takes a whole front end ([source] and [window], or [image]), or none")
-        content = content_of(request.model, model)
-        return replace(model, labels=labels or model.labels, preprocess=written or model.preprocess), content
-    model = preprocessed(model, written, scaling)
+            raise UserError(
+                f"{path}: an int8 model takes a whole front end ([source] and [window], or [image]), or none"
+            )
+        return replace(preprocessed(model, written), labels=labels or model.labels), content_of(request.model, model)
+    model = preprocessed(model, written)
     if len(model.preprocess.mean) not in (0, 1, model.input_shape[0]):
         raise UserError(f"--mean: {len(model.preprocess.mean)} values for {model.input_shape[0]} input channels")
     return for_decisions(model), None
 
 
-def preprocessed(network: Network, written: Preprocess | None, scaling: Preprocess | None = None) -> Network:
-    """With what a file says; mean and std are those of `scaling`, else the file's, else the network's own."""
+def preprocessed(model: M, written: Preprocess | None) -> M:
+    """With the front end and the decisions of a file. Mean and std too, where it was not loaded with them."""
     if written is None:
-        return network
-    kept = scaling or (written if written.mean else network.preprocess)
-    return replace(network, preprocess=replace(written, mean=kept.mean, std=kept.std))
+        return model
+    kept = model.preprocess if model.preprocess.mean else written
+    return replace(model, preprocess=replace(written, mean=kept.mean, std=kept.std))
 
 
 def options_of_data(request: Request) -> DataOptions:

@@ -20,6 +20,7 @@ from secateur.compiler.frontends.gather import data_from_folder, data_from_recor
 from secateur.compiler.frontends.truth import Wanted, bound, retasked
 from secateur.errors import UserError
 from secateur.models.data import Data
+from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.image import ImageChain
 from secateur.models.preprocess import AnyFrontEnd
 from secateur.models.task import Agreement, Anomaly, Classification

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Head:
         if first.mean:
             before, spread = np.asarray(first.mean), np.asarray(first.std)
             mean, std = before + spread * mean, spread * std
-        return Preprocess(tuple(float(v) + 0.0 for v in mean), tuple(map(float, std)))
+        return replace(first, mean=tuple(float(v) + 0.0 for v in mean), std=tuple(map(float, std)))
 
     def raw(self, count: int, shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:
         """Random samples of the file's input, channels first."""

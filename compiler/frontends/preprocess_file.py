@@ -75,6 +75,16 @@ def read_preprocess(path: Path, input_shape: tuple[int, ...] = ()) -> Preprocess
 
     Raises UserError, one line, for whatever is wrong in it.
     """
+    return preprocess_of(_tables(path), str(path), input_shape)
+
+
+def read_scaling(path: Path) -> Preprocess | None:
+    """Mean and std alone, which a model is loaded with; None where the file has none."""
+    document = _tables(path)
+    return preprocess_of({"normalize": document["normalize"]}, str(path)) if "normalize" in document else None
+
+
+def _tables(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -86,7 +96,7 @@ def read_preprocess(path: Path, input_shape: tuple[int, ...] = ()) -> Preprocess
     strange = sorted(set(document) - set(TABLES))
     if strange:
         raise UserError(f"{path}: unknown {', '.join(strange)}; tables are {', '.join(TABLES)}")
-    return preprocess_of(document, str(path), input_shape)
+    return document
 
 
 def preprocess_of(document: Mapping[str, Any], where: str, input_shape: tuple[int, ...] = ()) -> Preprocess:

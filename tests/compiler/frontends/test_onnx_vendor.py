@@ -18,6 +18,7 @@ from torch import nn
 
 from secateur.compiler.frontends.load import load_model
 from secateur.compiler.frontends.onnx_file import load_onnx
+from secateur.compiler.session import Request, model_of
 from secateur.errors import UserError
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
@@ -308,3 +309,15 @@ def test_a_quantized_channels_last_file_has_no_transpose_left(tmp_path: Path) ->
     scaled = loaded(path)
     assert scaled.preprocess.mean == (10.0, 20.0, 30.0)
     assert [o.kind for o in scaled.ops] == [o.kind for o in program.ops]
+
+
+def test_a_preprocess_file_stands_in_front_of_the_files_own_scaling(tmp_path: Path) -> None:
+    """Its mean and std first, then those of the graph; its decisions stay."""
+    nodes, kind = LAST["bytes, mean and standard deviation"]
+    path = write(tmp_path / "net.onnx", nodes, [1, 4, 5, 3], CONSTANTS, kind)
+    (tmp_path / "p.toml").write_text("[normalize]\nmean = [1.0]\nstd = [0.5]\n")
+    request = Request(model=str(path), target="esp32", preprocess=tmp_path / "p.toml")
+    model, content = model_of(request, lambda line: None)
+    assert content is None
+    assert model.preprocess.mean == pytest.approx((6, 11, 16))
+    assert model.preprocess.std == pytest.approx((1, 1.5, 2))
