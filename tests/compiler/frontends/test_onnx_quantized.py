@@ -18,6 +18,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -295,13 +296,16 @@ def test_a_file_of_unsigned_integers_takes_the_samples_that_they_stand_for(tmp_p
 
 def main() -> None:
     """Print the rows of docs/onnx.md."""
-    rows = [(name, small_network(name), samples_of(SMALL[name][1], 232, 5)) for name in SMALL]
+    rows = [(name, small_network(name), samples_of(SMALL[name][1], 232, 5), False) for name in SMALL]
     for name in ("digits-net", "watch-resnet"):
         network, data = load(name), zoo_data(name)
-        rows.append((name, network, network.preprocess(data.test.x[:232])))
-    for name, network, samples in rows:
+        samples = network.preprocess(data.test.x[:232])
+        rows += [(name, network, samples, False), (f"{name}, batch norms folded", network, samples, True)]
+    for name, network, samples, folded in rows:
         with tempfile.TemporaryDirectory() as folder:
             export_onnx(network, Path(folder) / "float.onnx")
+            if folded:
+                quant_pre_process(f"{folder}/float.onnx", f"{folder}/float.onnx")
             path = quantize_file(Path(folder) / "float.onnx", Path(folder) / "int8.onnx", samples[:32])
             program = replace(loaded(path), preprocess=Preprocess())  # the samples have it
             steps, classes = differences(path, program, samples[32:])
