@@ -12,7 +12,7 @@ import numpy.typing as npt
 from secateur.models.front_end.stage import Counts
 
 MULTIPLIER_BITS = 31
-LARGEST_SHIFT = 46  # a 16-bit count times 31 bits, and a bias of at most 16 bits more than the shift, fit 63 bits
+LARGEST_SHIFT = 46  # a 16-bit count times 31 bits, and a bias of as much or of 10 bits more than the shift, fit 63 bits
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
@@ -58,7 +58,7 @@ def make_quantizer(
         shift = min(LARGEST_SHIFT, max(0, 8 - math.frexp(largest)[1]))  # a power of two: exact, however short
     else:
         shift = min(LARGEST_SHIFT, max(0, MULTIPLIER_BITS - math.frexp(largest)[1]))
-    limit = float(1 << 15)  # far outside int8: a larger offset saturates all the same
+    limit = largest * (1 << 15) + (1 << 10)  # beyond what any count reaches: a larger offset saturates all the same
     half = (1 << shift) >> 1
     low, high = RANGES[dtype]
     return Quantizer(
