@@ -12,7 +12,7 @@ import numpy.typing as npt
 from secateur.models.front_end.stage import Counts
 
 MULTIPLIER_BITS = 31
-LARGEST_SHIFT = 46  # a 16-bit count times 31 bits, and a bias of as much or of 10 bits more than the shift, fit 63 bits
+LARGEST_SHIFT = 46  # a 16-bit count times 31 bits, and a bias of as much, or of 10 bits above the shift, fit 63
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
