@@ -1,6 +1,7 @@
 """Examples for firmware people, written beside every project: plain C, an ESP-IDF component, an Arduino library.
 
-Behind a front end they push raw samples and print decisions; without one they call the network once a second.
+Behind a front end they push raw samples, or show frames, and print decisions; without one they call the network once a
+second.
 """
 
 from __future__ import annotations
@@ -56,10 +57,15 @@ def example_files(model: GeneratedModel, samples: npt.NDArray[np.int8], headers:
     library = f"libraries/{n}"
     files = {f"{library}/{name}": text for name, text in _library(model).items()}
     if model.stream is None:
-        idf, sketch = (_template(f"src/main_{kind}") for kind in ("idf.c", "arduino.cpp"))
+        if model.picture is None:
+            idf, sketch = (_template(f"src/main_{kind}") for kind in ("idf.c", "arduino.cpp"))
+            main = _network_main(model)
+        else:
+            idf, sketch = (_filled(name, model, {}) for name in ("idf_picture.c", "arduino_picture.cpp"))
+            main = _picture_main(model)
         beside = {"sec_model.h": headers[0]}
         shown = shown_inputs(samples)
-        plain = {"main.c": _network_main(model), "sec_model.h": headers[len(shown)], "samples.c": samples_source(shown)}
+        plain = {"main.c": main, "sec_model.h": headers[len(shown)], "samples.c": samples_source(shown)}
         files["src/sec_model.h"] = headers[0]
     else:
         idf, sketch = (_stream_main(model, model.stream, kind) for kind in ("idf", "arduino"))
@@ -175,6 +181,12 @@ def _network_main(model: GeneratedModel) -> str:
         "SOURCES": " ".join(plain_sources(model)),
     }  # fmt: skip
     return _filled("network.c", model, values)
+
+
+def _picture_main(model: GeneratedModel) -> str:
+    """The plain example behind a front end of pictures: the decision on each embedded frame."""
+    lines = _template("examples/plain_lines.c") + "\n" + _template("examples/plain_real.c")
+    return _filled("picture.c", model, {"PLAIN": lines, "SOURCES": " ".join(plain_sources(model))})
 
 
 REAL = {True: "real", False: "integer"}
