@@ -64,6 +64,8 @@ def originals(folder: Path, kinds: tuple[str, ...] = (".tflite", ".onnx")) -> di
         for name in QDQ:
             path = quantized_network(small_network(name), folder)
             found[f"{name}-int8.onnx"] = path.read_bytes()
+            path = quantized_network(small_network(name), folder, folded=True, operators=True)
+            found[f"{name}-qlinear.onnx"] = path.read_bytes()
     return found
 
 

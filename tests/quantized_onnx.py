@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from secateur.compiler.export.onnx import export_onnx
 from secateur.compiler.export.quantize import quantize_samples
@@ -56,9 +57,11 @@ def quantize_file(
     return out
 
 
-def quantized_network(network: Network, folder: Path, **how: Any) -> Path:
-    """A Network as a quantized file."""
+def quantized_network(network: Network, folder: Path, folded: bool = False, **how: Any) -> Path:
+    """A Network as a quantized file; `folded`: batch norms first, without which they stay floats as operators."""
     export_onnx(network, folder / "float.onnx")
+    if folded:
+        quant_pre_process(str(folder / "float.onnx"), str(folder / "float.onnx"))
     return quantize_file(folder / "float.onnx", folder / "int8.onnx", samples_of(network.input_shape, 32), **how)
 
 

@@ -18,7 +18,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from secateur.compiler.frontends.onnx_head import take_head
 from secateur.compiler.frontends.onnx_judge import compare, objection
 from secateur.compiler.frontends.onnx_module import ImportedModule, outer_values, where
-from secateur.compiler.frontends.onnx_qdq import is_quantized, load_qdq, quantized_name, refuse_forms
+from secateur.compiler.frontends.onnx_qdq import is_quantized, load_qdq, quantized_name, refuse_dynamic
+from secateur.compiler.frontends.qlinear import as_qdq
 from secateur.errors import UserError
 from secateur.models.canonical import check_scaling, to_network
 from secateur.models.network import Network
@@ -57,7 +58,7 @@ def load_onnx(
     path = Path(path)
     model = _read(path)
     graph = model.graph
-    refuse_forms(graph, path)
+    refuse_dynamic(graph, path)
     entry = _one_input(graph, path)
     _fix_shape(entry, path, input_shape)
     shape = tuple(int(d.dim_value) for d in entry.type.tensor_type.shape.dim[1:])
@@ -78,6 +79,7 @@ def _imported(
     cut_at: str | None, preprocess: Preprocess | None, layout: str | None,
 ) -> Network | Program:  # fmt: skip
     graph = model.graph
+    as_qdq(graph, path)
     output = _output(graph, path, cut_at)
     head = take_head(model, output, layout, path)
     quantized = is_quantized(graph)

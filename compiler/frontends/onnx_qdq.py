@@ -22,7 +22,6 @@ from secateur.errors import UserError
 from secateur.models.program import Program, verify_program
 
 _DYNAMIC = re.compile(r"^DynamicQuantize|^(Conv|MatMul)Integer|^QAttention$")
-_OPERATORS = re.compile(r"^QLinear|^QGemm$")
 OPERATORS: dict[str, Operator] = {**ELEMENTWISE, **WINDOWS, **SHAPES}
 
 
@@ -31,18 +30,15 @@ def is_quantized(graph: onnx.GraphProto) -> bool:
     return any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in graph.node)
 
 
-def refuse_forms(graph: onnx.GraphProto, path: Path) -> None:
-    """Raise UserError for the other forms of quantized ONNX."""
-    for form, why in (
-        (_DYNAMIC, "dynamically quantized ONNX ({}): its scales are computed while it runs. Give the float network "
-                   "(it is quantized here), or quantize it with onnxruntime.quantization.quantize_static."),
-        (_OPERATORS, "quantized ONNX of integer operators ({}): the QDQ form is read. Quantize the float network with "
-                     "quant_format=QuantFormat.QDQ, or give it (it is quantized here)."),
-    ):  # fmt: skip
-        found = [n for n in graph.node if form.match(n.op_type)]
-        if found:
-            raise UserError(f"{path}: " + why.format(f"{len(found)} operators, first {where(found[0])}, "
-                                                     f"{found[0].op_type}"))  # fmt: skip
+def refuse_dynamic(graph: onnx.GraphProto, path: Path) -> None:
+    """Raise UserError for ONNX that is quantized while it runs."""
+    found = [n for n in graph.node if _DYNAMIC.match(n.op_type)]
+    if found:
+        raise UserError(
+            f"{path}: dynamically quantized ONNX ({len(found)} operators, first {where(found[0])}, "
+            f"{found[0].op_type}): its scales are computed while it runs. Give the float network (it is quantized "
+            "here), or quantize it with onnxruntime.quantization.quantize_static."
+        )
 
 
 def quantized_name(graph: onnx.GraphProto, output: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from secateur.compiler.frontends.onnx_operators import Call, Refused, pads_of
-from secateur.compiler.frontends.qdq_reader import Held, Operator, Reader
+from secateur.compiler.frontends.qdq_reader import LARGEST, Held, Operator, Reader
 from secateur.compiler.frontends.qdq_values import Constant, Pending, Value, channels_first
 from secateur.models.program import Options, Padding
 
@@ -41,7 +41,10 @@ def _conv(r: Reader, c: Call, names: list[str], name: str) -> list[Held]:
 
 
 def _ints(c: Call, name: str, rank: int) -> list[int]:
-    return [int(v) for v in c.attributes.get(name, [1] * rank)]
+    found = [int(v) for v in c.attributes.get(name, [1] * rank)]
+    if max(found) > LARGEST:
+        raise Refused(f"{name} {found}")
+    return found
 
 
 def _pair(values: list[int]) -> tuple[int, int]:

@@ -106,6 +106,19 @@ def test_unsigned_activations_are_the_signed_ones_moved(tmp_path: Path) -> None:
         assert (a.data is None and b.data is None) or np.array_equal(a.data, b.data)
 
 
+@pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
+@pytest.mark.parametrize("name", SMALL)
+def test_integer_operators_are_read_too(name: str, kind: str, tmp_path: Path) -> None:
+    """QLinearConv, QGemm and their like of QuantFormat.QOperator: as equal as the QDQ form."""
+    network = small_network(name)
+    path = quantized_network(network, tmp_path, folded=True, activations=QuantType[kind], operators=True)
+    assert any(n.op_type.startswith(("QLinear", "QGemm")) for n in onnx.load(str(path)).graph.node)
+    steps, classes = differences(path, loaded(path), samples_of(network.input_shape, 16, 5))
+    assert steps.max() <= STEPS.get(name, 1)
+    assert (steps == 0).mean() >= 0.5
+    assert classes == 1.0
+
+
 def test_scales_and_integers_are_the_files(tmp_path: Path) -> None:
     """Nothing is calibrated or quantized again."""
     path = quantized_network(small_network("mlp"), tmp_path)
@@ -261,10 +274,9 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         [node("DynamicQuantizeLinear", "x", "q c z"), node("Cast", "q", "y", to=1)], {},
         "dynamically quantized ONNX .1 operators, first DynamicQuantizeLinear_q.* Give the float network",
     ),
-    "integer operators": (
-        [ENTRY[0], node("QLinearMatMul", "xq s z w5 ws wz s z", "tq"), EXIT[1]],
-        {"w5": np.ones((5, 3), np.int8), "wz": np.int8(0)},
-        r"integer operators \(1 operators, first QLinearMatMul_tq, QLinearMatMul\): .*quant_format=QuantFormat.QDQ",
+    "an integer operator that is not known": (
+        [ENTRY[0], node("QLinearWhere", "c xq s z xq s z s z", "tq", domain="com.microsoft"), EXIT[1]],
+        {"c": np.ones(5, bool)}, r"QLinearWhere_tq \(QLinearWhere: no integer arithmetic for it",
     ),
 }  # fmt: skip
 
