@@ -17,7 +17,7 @@ from secateur.errors import UserError
 
 SAME = {
     "QLinearGlobalAveragePool": "GlobalAveragePool", "QLinearAveragePool": "AveragePool", "QLinearSigmoid": "Sigmoid",
-    "QLinearLeakyRelu": "LeakyRelu", "QLinearSoftmax": "Softmax", "QLinearReduceMean": "ReduceMean",
+    "QLinearLeakyRelu": "LeakyRelu", "QLinearSoftmax": "Softmax",
 }  # fmt: skip
 """One input, one output, and the attributes of the float operator."""
 TWO = {"QLinearAdd": "Add", "QLinearMul": "Mul"}

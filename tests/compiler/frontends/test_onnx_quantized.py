@@ -306,6 +306,27 @@ def test_a_file_of_unsigned_integers_takes_the_samples_that_they_stand_for(tmp_p
     assert np.abs(np.rint(theirs / 0.05) + 3 - ours.reshape(1, 3)).max() <= 1
 
 
+ALONE: dict[str, dict[str, Any]] = {
+    "QLinearSigmoid": {}, "QLinearLeakyRelu": {"alpha": 0.1}, "QLinearSoftmax": {"axis": 1, "opset": 13},
+    "QLinearAveragePool": {"kernel_shape": [2, 2], "strides": [2, 2]}, "QLinearGlobalAveragePool": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("zero", [np.int8(3), np.uint8(131)])
+@pytest.mark.parametrize("kind", ALONE)
+def test_an_integer_operator_alone(kind: str, zero: Any, tmp_path: Path) -> None:
+    """Those that no small network holds."""
+    constants = {"s": np.float32(0.04), "z": zero, "t": np.float32(1 / 128), "u": np.array(5, zero.dtype)}
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"), node(kind, "q s z t u", "r", domain="com.microsoft", **ALONE[kind]),
+        node("DequantizeLinear", "r t u"),
+    ]  # fmt: skip
+    path = write(tmp_path / "net.onnx", nodes, [1, 4, 6, 6], constants)
+    program = loaded(path)
+    found, _ = differences(path, program, samples_of((4, 6, 6), 20))
+    assert found.max() <= (2 if kind == "QLinearAveragePool" else 1)
+
+
 def main() -> None:
     """Print the rows of docs/onnx.md."""
     rows = [(name, small_network(name), samples_of(SMALL[name][1], 232, 5), False) for name in SMALL]
