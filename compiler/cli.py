@@ -363,10 +363,18 @@ def run_command(
 ) -> None:
     """Run the firmware that compile wrote; compare every output.
 
-    Each value of the embedded samples must equal the golden runtime's.
+    Each value of the embedded samples must equal the golden runtime's. An environment that ends in -example runs the
+    plain example instead, and prints its lines.
     """
     from secateur.compiler import steps
 
+    if env is not None and steps.is_example(env):
+        said = steps.run_example(out, env, port)
+        if as_json:
+            _print_json({"environment": env, "lines": said.splitlines()})
+        else:
+            print(said, end="")
+        return
     _show(steps.run_out(out, env, port), as_json)
 
 

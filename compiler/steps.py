@@ -17,10 +17,11 @@ from secateur.compiler.look import table
 from secateur.compiler.report.folder import read_report
 from secateur.compiler.session import sample_shape
 from secateur.errors import ToolError, UserError
-from secateur.firmware.board import environments, load_board
+from secateur.firmware.board import EXAMPLE, environments, load_board
 from secateur.firmware.esp import flash_board
 from secateur.firmware.image import Image, build
 from secateur.firmware.samples import read_samples
+from secateur.runtime_bench.console import console
 from secateur.runtime_bench.golden import Comparison, compare
 from secateur.runtime_bench.runner import Run, runner_for
 from secateur.targets.target import Target, find
@@ -67,12 +68,22 @@ def run_out(out: Path, env: str | None, port: str | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def is_example(env: str | None) -> bool:
+    return env is not None and env.endswith(EXAMPLE)
+
+
+def run_example(out: Path, env: str, port: str | None) -> str:
+    """What OUT's plain example prints."""
+    if port is not None:
+        raise UserError(f"{env}: an example's lines are not read from a board; flash it and open a serial monitor")
+    return console(build(_project(out), env), TIMEOUT_S)
+
+
 def _compare(out: Path, project: Path, found: Run, where: str) -> Comparison:
     path, preprocess = out / "model.tflite", out / PREPROCESS
-    program = load_tflite(path)
+    program = replace(load_tflite(path), labels=read_report(out).details.labels)
     if preprocess.is_file():
-        written = read_preprocess(preprocess, sample_shape(program))
-        program = replace(program, preprocess=written, labels=read_report(out).details.labels)
+        program = replace(program, preprocess=read_preprocess(preprocess, sample_shape(program)))
     return compare(golden_of(path.read_bytes(), program, read_samples(project)), found.outputs, where)
 
 
