@@ -44,6 +44,8 @@ def compile(
     build: Build = Build(),  # noqa: B008 - frozen
     input_shape: tuple[int, ...] | None = None,
     weights: str | Path | None = None,
+    cut_at: str | None = None,
+    layout: str | None = None,
     labels: tuple[str, ...] = (),
     preprocess: Preprocess | str | Path | None = None,
     name: str = "",
@@ -71,6 +73,7 @@ def compile(
         search: its `total_steps` and `seed` are the command line's --steps and --seed.
         input_shape: of one sample, channels first, without the batch; a module needs it.
         weights: of a `file.py:factory`.
+        cut_at, layout: --cut-at and --layout of the command line, for a MODEL in a file.
         preprocess: what happens to a raw sample before the network and to its outputs after it, or a file that says so
             (--preprocess); the model's own when None.
         name: of a module, in C and in the report; its class's by default.
@@ -92,7 +95,7 @@ def compile(
     own = read_scaling(Path(preprocess)) if isinstance(preprocess, (str, Path)) else preprocess
     if isinstance(model, (str, Path)):
         path = None if weights is None else Path(weights)
-        loaded = load_model(str(model), path, input_shape, labels, preprocess=own)
+        loaded = load_model(str(model), path, input_shape, labels, cut_at, own, layout)
         if isinstance(loaded, Program):
             content = content_of(str(model), loaded)
             loaded = replace(loaded, labels=labels or loaded.labels)
