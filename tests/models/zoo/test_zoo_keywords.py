@@ -97,6 +97,7 @@ def test_a_clip_holds_the_part_of_the_sound_that_lies_in_it() -> None:
     for start, loud in ((-300, range(100)), (900, range(900, 1000)), (200, range(200, 600))):
         made = clips.clip(sound, start, 1000, noises, np.random.default_rng(1))
         assert (made[loud] != 0).all() and (made[: loud.start] == 0).all()
+        assert made[loud.stop :].max(initial=0) < made[loud].min() / 2  # an echo at most
     for noise in clips.make_noises(np.random.default_rng(0), 4096):
         assert np.mean(noise**2) == pytest.approx(1)
 
