@@ -6,6 +6,7 @@ complete.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -54,6 +55,8 @@ class _Reader:
                 {str: "text", int: "a whole number", float: "a number"}.get(k, k.__name__) for k in kinds
             )
             raise UserError(f"{self.where}: {name} is {value!r}; {wanted} is expected")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{self.where}: {name} is {value!r}; a finite number is expected")
         return value
 
     def choose(self, name: str, known: tuple[str, ...], default: str | None = None) -> Any:
@@ -65,7 +68,7 @@ class _Reader:
     def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
         value = self.table.get(name, list(default))
         values = value if isinstance(value, list) else [value]
-        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values):
             raise UserError(f"{self.where}: {name} is {value!r}; a number, or a list with one a channel, is expected")
         return tuple(float(v) for v in values)
 
@@ -108,6 +111,9 @@ def preprocess_of(document: Mapping[str, Any], where: str, input_shape: tuple[in
             raise UserError(f"{where}: {name} is no table; write [{name}]")
         return _Reader(f"{where}: [{name}]", found)
 
+    empty = [name for name in ("resample", "features") if document.get(name) == {}]
+    if empty:
+        raise UserError(f"{where}: [{empty[0]}] is empty; give its keys, or leave it out")
     normalize = table("normalize")
     normalize.known("mean", "std")
     mean, std = normalize.numbers("mean", ()), normalize.numbers("std", ())
@@ -162,9 +168,14 @@ def _front_end(table: Callable[[str], _Reader], where: str) -> FrontEnd:
     if rate <= 0:
         raise UserError(f"{where}: [source]: rate {rate:g} Hz; it must be above 0")
     channels = source.take("channels", (int,), 1)
+    if channels < 1:
+        raise UserError(f"{where}: [source]: {channels} channels; one at least")
     resampler, inner = None, rate
     if resample.table:
-        resampler = _resampler(resample, rate)
+        try:
+            resampler = _resampler(resample, rate)
+        except UserError as error:
+            raise UserError(_located(str(error), where)) from None
         inner = rate if resampler is None else rate * resampler.up / resampler.down
     features = _features(table("features"), inner) if table("features").table else None
     length = window.take("length", (int,))
@@ -177,6 +188,10 @@ def _front_end(table: Callable[[str], _Reader], where: str) -> FrontEnd:
         return FrontEnd(rate, channels, length, hop, counts, resampler, features, detrend)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def _located(message: str, where: str) -> str:
+    return message if message.startswith(where) else f"{where}: {message}"
 
 
 def _resampler(table: _Reader, rate: float) -> Resample | None:
@@ -205,6 +220,8 @@ def _features(table: _Reader, rate: float) -> Features:
             kinds = {int: (int,), float: (int, float), bool: (bool,)}.get(hints[settings[name]], (str,))
             value = table.take(name, kinds)
             given[settings[name]] = float(value) if float in kinds else value
+    if "rate-hz" in table.table and not math.isclose(given["rate_hz"], rate, rel_tol=1e-4):
+        raise UserError(f"{table.where}: rate-hz {given['rate_hz']:g}, but samples come at {rate:g} Hz; leave it out")
     missing = [n for n, f in settings.items() if f not in given and _required(record, f)]
     if missing:
         raise UserError(f"{table.where}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
@@ -224,12 +241,16 @@ def _decisions(table: _Reader) -> Decisions:
     if not 1 <= smooth <= 1000 or not 0 <= refractory <= 30000:
         raise UserError(f"{table.where}: smooth is 1 to 1000 windows, refractory 0 to 30000")
     background = table.take("background", (list,), [])
+    if not all(isinstance(label, str) for label in background):
+        raise UserError(f"{table.where}: background is {background!r}; a list of class names is expected")
     given = [name for name in ("threshold", "steps", "keep") if name in table.table]
     if len(given) > 1:
         raise UserError(f"{table.where}: {' and '.join(given)} do not go together; keep one")
     steps, real, keep = 0, None, None
     if "steps" in table.table:
         steps = table.take("steps", (int,))
+        if steps < 0:
+            raise UserError(f"{table.where}: steps {steps}; 0 at least, which tells every class")
     elif "threshold" in table.table:
         real = float(table.take("threshold", (int, float)))
     else:
@@ -239,7 +260,7 @@ def _decisions(table: _Reader) -> Decisions:
     kind = table.take("kind", (str,), "classes")
     if kind not in ("classes", "reconstruction"):
         raise UserError(f"{table.where}: kind {kind!r}; classes or reconstruction")
-    return Decisions(smooth, steps, refractory, tuple(map(str, background)), real, keep, kind == "reconstruction")
+    return Decisions(smooth, steps, refractory, tuple(background), real, keep, kind == "reconstruction")
 
 
 def preprocess_text(pre: Preprocess) -> str:
