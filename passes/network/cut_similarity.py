@@ -57,7 +57,7 @@ class CutSimilarity:
             )
         if not removals:
             return CutScores(network.hash(), len(chosen), {})
-        walk = PrefixWalk(network, removals, self.floor)
+        walk = PrefixWalk(network, removals, self.floor, _chunk(network))
         few = len(chosen) < 4 * self.blocks * width  # rows take less memory than moments by block
         cka = (StoredCKA if few else StreamingCKA)(len(removals), self.debiased, self.blocks)
         low, high = np.inf, -np.inf
