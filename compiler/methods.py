@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from secateur.compiler.score_cache import kept_scores
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.passes.network.candidates import candidates
@@ -59,7 +60,7 @@ class Similarity(Method):
 
     def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
         measure = CutSimilarity(sample, samples=len(sample), floor=self.options.floor, seed=self.options.seed)
-        losses = measure(network, [c.removal for c in useful]).values
+        losses = kept_scores(measure, network, [c.removal for c in useful]).values
         scored = [replace(c, loss=losses[c.removal]) for c in useful]
         # a loss of exactly 0 is as good as any other: then the larger saving decides
         return min(scored, key=lambda c: (max(c.loss or 0.0, 1e-6) / c.saving, -c.saving))

@@ -1,0 +1,62 @@
+"""Scores measured once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from secateur.compiler import score_cache
+from secateur.compiler.score_cache import kept_scores
+from secateur.models.data import Split
+from secateur.models.zoo import catalogue
+from secateur.passes.network.cut_similarity import CutSimilarity
+from secateur.passes.network.removal import Removal
+
+REMOVALS = [Removal("filters", "layers.1", (i,)) for i in (0, 7)]  # of digits-mlp
+
+
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    """How often something is measured, with a cache of its own."""
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
+    times = []
+    measure = CutSimilarity.__call__
+    monkeypatch.setattr(CutSimilarity, "__call__", lambda *args: times.append(1) or measure(*args))
+    return times
+
+
+def split(seed=0):
+    rng = np.random.default_rng(seed)
+    return Split(rng.normal(size=(48, 1, 8, 8)).astype(np.float32), np.arange(48) % 10, np.arange(48))
+
+
+def test_the_same_question_is_answered_from_the_cache(counted):
+    """Values, margin, its error and the tie come back as they were measured; one candidate has no margin."""
+    network = catalogue.load("digits-mlp")
+    for asked in (REMOVALS, REMOVALS[:1]):
+        first, again = (kept_scores(CutSimilarity(split()), network, asked) for _ in range(2))
+        assert first == again == CutSimilarity(split())(network, asked)
+    assert (first.margin is None) and len(counted) == 4
+
+
+@pytest.mark.parametrize("what", ["weights", "data", "removals", "options", "code"])
+def test_anything_else_is_measured(counted, monkeypatch, what):
+    """Other weights, samples, removals, options or code: nothing kept answers for them."""
+    network, measure = catalogue.load("digits-mlp"), CutSimilarity(split())
+    removals = REMOVALS
+    before = kept_scores(measure, network, removals)
+    if what == "weights":
+        network = network.clone()
+        next(network.module.parameters()).data[0] += 0.5
+    elif what == "data":
+        measure = CutSimilarity(split(1))
+    elif what == "removals":
+        removals = [removals[0], replace(removals[1], classes=(3,))]
+    elif what == "options":
+        measure = replace(measure, debiased=False)
+    else:
+        monkeypatch.setattr(score_cache, "code_digest", lambda: "other")
+    after = kept_scores(measure, network, removals)
+    assert len(counted) == 2 and (after == before) == (what == "code")
