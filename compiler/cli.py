@@ -460,6 +460,32 @@ def bench_loso(
         print(loso.markdown(folds), end="")
 
 
+@bench.command("search")
+def bench_search(
+    only: Annotated[str | None, typer.Option(help="layers or filters; both by default")] = None,
+    images: Annotated[int, typer.Option(min=8, help="CIFAR-10 images, or noise where SECATEUR_DATA has none")] = 1000,
+    repeats: Annotated[int, typer.Option(min=1, help="Times that each side runs; the median counts")] = 5,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time, on both sides")] = 100,
+    jobs: Annotated[int, typer.Option(min=1, help="Threads of both sides")] = 1,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Scores of all layers of ResNet-110 and all filters of ResNet-56: one after the other, and by one walk."""
+    from secateur.compiler.bench import search
+    from secateur.compiler.reading_bar import ReadingBar
+
+    if only is not None:
+        _choose("--only", only, ("layers", "filters"))
+    chosen = search.Options(images, repeats, batch, jobs)
+    found = {}
+    with ReadingBar(_tell, unit="scores") as progress:
+        for part in ("layers", "filters") if only is None else (only,):
+            found[part] = search.bench(part, chosen, progress, progress.tell)
+    if as_json:
+        _print_json(search.document(found, chosen))
+    else:
+        print(search.markdown(found, chosen), end="")
+
+
 @bench.command("kernels")
 def bench_kernels(
     files: Annotated[

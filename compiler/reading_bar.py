@@ -1,4 +1,4 @@
-"""Progress of a long read: a bar on stderr where that is a terminal, now and then a line where it is not."""
+"""Progress of what takes long: a bar on stderr where that is a terminal, now and then a line where it is not."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ LINE_S = 10.0
 
 
 class ReadingBar:
-    """Called with what is done, how many files of it, and of how many; the bar is gone when all are."""
+    """Called with what is done, how many files (or `unit`s) of it, and of how many; the bar is gone when all are."""
 
-    def __init__(self, tell: Callable[[str], None], console: Console | None = None) -> None:
+    def __init__(self, tell: Callable[[str], None], console: Console | None = None, unit: str = "files") -> None:
         self._console = console or Console(file=sys.stderr)
-        self._tell, self._task = tell, TaskID(0)
+        self._tell, self._task, self._unit = tell, TaskID(0), unit
         self._bar: Progress | None = None
-        self._what, self._since, self._told = "", 0.0, 0.0
+        self._what, self._since, self._told, self._first = "", 0.0, 0.0, 0
 
     def __enter__(self) -> ReadingBar:
         return self
@@ -41,7 +41,7 @@ class ReadingBar:
         now = time.monotonic()
         if what != self._what:
             self._stop()
-            self._what, self._since, self._told = what, now, now
+            self._what, self._since, self._told, self._first = what, now, now, done
         if now - self._since >= PATIENCE_S:
             self._show(now, done, total)
         if done >= total:
@@ -51,7 +51,8 @@ class ReadingBar:
         if not self._console.is_terminal:
             if now - self._told >= LINE_S:
                 self._told = now
-                self._tell(f"{self._what}: {done} of {total} files")
+                left = (now - self._since) / max(1, done - self._first) * (total - done)
+                self._tell(f"{self._what}: {done} of {total} {self._unit}, {_span(left)} left")
             return
         if self._bar is None:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -64,3 +65,7 @@ class ReadingBar:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -129,8 +129,11 @@ class PrefixWalk:
             known[key] = (start, tuple(own))
         branch.start, branch.own = known[key]
 
-    def features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(n, *input_shape), preprocessed, to the features (n, p) and those (n, q) of each removal, in order."""
+    def features(self, x: Tensor, told: Callable[[int], None] = lambda done: None) -> tuple[Tensor, list[Tensor]]:
+        """(n, *input_shape), preprocessed, to the features (n, p) and those (n, q) of each removal, in order.
+
+        `told` hears how many removals are done.
+        """
         found: dict[int, Tensor] = {}
         with torch.no_grad(), evaluating(self.root):
             values: dict[str, Tensor] = {}
@@ -139,6 +142,7 @@ class PrefixWalk:
                     count = max(1, self.together // len(x))
                     for part in (group[j : j + count] for j in range(0, len(group), count)):
                         found.update(zip(part, self._run_beside(part, values), strict=True))
+                        told(len(found))
                 if i < len(self.nodes):
                     self._step(i, values, self.modules, x=x)
         rows = values[self.target].flatten(1)

@@ -36,12 +36,15 @@ def test_a_short_read_shows_nothing(clock):
 
 
 def test_a_file_gets_lines_now_and_then(clock):
-    """No terminal: a line each ten seconds, with how far it is."""
+    """No terminal: a line each ten seconds, with how far it is and what is left."""
     told: list[str] = []
     with ReadingBar(told.append, Console(file=io.StringIO())) as bar:
         read(bar, clock, 1.0)
         bar.tell("sets")
-    assert told == ["reading: 11 of 40 files", "reading: 21 of 40 files", "reading: 31 of 40 files", "sets"]
+    assert told == [
+        "reading: 11 of 40 files, 29 s left", "reading: 21 of 40 files, 19 s left", "reading: 31 of 40 files, 9 s left",
+        "sets",
+    ]  # fmt: skip
 
 
 def test_a_terminal_gets_a_bar_that_goes_away(clock):

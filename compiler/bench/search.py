@@ -1,0 +1,307 @@
+"""`secateur bench search`: scores of all layers of ResNet-110 and all filters of ResNet-56, the plain way and ours.
+
+Both sides get the same weights, images, batches, threads and float32, in turn, `repeats` times; the first is the
+plain one. Multiply-accumulates are counted as they run, on both sides and in every repeat.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from secateur.compiler.bench.mac_counter import MacCounter
+from secateur.errors import UserError
+from secateur.models.network import Network
+from secateur.models.preprocess import Preprocess
+from secateur.models.training import reinitialize
+from secateur.models.zoo.catalogue import CIFAR10, to_network
+from secateur.models.zoo.resnet import Block2d, ResNet, cifar_resnet
+from secateur.passes.network.channel_deletion import single_filters
+from secateur.passes.network.channels import trace_channels
+from secateur.passes.network.cka import StreamingCKA, linear_cka
+from secateur.passes.network.layers import find_layers
+from secateur.passes.network.prefix_walk import PrefixWalk, evaluating
+from secateur.passes.network.removal import Removal
+
+F64 = npt.NDArray[np.float64]
+Told = Callable[[str, int, int], None]
+"""What is being done, how much of it is, of how much."""
+
+SAME = 1e-6  # scores nearer than this are equal: float32 features differ by their rounding
+DATA = "SECATEUR_DATA"
+PRETRAINED = "cifar10/resnet56_akamaster.npz"
+IMAGES = "cifar10/cifar10_train10k.npz"
+SCALE = Preprocess((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, its module in the plain form of the zoo (one set of weights), and the removals to score."""
+
+    name: str
+    model: ResNet
+    network: Network
+    removals: tuple[Removal, ...]
+    weights: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """`batch`: images that run through an operation at a time. `jobs`: threads of torch."""
+
+    images: int = 1000
+    repeats: int = 5
+    batch: int = 100
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides over all repeats: medians of seconds (`_s`) and of processor seconds (`_cpu_s`), which other work on
+    the machine disturbs less. `same_ranking`: candidates come in one order but for pairs within 1e-6 of each other."""
+
+    network: str
+    weights: str
+    images_from: str
+    candidates: int
+    images: int
+    repeats: int
+    naive_macs: int
+    ours_macs: int
+    ops_ratio: float
+    naive_s: float
+    ours_s: float
+    ratio: float
+    naive_cpu_s: float
+    ours_cpu_s: float
+    cpu_ratio: float
+    same_ranking: bool
+    largest_difference: float
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def naive(model: ResNet, batches: list[Tensor], removals: tuple[Removal, ...], told: Told) -> F64:
+    """1 - CKA of every removal the plain way: the network over all images, once for each, without what is removed."""
+    blocks: dict[str, Block2d] = {n: m for n, m in model.named_modules() if isinstance(m, Block2d)}
+
+    def features(skip: str = "") -> npt.NDArray[np.float32]:
+        rows = []
+        for x in batches:
+            h = model.stem(x)
+            for name, block in blocks.items():
+                if name != skip:
+                    h = block(h)
+            rows.append(model.flatten(model.pool(h)))
+        return torch.cat(rows).cpu().numpy()
+
+    reference, losses = features(), []
+    for done, removal in enumerate(removals):
+        name = removal.unit.split(".conv1")[0]
+        if removal.kind == "layer":
+            other = features(skip=name)
+        else:  # a norm of weight and bias 0 makes its channel 0
+            norm = blocks[name].bn1
+            state = {key: value.clone() for key, value in norm.state_dict().items()}
+            norm.weight[list(removal.classes)] = norm.bias[list(removal.classes)] = 0.0
+            other = features()
+            norm.load_state_dict(state)
+        losses.append(1 - linear_cka(reference, other))
+        told("one after the other", done + 1, len(removals))
+    return np.array(losses)
+
+
+def ours(network: Network, batches: list[Tensor], removals: tuple[Removal, ...], told: Told) -> F64:
+    """The same scores by one walk over the images, with moments in place of features."""
+    walk = PrefixWalk(network, removals, together=max(map(len, batches)))
+    cka = StreamingCKA(len(removals))
+    for i, x in enumerate(batches):
+        done = i * len(removals)
+
+        def heard(count: int, done: int = done) -> None:
+            told("all in one walk", done + count, len(batches) * len(removals))
+
+        rows, others = walk.features(x, heard)
+        cka.update(rows.cpu().numpy(), [f.cpu().numpy() for f in others])
+    return 1 - cka.values()
+
+
+def bench(part: str, options: Options, told: Told, tell: Callable[[str], None]) -> Comparison:
+    """Compare both sides on `part`, layers or filters."""
+    images, source = read_images(options.images)
+    return compare(layers() if part == "layers" else filters(), images, source, options, told, tell)
+
+
+def compare(
+    subject: Subject, images: Tensor, source: str, options: Options, told: Told, tell: Callable[[str], None]
+) -> Comparison:
+    """Run both sides in turn. Raises AssertionError if a side gives other scores, or other work, a second time."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    subject.model.to(device)
+    batches = list(torch.split(images.to(device), options.batch))
+    seconds: dict[str, list[tuple[float, float]]] = {"naive": [], "ours": []}
+    macs: dict[str, set[int]] = {"naive": set(), "ours": set()}
+    losses: dict[str, F64] = {}
+    with torch.no_grad(), evaluating(subject.model), _threads(options.jobs):
+        for repeat in range(options.repeats):
+            for side in seconds:
+                label = f"{subject.name} {side} {repeat + 1}/{options.repeats}: "
+                begun, used = time.perf_counter(), time.process_time()
+                with MacCounter() as counter:
+                    if side == "naive":
+                        found = naive(subject.model, batches, subject.removals, partial(_labelled, told, label))
+                    else:
+                        found = ours(subject.network, batches, subject.removals, partial(_labelled, told, label))
+                took = (time.perf_counter() - begun, time.process_time() - used)
+                seconds[side].append(took)
+                macs[side].add(counter.macs)
+                assert np.array_equal(losses.setdefault(side, found), found), f"{side}: other scores in repeat {repeat}"
+                tell(f"{label}{took[0]:.1f} s, {took[1]:.1f} s of processor, {counter.macs / 1e9:,.1f} G MAC")
+    ((naive_macs,), (ours_macs,)) = macs["naive"], macs["ours"]
+    wall = {side: statistics.median(t[0] for t in found) for side, found in seconds.items()}
+    cpu = {side: statistics.median(t[1] for t in found) for side, found in seconds.items()}
+    return Comparison(
+        subject.name, subject.weights, source, len(subject.removals), len(images), options.repeats,
+        naive_macs, ours_macs, ours_macs / naive_macs,
+        wall["naive"], wall["ours"], wall["ours"] / wall["naive"],
+        cpu["naive"], cpu["ours"], cpu["ours"] / cpu["naive"],
+        same_ranking(losses["naive"], losses["ours"]), float(np.abs(losses["naive"] - losses["ours"]).max()),
+    )  # fmt: skip
+
+
+def _labelled(told: Told, label: str, what: str, done: int, total: int) -> None:
+    told(label + what, done, total)
+
+
+def same_ranking(a: F64, b: F64) -> bool:
+    """Whether sorting by b sorts a, but for pairs of a that are within 1e-6 of each other."""
+    in_order = a[np.argsort(b, kind="stable")]
+    return bool((np.maximum.accumulate(in_order) - in_order < SAME).all())
+
+
+def layers(depth: int = 110) -> Subject:
+    """All removable blocks, by similarity. No trained weights are at hand: seeded ones."""
+    name, model = f"resnet{depth}", cifar_resnet(depth)
+    reinitialize(model, seed=0)
+    network = to_network(name, model, (3, 32, 32), CIFAR10, SCALE)
+    removals = tuple(Removal("layer", u.name) for u in find_layers(network) if u.removable)
+    return Subject(name, model, network, removals, "seeded, not trained")
+
+
+def filters(depth: int = 56) -> Subject:
+    """Every filter inside a block; ResNet-56 with akamaster's weights where the data folder has them."""
+    name, model = f"resnet{depth}a", cifar_resnet(depth, "A")
+    reinitialize(model, seed=0)
+    weights, path = "seeded, not trained", data_folder() / PRETRAINED
+    if depth == 56 and path.is_file():
+        _read_akamaster(model, path)
+        weights = path.name
+    network = to_network(name, model, (3, 32, 32), CIFAR10, SCALE)
+    channels = trace_channels(network)
+    inside = [g.name for g in channels.groups if g.name.endswith(".conv1")]
+    return Subject(name, model, network, tuple(single_filters(network, channels, inside)), weights)
+
+
+def _read_akamaster(model: nn.Module, path: Path) -> None:
+    """Weights under the names of akamaster/pytorch_resnet_cifar10."""
+    state = model.state_dict()
+    with np.load(path) as archive:
+        for key in state:
+            if key.endswith("num_batches_tracked"):
+                continue
+            theirs = key.replace("stem.0", "conv1").replace("stem.1", "bn1").replace("head", "linear")
+            parts = theirs.split(".")
+            if parts[0] == "stages":
+                theirs = ".".join([f"layer{int(parts[1]) + 1}", *parts[2:]])
+            if theirs not in archive.files or archive[theirs].shape != tuple(state[key].shape):
+                raise UserError(f"{path}: {theirs} is missing or of another shape; it is not akamaster's ResNet-56")
+            state[key] = torch.from_numpy(archive[theirs])
+    model.load_state_dict(state)
+
+
+def data_folder() -> Path:
+    """SECATEUR_DATA, or shared/data beside the repository."""
+    named = os.environ.get(DATA)
+    return Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def read_images(count: int) -> tuple[Tensor, str]:
+    """Preprocessed images (count, 3, 32, 32) and where they come from: CIFAR-10's training images, else noise."""
+    path = data_folder() / IMAGES
+    if not path.is_file():
+        noise = np.random.default_rng(0).normal(size=(count, 3, 32, 32))
+        return torch.from_numpy(noise.astype(np.float32)), "seeded noise"
+    with np.load(path) as archive:
+        raw = archive["images"]
+    if len(raw) < count:
+        raise UserError(f"--images {count}: {path} has {len(raw)}")
+    x = raw[:count].transpose(0, 3, 1, 2).astype(np.float32)
+    return torch.from_numpy(SCALE(x)), path.name
+
+
+def machine() -> str:
+    """Processor and torch, for the table."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        model = lines[0] if lines else model
+    if torch.cuda.is_available():
+        model = torch.cuda.get_device_name()
+    return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def document(found: dict[str, Comparison], options: Options) -> dict[str, Any]:
+    """For `--json`."""
+    return {
+        **{part: comparison.document() for part, comparison in found.items()},
+        "batch": options.batch, "jobs": options.jobs, "dtype": "float32",
+        "device": "cuda" if torch.cuda.is_available() else "cpu", "machine": machine(),
+        "same_within": SAME,
+    }  # fmt: skip
+
+
+def markdown(found: dict[str, Comparison], options: Options) -> str:
+    """The table, plain and ours a line each."""
+    lines = [
+        "| scores | candidates | images | way | G MAC | × | seconds | × | processor seconds | × | same ranking |",
+        "|---|---:|---:|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for part, c in found.items():
+        lines += [
+            f"| {part} of {c.network} | {c.candidates:,} | {c.images:,} | plain | {c.naive_macs / 1e9:,.1f} | "
+            f"| {c.naive_s:.1f} | | {c.naive_cpu_s:.1f} | | |",
+            f"| | | | ours | {c.ours_macs / 1e9:,.1f} | {c.ops_ratio:.4f} | {c.ours_s:.1f} | {c.ratio:.3f} "
+            f"| {c.ours_cpu_s:.1f} | {c.cpu_ratio:.3f} | {'yes' if c.same_ranking else 'NO'} |",
+        ]
+    repeats = ", ".join(f"{part} {c.repeats}" for part, c in found.items())
+    weights = ", ".join(f"{c.network}: {c.weights}" for c in found.values())
+    lines.append(
+        f"\nMedian of repeats ({repeats}); batches of {options.batch}, {options.jobs} threads, float32; images: "
+        f"{next(iter(found.values())).images_from}; weights: {weights}. {machine()}."
+    )
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
