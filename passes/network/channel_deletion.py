@@ -61,7 +61,7 @@ class Deletions:
 
     def __init__(self, network: Network, channels: Channels, features: str, needed: Collection[fx.Node]) -> None:
         self.features = features
-        self.modules = dict(network.module.named_modules())
+        self.modules = dict(network.module.named_modules(remove_duplicate=False))
         self.nodes = [n for n in network.graph.nodes if n in needed]
         self.by_name = {n.name: n for n in self.nodes}
         self.places: dict[int, dict[str, list[int]]] = {}  # by class and value

@@ -57,12 +57,12 @@ class CutSimilarity:
             )
         if not removals:
             return CutScores(network.hash(), len(chosen), {})
-        walk = PrefixWalk(network, removals, self.floor, _chunk(network))
+        walk = PrefixWalk(network, removals, self.floor, chunk(network))
         few = len(chosen) < 4 * self.blocks * width  # rows take less memory than moments by block
         cka = (StoredCKA if few else StreamingCKA)(len(removals), self.debiased, self.blocks)
         low, high = np.inf, -np.inf
         device = next(network.module.parameters()).device
-        for rows in np.array_split(chosen, -(-len(chosen) // _chunk(network))):
+        for rows in np.array_split(chosen, -(-len(chosen) // chunk(network))):
             x = torch.from_numpy(network.preprocess(self.data.x[rows])).to(device)
             reference, others = walk.features(x)
             columns = reference.cpu().numpy()
@@ -88,7 +88,7 @@ class CutSimilarity:
         return CutScores(network.hash(), samples, values, margin, error, margin <= _CONFIDENCE * error)
 
 
-def _chunk(network: Network) -> int:
+def chunk(network: Network) -> int:
     """Samples a batch: the largest value of one takes at most 64 MiB."""
     largest = max(int(np.prod(shape)) for shape in network.shapes().values())
     return max(16, min(512, _CHUNK_BYTES // (4 * largest)))

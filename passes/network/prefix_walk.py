@@ -57,16 +57,23 @@ class _Branch:
 
 
 class PrefixWalk:
-    """Runs a network to its pre-classifier representation, and every removal beside it.
+    """Runs a network to its pre-classifier representation, or the node `target`, and every removal beside it.
 
     `together`: samples of candidates that may run as one batch; 0: each candidate by itself.
     """
 
-    def __init__(self, network: Network, removals: Sequence[Removal], floor: int = 2, together: int = 0) -> None:
+    def __init__(
+        self,
+        network: Network,
+        removals: Sequence[Removal],
+        floor: int = 2,
+        together: int = 0,
+        target: str | None = None,
+    ) -> None:
         self.root = network.module
-        self.modules = dict(self.root.named_modules())
+        self.modules = dict(self.root.named_modules(remove_duplicate=False))
         self.together = together
-        self.target = feature_node(network)
+        self.target = feature_node(network) if target is None else target
         needed = _ancestors(next(n for n in network.graph.nodes if n.name == self.target))
         self.nodes = [n for n in network.graph.nodes if n in needed]
         self.position = {n.name: i for i, n in enumerate(self.nodes)}
