@@ -107,6 +107,17 @@ def _linear(module: nn.Module) -> bool:
     return not isinstance(module, (nn.Conv1d, nn.Conv2d)) or (module.groups == 1 and module.padding_mode == "zeros")
 
 
+def silent(values: Mapping[str, Tensor], deletions: Sequence[Deletion]) -> list[bool]:
+    """Which of these alike deletions take nothing: their channels are zero everywhere, as a dead filter's are."""
+    live = [live_channels(values[reader.source]) for reader in deletions[0].readers]
+    return [not any(alive[p] for alive, places in zip(live, d.places, strict=True) for p in places) for d in deletions]
+
+
+def live_channels(values: Tensor) -> list[bool]:
+    """Which channels of (n, c, ...) have a value other than zero."""
+    return values.transpose(0, 1).flatten(1).any(1).tolist()
+
+
 def without(
     modules: Mapping[str, nn.Module], values: Mapping[str, Tensor], deletions: Sequence[Deletion]
 ) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 The walk goes through the graph once. A candidate's own run begins with what is different in it: the exit of a bypassed
 layer, the layers that read removed filters (`channel_deletion.py`), or a cut group's first producer. It takes the
-values that stay from the main run. Candidates that begin alike run as one batch. ResNet-56 with its 24 layers takes
+values that stay from the main run. Candidates that begin alike run as one batch; one whose filters are zero on all
+samples of a batch has the main run's features and runs nothing. ResNet-56 with its 24 layers takes
 327 block evaluations a batch where 25 whole runs take 675, with its 1,008 filters 9,243 where 1,009 take 27,243.
 Memory: the values of the main run that are still needed, and those of one run beside it.
 """
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from secateur.models.network import Network
-from secateur.passes.network.channel_deletion import Deletion, Deletions, without
+from secateur.passes.network.channel_deletion import Deletion, Deletions, silent, without
 from secateur.passes.network.channels import trace_channels
 from secateur.passes.network.layers import feature_node, find_layers
 from secateur.passes.network.removal import Removal
@@ -141,19 +142,28 @@ class PrefixWalk:
 
         `told` hears how many removals are done.
         """
-        found: dict[int, Tensor] = {}
+        found: dict[int, Tensor | None] = {}  # None: nothing changes
         with torch.no_grad(), evaluating(self.root):
             values: dict[str, Tensor] = {}
             for i in range(len(self.nodes) + 1):
                 for group in self.starting.get(i, ()):
+                    found.update(dict.fromkeys(self._idle(group, values)))
+                    told(len(found))
+                    busy = [j for j in group if j not in found]
                     count = max(1, self.together // len(x))
-                    for part in (group[j : j + count] for j in range(0, len(group), count)):
+                    for part in (busy[j : j + count] for j in range(0, len(busy), count)):
                         found.update(zip(part, self._run_beside(part, values), strict=True))
                         told(len(found))
                 if i < len(self.nodes):
                     self._step(i, values, self.modules, x=x)
         rows = values[self.target].flatten(1)
-        return rows, [found[i].flatten(1) for i in range(len(self.branches))]
+        features = [found[i] for i in range(len(self.branches))]
+        return rows, [rows if f is None else f.flatten(1) for f in features]
+
+    def _idle(self, group: list[int], main: Mapping[str, Tensor]) -> list[int]:
+        """Those of alike branches whose filters are zero on the whole batch."""
+        deletions = [d for i in group if (d := self.branches[i].deletion) is not None]
+        return [i for i, nothing in zip(group, silent(main, deletions), strict=True) if nothing] if deletions else []
 
     def _run_beside(self, indices: Sequence[int], main: Mapping[str, Tensor]) -> Sequence[Tensor]:
         """Features of alike branches, which run as one batch of as many times the samples."""

@@ -111,6 +111,25 @@ def test_what_comes_before_is_not_computed_again(make):
     assert counter.macs == 2 * (network_macs(network) - features_to_classes + 4 * 4 * 32 * 9)
 
 
+def test_a_filter_that_is_zero_on_the_batch_runs_nothing(make):
+    """Its removal has the main run's very features; the same filter alive on one sample runs again."""
+    network = make("resnet_b").clone()
+    norm = network.module.get_submodule("stages.0.1.bn1")
+    with torch.no_grad():
+        norm.weight[3], norm.bias[3], norm.running_mean[3] = 1.0, -50.0, 0.0
+    x = noise(network)
+    alone, both = ([Removal("filters", "stages.0.1.conv1", c)] for c in ((3,), (3, 4)))
+    walk = PrefixWalk(network, alone)
+    with MacCounter() as counter:
+        rows, (found,) = walk.features(x)
+    assert torch.equal(rows, found) and counter.macs == 3 * (network_macs(network) - 32 * 10)
+    assert not torch.equal(rows, PrefixWalk(network, both).features(x)[1][0])
+    x[1] *= 100
+    rows, (found,) = PrefixWalk(network, alone).features(x)
+    assert torch.equal(rows[[0, 2]], found[[0, 2]]) and not torch.equal(rows[1], found[1])
+    assert apart(found.numpy(), zeroed(network, alone[0], x)) < 1e-4
+
+
 def test_a_filter_past_the_features_changes_nothing(network_of):
     """The features do not see it, and nothing is run for it."""
 
