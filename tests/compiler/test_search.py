@@ -15,6 +15,8 @@ from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
 from secateur.targets.target import find
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(Exception):
     """Stands for the end of the process."""

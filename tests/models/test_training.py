@@ -49,6 +49,7 @@ def _bytes(module: nn.Module) -> bytes:
     return b"".join(v.numpy().tobytes() for v in module.state_dict().values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_the_same_seed_gives_the_same_bytes(optimizer):
     """Twice the same, whatever the global random state is; another seed gives other bytes."""

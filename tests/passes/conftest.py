@@ -163,6 +163,10 @@ BUILDERS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
 }
 
 
+LARGE = ("resnet_a", "resnet_b")
+"""Copied and traced a hundred times, these take seconds; the unit part has residual blocks in the smaller ones."""
+
+
 @pytest.fixture
 def network(request: pytest.FixtureRequest) -> Network:
     """The network of BUILDERS named by an indirect parameter."""
@@ -192,4 +196,5 @@ def make() -> Callable[[str], Network]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "network" in metafunc.fixturenames and "network" not in str(metafunc.definition.own_markers):
-        metafunc.parametrize("network", list(BUILDERS), indirect=True)
+        marks = {name: [pytest.mark.slow] if name in LARGE else [] for name in BUILDERS}
+        metafunc.parametrize("network", [pytest.param(n, marks=m) for n, m in marks.items()], indirect=True)

@@ -72,6 +72,7 @@ def test_masked_filters_lose_what_cut_ones_lose(make):
     assert linear_cka(reference, cut) == pytest.approx(linear_cka(reference, masked), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_resnet_56_takes_327_block_evaluations(make):
     """The walk runs each candidate's suffix only: 27 + 300 blocks, where 25 whole runs take 675."""
     network = make("cifar-56-B")
@@ -174,6 +175,7 @@ def test_margin_error_is_that_of_the_difference(make):
     assert found.margin_error < 1e-7
 
 
+@pytest.mark.slow
 def test_margin_error_says_how_far_other_samples_would_move_it(make):
     """Over 30 fresh draws the margin scatters as its jackknife error says, within a factor of two."""
     network = make("residual_1d")

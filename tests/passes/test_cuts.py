@@ -48,7 +48,10 @@ def test_removing_any_layer_equals_bypassing_it(network):
             assert not torch.equal(outputs(cut, x), outputs(network, x)), unit.name
 
 
-@pytest.mark.parametrize("name", ["resnet_a", "resnet_b", "residual_1d"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("resnet_a", marks=pytest.mark.slow), pytest.param("resnet_b", marks=pytest.mark.slow), "residual_1d"],
+)
 def test_removing_a_block_equals_zeroing_its_last_norm(make, name):
     """The published simulation of a removal: the branch's last norm all zero; to the last bit."""
     network = make(name)

@@ -59,6 +59,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Speech:
     return Speech(np.concatenate(parts).astype(np.int16), ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_package_hears_what_we_hear(name: str, models: Path, speech: Speech) -> None:
     """LiteRT's fast kernels on our inputs give the package's probability after every call, without a difference.

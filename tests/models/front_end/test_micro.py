@@ -71,6 +71,7 @@ def test_every_feature_is_that_of_tflite_micro(name: str) -> None:
 
 
 @pytest.mark.usefixtures("_same_logarithm")
+@pytest.mark.slow
 def test_minutes_of_mixed_signals_in_one_stream() -> None:
     """5 minutes in which what one signal leaves behind meets the next."""
     samples = np.concatenate([x for _ in range(3) for x in _signals(10 * SECOND).values()])

@@ -104,6 +104,7 @@ def test_shipped_files_are_small():
             assert catalogue.weights_path(name).stat().st_size < 2_000_000
 
 
+@pytest.mark.slow
 def test_training_writes_a_file_that_loads(tmp_path, monkeypatch):
     """A run of a few steps ends in a file with the same bytes each time, which the catalogue reads back."""
     monkeypatch.setitem(train.RECIPES, "digits-net", Recipe(steps=4, batch=32, evaluations=2))
