@@ -21,11 +21,10 @@ from secateur.passes.network.cka import StoredCKA, StreamingCKA, jackknife_error
 from secateur.passes.network.layers import feature_node
 from secateur.passes.network.prefix_walk import PrefixWalk
 from secateur.passes.network.removal import Removal
-from secateur.passes.network.samples import balanced
-from secateur.passes.network.scores import CutScores
+from secateur.passes.network.samples import balanced, enough
+from secateur.passes.network.scores import CONFIDENCE, CutScores, Replicates
 
 _ENOUGH = 4000  # samples beyond which more features do not ask for more samples by themselves
-_CONFIDENCE = 1.96  # standard errors of a two-sided 95 % interval
 _CHUNK_BYTES = 1 << 26
 
 
@@ -35,7 +34,7 @@ class CutSimilarity:
 
     `samples`: how many; by default max(1000, 10 p) for p features, at most 4000, or all there are. `blocks`:
     parts of the jackknife behind the margin; it takes samples as independent, so with few groups (people,
-    recordings) the true error is larger.
+    recordings) the true error is larger. `replicates`: keep every loss without each part, for `CutScores.tied`.
     """
 
     data: Split
@@ -44,17 +43,13 @@ class CutSimilarity:
     debiased: bool = True
     seed: int = 0
     blocks: int = 20
+    replicates: bool = False
 
     def __call__(self, network: Network, removals: Sequence[Removal]) -> CutScores:
         """Raises UserError if there are too few samples, or if the representation is the same for all of them."""
         width = int(np.prod(network.shapes()[feature_node(network)]))
-        wanted = self.samples or max(1000, min(10 * width, _ENOUGH))
-        chosen = balanced(self.data.y, wanted, self.seed)
-        if len(chosen) < 2 * self.blocks:
-            raise UserError(
-                f"{network.name}: {len(chosen)} samples to compare representations on, {2 * self.blocks} at "
-                f"least are needed; give more recovery data"
-            )
+        chosen = balanced(self.data.y, self.samples or wanted(width), self.seed)
+        enough(network, len(chosen), 2 * self.blocks)
         if not removals:
             return CutScores(network.hash(), len(chosen), {})
         walk = PrefixWalk(network, removals, self.floor, chunk(network))
@@ -85,10 +80,18 @@ class CutSimilarity:
         best, second = np.argsort(losses, kind="stable")[:2]
         margin = float(losses[second] - losses[best])
         error = jackknife_error(cka.leave_out(int(best)) - cka.leave_out(int(second)))
-        return CutScores(network.hash(), samples, values, margin, error, margin <= _CONFIDENCE * error)
+        kept = None
+        if self.replicates:
+            kept = Replicates.jackknife({r: 1 - cka.leave_out(i) for i, r in enumerate(removals)})
+        return CutScores(network.hash(), samples, values, margin, error, margin <= CONFIDENCE * error, kept)
 
 
 def chunk(network: Network) -> int:
     """Samples a batch: the largest value of one takes at most 64 MiB."""
     largest = max(int(np.prod(shape)) for shape in network.shapes().values())
     return max(16, min(512, _CHUNK_BYTES // (4 * largest)))
+
+
+def wanted(width: int) -> int:
+    """Samples that comparing `width` features asks for."""
+    return max(1000, min(10 * width, _ENOUGH))

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.passes.network.cut_similarity import CutSimilarity
-from secateur.passes.network.layers import find_layers
+from secateur.passes.network.layers import removable_layers
 from secateur.passes.network.removal import Removal
-from secateur.passes.network.scores import Scores
+from secateur.passes.network.scores import Replicates, Scores
 
 
 class LayerSimilarity:
@@ -28,15 +28,17 @@ class LayerSimilarity:
         floor: int = 2,
         seed: int = 0,
         blocks: int = 20,
+        replicates: bool = False,
     ) -> None:
         """The arguments are CutSimilarity's."""
         self.floor = floor
-        self.measure = CutSimilarity(data, floor, samples, debiased, seed, blocks)
+        self.measure = CutSimilarity(data, floor, samples, debiased, seed, blocks, replicates)
 
     def __call__(self, network: Network, units: Collection[str] | None = None) -> Scores:
         """Scores of the removable layers, or of those among `units`, in network order whatever theirs is."""
-        able = [u.name for u in find_layers(network, self.floor) if u.removable]
-        asked = able if units is None else [name for name in able if name in units]
-        found = self.measure(network, [Removal("layer", name) for name in asked])
+        asked = removable_layers(network, self.floor, units)
+        found = self.measure(network, [Removal("layer", u.name) for u in asked])
         values = {removal.unit: loss for removal, loss in found.values.items()}
-        return Scores(found.network_hash, found.samples, values, found.margin, found.margin_error, found.tie)
+        kept = found.replicates
+        by_name = None if kept is None else Replicates({r.unit: v for r, v in kept.values.items()}, kept.weight)
+        return Scores(found.network_hash, found.samples, values, found.margin, found.margin_error, found.tie, by_name)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import fx, nn
@@ -102,6 +102,11 @@ def find_layers(network: Network, floor: int = 2) -> tuple[LayerUnit, ...]:
     if head != stem:
         units.append(_unit(steps[head : head + 1], network, NO_STAGE, "head"))
     return tuple(units)
+
+
+def removable_layers(network: Network, floor: int = 2, units: Collection[str] | None = None) -> list[LayerUnit]:
+    """Those that may go, or those of them among `units`; in network order whatever the order of `units` is."""
+    return [u for u in find_layers(network, floor) if u.removable and (units is None or u.name in units)]
 
 
 def layer_named(network: Network, name: str, floor: int = 2) -> LayerUnit:

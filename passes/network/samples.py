@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from secateur.errors import UserError
+from secateur.models.network import Network
 from secateur.models.task import strata
 
 
@@ -24,3 +26,17 @@ def balanced(truth: npt.NDArray[Any], count: int, seed: int = 0) -> npt.NDArray[
         rank[mine] = np.arange(len(mine))
     first = shuffled[np.argsort(rank[shuffled], kind="stable")][:count]
     return np.asarray(random.permutation(first), dtype=np.int64)
+
+
+def enough(network: Network, samples: int, least: int) -> None:
+    """Raise UserError where there are fewer than `least`."""
+    if samples < least:
+        raise UserError(
+            f"{network.name}: {samples} samples to compare representations on, {least} at least are needed; give "
+            "more recovery data"
+        )
+
+
+def blocks_of(samples: int, blocks: int) -> npt.NDArray[np.int64]:
+    """(samples,): the block of a jackknife that each sample belongs to; they go round."""
+    return np.arange(samples, dtype=np.int64) % blocks
