@@ -20,16 +20,18 @@ def candidates(
 ) -> list[Removal]:
     """Every removable layer, then one step of the lowest classes for every removable filter group.
 
-    Without `filter_scores` (measured on this very network), layers only. A step takes about `granularity` of
-    the group, in (0, 1), and as many more as make what stays a multiple of `multiple` channels, which kernels
-    like; no group goes below `minimum` channels. `floor`: blocks that stay in each stage.
+    Without `filter_scores` (measured on this very network), layers only; groups that they are not defined for stay.
+    A step takes about `granularity` of the group, in (0, 1), and as many more as make what stays a multiple of
+    `multiple` channels, which kernels like; no group goes below `minimum` channels. `floor`: blocks that stay in each
+    stage.
     """
     found = [Removal("layer", u.name) for u in find_layers(network, floor) if u.removable]
     if filter_scores is None:
         return found
     assert filter_scores.network_hash == network.hash(), "the scores were measured on another network"
     for group in find_filters(network):
-        count = filter_step(group, granularity, multiple, minimum) if group.removable else 0
+        scored = group.removable and group.name in filter_scores.values
+        count = filter_step(group, granularity, multiple, minimum) if scored else 0
         if count:
             found.append(Removal("filters", group.name, filter_scores.lowest(group.name, count)))
     return found
