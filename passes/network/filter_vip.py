@@ -21,9 +21,9 @@ from secateur.errors import UserError
 from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.models.task import CLASSIFICATION, Classification, Task, strata
-from secateur.passes.network.channels import trace_channels
+from secateur.passes.network.channels import Channels, trace_channels
 from secateur.passes.network.prefix_walk import evaluating
-from secateur.passes.network.samples import balanced
+from secateur.passes.network.samples import balanced, enough
 from secateur.passes.network.scores import FilterScores
 
 F64 = npt.NDArray[np.float64]
@@ -35,7 +35,8 @@ class FilterVip:
     """VIP of every filter group's classes on `data` (the recovery set), with what `task` makes of its labels.
 
     `samples`: at most so many, class-balanced and seeded; all by default. VIP is >= 0, its squares' mean over
-    all filters is 1, lower goes first.
+    all filters is 1, lower goes first. `blocks`: parts of the jackknife behind the margins, each with moments of its
+    own; 0: no margins.
     """
 
     data: Split
@@ -44,28 +45,55 @@ class FilterVip:
     seed: int = 0
     chunk: int = 256
     task: Task = CLASSIFICATION
+    blocks: int = 0
 
     def __call__(self, network: Network) -> FilterScores:
         """Scores of every removable group. Raises UserError if the labels hold fewer than two classes."""
-        labels = np.unique(strata(self.data.y))
-        if isinstance(self.task, Classification) and len(labels) < 2:
-            raise UserError(
-                f"{network.name}: the recovery set holds one class only ({int(labels[0])}); scoring filters "
-                "takes two at least"
-            )
+        two_classes(network, self.data, self.task)
         channels = trace_channels(network)
         nodes = scored_nodes(network)
         ids = np.concatenate([channels.values[n.name] for n in nodes])
         order = balanced(self.data.y, self.samples or len(self.data), self.seed)
-        moments = PlsMoments()
+        if self.blocks:
+            enough(network, len(order), 2 * self.blocks)
+        moments, parts = PlsMoments(), [PlsMoments() for _ in range(self.blocks)]
+        seen = 0
         for rows in np.array_split(order, -(-len(order) // self.chunk)):
             x = torch.from_numpy(network.preprocess(self.data.x[rows]))
             response = self.task.response(x.numpy(), self.data.y[rows], self.data.y)
-            moments.update(_features(network, nodes, x), response)
+            features = filter_features(network, nodes, x)
+            moments.update(features, response)
+            for block, part in enumerate(parts):
+                mine = slice((block - seen) % self.blocks, None, self.blocks)
+                part.add(features[mine], response[mine], moments.shift)
+            seen += len(rows)
         vip = moments.vip(self.components)
-        mean = np.bincount(ids, vip) / np.maximum(np.bincount(ids), 1)
-        values = {g.name: mean[list(channels.members[g.name])] for g in channels.groups if g.removable}
-        return FilterScores(network.hash(), len(order), values)
+        values = by_group(channels, ids, vip)
+        if not self.blocks:
+            return FilterScores(network.hash(), len(order), values)
+        left_out = [by_group(channels, ids, moments.without(part).vip(self.components)) for part in parts]
+        return FilterScores.measured(network, len(order), values, stacked(left_out))
+
+
+def two_classes(network: Network, data: Split, task: Task) -> None:
+    """Raise UserError if the labels hold fewer."""
+    labels = np.unique(strata(data.y))
+    if isinstance(task, Classification) and len(labels) < 2:
+        raise UserError(
+            f"{network.name}: the recovery set holds one class only ({int(labels[0])}); scoring filters "
+            "takes two at least"
+        )
+
+
+def by_group(channels: Channels, ids: npt.NDArray[np.int64], scores: F64) -> dict[str, F64]:
+    """Mean score of each class of the removable groups, from one of every feature; `ids`: the features' classes."""
+    mean = np.bincount(ids, scores) / np.maximum(np.bincount(ids), 1)
+    return {g.name: mean[list(channels.members[g.name])] for g in channels.groups if g.removable}
+
+
+def stacked(parts: list[dict[str, F64]]) -> dict[str, F64]:
+    """(parts, classes) of each group."""
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 
 
 def scored_nodes(network: Network) -> list[fx.Node]:
@@ -77,7 +105,7 @@ def scored_nodes(network: Network) -> list[fx.Node]:
     ][:-1]
 
 
-def _features(network: Network, nodes: list[fx.Node], x: Tensor) -> F64:
+def filter_features(network: Network, nodes: list[fx.Node], x: Tensor) -> F64:
     """(n, m): the maximum over positions of every channel of `nodes`."""
     recorder = _Maxima(network.module, {n.name for n in nodes})
     device = next(network.module.parameters()).device
@@ -112,16 +140,27 @@ class PlsMoments:
 
     def update(self, x: npt.NDArray[np.generic], y: npt.NDArray[np.generic]) -> None:
         """Add a batch of X (b, m) and Y (b, k)."""
+        self.add(x, y, None)
+
+    def add(self, x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], shift: F64 | None) -> None:
+        """The same; sums are those of rows less `shift`, the first batch's mean where it is None."""
         both = np.concatenate([x.astype(np.float64), y.astype(np.float64)], axis=1)
         if not self.n:
             self.m = x.shape[1]
-            self.shift = both.mean(0)
+            self.shift = both.mean(0) if shift is None else shift
             self.sums = np.zeros_like(self.shift)
             self.products = np.zeros((len(self.shift), len(self.shift)))
         both -= self.shift
         self.n += len(both)
         self.sums += both.sum(0)
         self.products += both.T @ both
+
+    def without(self, part: PlsMoments) -> PlsMoments:
+        """Of all samples but those of `part`, whose shift is the same."""
+        rest = PlsMoments()
+        rest.n, rest.m, rest.shift = self.n - part.n, self.m, self.shift
+        rest.sums, rest.products = self.sums - part.sums, self.products - part.products
+        return rest
 
     def vip(self, components: int = 2) -> F64:
         """VIP_j = sqrt(m sum_a s_a w_ja^2 / sum_a s_a), s_a = (t_a't_a)(q_a'q_a), |w_a| = 1; (m,).
