@@ -163,8 +163,8 @@ def compile_command(
     policy: Annotated[
         str, typer.Option(help="everything, layers or filters", rich_help_panel=options.SEARCH)
     ] = "everything",
-    layer_score: Annotated[str, typer.Option(help="cka", rich_help_panel=options.SEARCH)] = "cka",
-    filter_score: Annotated[str, typer.Option(help="plsvip", rich_help_panel=options.SEARCH)] = "plsvip",
+    layer_score: options.LayerScore = "cka",
+    filter_score: options.FilterScore = "plsvip",
     method: Annotated[
         str, typer.Option(help="similarity, or a control: random, first, l1, uniform", rich_help_panel=options.SEARCH)
     ] = "similarity",
@@ -208,8 +208,8 @@ def compile_command(
 
     _choose("--require", require, ("predicted", "emulated", "measured"))
     _choose("--policy", policy, ("everything", "layers", "filters"))
-    _choose("--layer-score", layer_score, ("cka",))
-    _choose("--filter-score", filter_score, ("plsvip",))
+    _choose("--layer-score", layer_score, options.LAYER_SCORES)
+    _choose("--filter-score", filter_score, options.FILTER_SCORES)
     _choose("--method", method, ("similarity", "random", "first", "l1", "uniform"))
     _choose("--recovery", recovery, ("short", "full", "scratch", "none"))
     _choose("--optimize", optimize, ("balanced", "size", "speed"))
@@ -218,6 +218,7 @@ def compile_command(
     request = session.Request(
         model=model, target=target, data=data, max_ram=max_ram, max_flash=max_flash, max_latency=max_latency,
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
+        layer_score=layer_score, filter_score=filter_score,
         recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, layout=layout, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess,

@@ -5,9 +5,11 @@ Every method sees the same candidates' savings and gets the same recovery; only 
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -20,20 +22,28 @@ from secateur.passes.network.channels import find_filters
 from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.filter_vip import FilterVip
 from secateur.passes.network.removal import Removal, apply
-from secateur.passes.network.scores import FilterScores
+from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
+from secateur.passes.network.scores import LEAST_LOSS, FilterScores
 from secateur.passes.network.weight_norms import filter_l1
 
 if TYPE_CHECKING:
     from secateur.compiler.search import SearchOptions
 
+log = logging.getLogger(__name__)
+K = TypeVar("K")
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """`saving`: share of the remaining excess that goes. `loss`: 1 - CKA, or the method's own score."""
+    """`saving`: share of the remaining excess that goes. `loss`: 1 - CKA, or the method's own score.
+
+    `tied`: candidates that the samples could not tell apart, this one included, when it was chosen for its saving.
+    """
 
     removal: Removal
     saving: float
     loss: float | None
+    tied: int = 1
 
 
 class Method(ABC):
@@ -53,17 +63,59 @@ class Method(ABC):
 
 
 class Similarity(Method):
-    """Ours: filters by PLS+VIP, everything compared by CKA lost per share of the violated limit saved."""
+    """Ours: filters by the filter score (PLS+VIP), all compared by CKA lost per share of the violated limit saved.
+
+    Where only layers may go the layer score chooses. Another one than CKA sends its best layer to compete with the
+    filters. What the samples cannot tell apart is decided by the saving; by default the ratio alone decides, which
+    weighs savings already.
+    """
 
     def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
-        return self._candidates(network, FilterVip(sample, task=data.task)(network))
+        self.setting = Setting(sample, data.task, self.options.floor, self.options.seed)
+        if self.options.policy == "layers":
+            return candidates(network, floor=self.options.floor)
+        if self.options.filter_score == "plsvip":  # without margins: a group's classes all save the same
+            return self._candidates(network, FilterVip(sample, task=data.task)(network))
+        return self._candidates(network, FILTER_SCORES[self.options.filter_score].make(self.setting)(network))
 
     def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
-        measure = CutSimilarity(sample, samples=len(sample), floor=self.options.floor, seed=self.options.seed)
-        losses = kept_scores(measure, network, [c.removal for c in useful]).values
+        if self.options.policy == "layers":
+            return self._best_layer(network, useful)
+        layers = [c for c in useful if c.removal.kind == "layer"]
+        if layers and self.options.layer_score != "cka":
+            best = self._best_layer(network, layers).removal
+            useful = [c for c in useful if c.removal.kind != "layer" or c.removal == best]
+        measure = CutSimilarity(
+            sample, samples=len(sample), floor=self.options.floor, seed=self.options.seed,
+            replicates=not self.options.scores_by_default,
+        )  # fmt: skip
+        losses = kept_scores(measure, network, [c.removal for c in useful])
         scored = [replace(c, loss=losses[c.removal]) for c in useful]
+        if not self.options.scores_by_default:
+            return _of_tied(scored, [c.removal for c in scored], losses.tied({c.removal: c.saving for c in scored}))
         # a loss of exactly 0 is as good as any other: then the larger saving decides
-        return min(scored, key=lambda c: (max(c.loss or 0.0, 1e-6) / c.saving, -c.saving))
+        return min(scored, key=lambda c: (max(c.loss or 0.0, LEAST_LOSS) / c.saving, -c.saving))
+
+    def _best_layer(self, network: Network, layers: list[Candidate]) -> Candidate:
+        """By the layer score: the lowest loss per saving, or the first of a ranking; the larger saving of a tie."""
+        kind = LAYER_SCORES[self.options.layer_score]
+        savings = {c.removal.unit: c.saving for c in layers}
+        scores = kind.make(self.setting)(network, savings)
+        log.info(
+            "layer score %s: %d layers on %d samples, margin %s +- %s%s", self.options.layer_score, len(scores.values),
+            scores.samples, scores.margin, scores.margin_error, ", a tie" if scores.tie else "",
+        )  # fmt: skip
+        names = [c.removal.unit for c in layers]
+        chosen = _of_tied(layers, names, scores.tied(None if kind.ranking else savings))
+        of_the_whole = self.options.layer_score in ("cka", "cka-biased")  # what a step's record calls similarity
+        return replace(chosen, loss=scores[chosen.removal.unit]) if of_the_whole else chosen
+
+
+def _of_tied(found: list[Candidate], keys: Sequence[K], tied: Sequence[K]) -> Candidate:
+    """The one of the tied that saves most; of equal savings the best. `keys`: what `tied` calls each of `found`."""
+    by_key = dict(zip(keys, found, strict=True))
+    chosen = max((by_key[k] for k in tied), key=lambda c: c.saving)
+    return replace(chosen, tied=len(tied))
 
 
 class RandomChoice(Method):

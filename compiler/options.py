@@ -14,6 +14,12 @@ MODEL_FORMS = (
     "file.py:factory, package.module:factory or zoo:NAME"
 )
 
+LAYER_SCORES = (
+    "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first",
+)  # fmt: skip
+FILTER_SCORES = ("plsvip", "cipls", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first")
+"""The names of `score_catalogue`, whose import takes seconds."""
+
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="Device; `secateur targets` lists them")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text")]
@@ -92,6 +98,17 @@ Task = Annotated[
 Metric = Annotated[
     str | None,
     typer.Option(help="accuracy, balanced or macro-f1 of classes; others have one", rich_help_panel=DATA),
+]
+LayerScore = Annotated[
+    str,
+    typer.Option(
+        help=f"{', '.join(LAYER_SCORES)}. Chooses where only layers go; else another one than cka sends its best layer "
+        "to compete with filters",
+        rich_help_panel=SEARCH,
+    ),
+]
+FilterScore = Annotated[
+    str, typer.Option(help=f"{', '.join(FILTER_SCORES)}: which filters of a group go first", rich_help_panel=SEARCH)
 ]
 Port = Annotated[str | None, typer.Option(help="Serial port of a board, e.g. /dev/ttyUSB0", rich_help_panel=BUILD)]
 Floor = Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)]

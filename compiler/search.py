@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, saving, violated
 from secateur.compiler.code_digest import code_digest
 from secateur.compiler.methods import METHODS, Candidate, Method
+from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.task import Agreement, strata
@@ -27,6 +28,7 @@ from secateur.models.training import Recipe, predict, seen
 from secateur.models.zoo.catalogue import augmentation
 from secateur.passes.network.recover import Recover
 from secateur.passes.network.removal import Removal, apply
+from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
 from secateur.passes.program.cost import Cost, cost, plan
 from secateur.passes.program.lower import lower
 from secateur.targets.target import Target
@@ -42,7 +44,9 @@ class SearchOptions:
     """`policy`: everything, layers or filters. `method`: similarity (ours) or a control (`methods.METHODS`).
 
     `short_steps`: optimizer steps after each removal; `total_steps`: of the whole run, the rest of them after
-    the last removal, so that methods with few and with many removals train equally long.
+    the last removal, so that methods with few and with many removals train equally long. `layer_score`,
+    `filter_score`: names of `score_catalogue`; only similarity asks for them. Raises UserError where they are
+    unknown or would have no say.
     """
 
     policy: str = "everything"
@@ -54,6 +58,27 @@ class SearchOptions:
     samples: int = 256
     granularity: float = 0.2
     floor: int = 2
+    layer_score: str = "cka"
+    filter_score: str = "plsvip"
+
+    def __post_init__(self) -> None:
+        asked = (
+            ("layer", self.layer_score, "cka", LAYER_SCORES),
+            ("filter", self.filter_score, "plsvip", FILTER_SCORES),
+        )
+        for kind, name, usual, known in asked:
+            option = f"--{kind}-score {name}"
+            if name not in known:
+                raise UserError(f"{option}: unknown; one of {', '.join(known)}")
+            if name != usual and self.method != "similarity":
+                raise UserError(f"{option}: --method {self.method} has scores of its own; leave one of the two out")
+            if name != usual and self.policy not in ("everything", f"{kind}s"):
+                raise UserError(f"{option}: --policy {self.policy} removes no {kind}s; leave one of the two out")
+
+    @property
+    def scores_by_default(self) -> bool:
+        """Whether layers and filters compete as they do without any option."""
+        return (self.policy, self.layer_score, self.filter_score) == ("everything", "cka", "plsvip")
 
 
 @dataclass(frozen=True)
@@ -204,9 +229,10 @@ class Search:
         self._keep_best(state, after)
         what = f"{removal.kind} {removal.unit}" + (f" -{len(removal.classes)}" if removal.classes else "")
         latency = "" if found.latency_ms is None else f"  latency <= {found.latency_ms:.1f} ms"
+        tie = f"  tie of {chosen.tied}: most saved" if chosen.tied > 1 else ""
         self.tell(
             f"{len(state.steps):3d}  remove {what:42s} {self.data.task.word} {cut:5.1f} -> {after:5.1f} %  "
-            f"RAM {found.ram_bytes:,} B  flash {found.flash_bytes:,} B{latency}"
+            f"RAM {found.ram_bytes:,} B  flash {found.flash_bytes:,} B{latency}{tie}"
         )
 
     def _choose(self, state: SearchState, now: Cost) -> tuple[Candidate, Network]:

@@ -49,6 +49,8 @@ class Request:
     min_accuracy: float | None = None
     require: str = "predicted"
     policy: str = "everything"
+    layer_score: str = "cka"
+    filter_score: str = "plsvip"
     method: str = "similarity"
     recovery: str = "short"
     steps: int = 1000
@@ -224,7 +226,7 @@ def compile_to(
         )  # fmt: skip
     options = SearchOptions(
         policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
-        seed=request.seed, floor=request.floor,
+        seed=request.seed, floor=request.floor, layer_score=request.layer_score, filter_score=request.filter_score,
     )  # fmt: skip
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")

@@ -1,0 +1,87 @@
+"""Every layer score and filter score by name: what `--layer-score` and `--filter-score` take.
+
+A new score is one file, one line here and one in docs/scores.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from secateur.models.data import Split
+from secateur.models.task import CLASSIFICATION, Task
+from secateur.passes.network.baselines import FirstFilters, FirstLayers, RandomFilters, RandomLayers
+from secateur.passes.network.consensus import Consensus
+from secateur.passes.network.filter_vip import FilterVip
+from secateur.passes.network.incremental_pls import FilterCipls
+from secateur.passes.network.layer_flow import LayerFlow
+from secateur.passes.network.layer_similarity import LayerSimilarity
+from secateur.passes.network.norm_scale import FilterScale, LayerScale
+from secateur.passes.network.output_divergence import FilterDivergence, LayerDivergence, OutputDivergence
+from secateur.passes.network.scores import FilterScore, LayerScore
+from secateur.passes.network.taylor import FilterTaylor, LayerTaylor
+from secateur.passes.network.weight_norms import FilterNorm, LayerNorm
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a score is bound to. `data`: the samples that it may look at, all of them if its memory allows."""
+
+    data: Split
+    task: Task = CLASSIFICATION
+    floor: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """`ranking`: scores only order the layers; else they are losses, which a saving may be weighed against."""
+
+    make: Callable[[Setting], LayerScore]
+    about: str
+    ranking: bool = False
+
+
+@dataclass(frozen=True)
+class FilterKind:
+    make: Callable[[Setting], FilterScore]
+    about: str
+
+
+def _similarity(s: Setting, debiased: bool) -> LayerScore:
+    return LayerSimilarity(s.data, len(s.data), debiased=debiased, floor=s.floor, seed=s.seed, replicates=True)
+
+
+def _divergence(s: Setting) -> OutputDivergence:
+    return OutputDivergence(s.data, s.task, len(s.data), floor=s.floor, seed=s.seed)
+
+
+LAYER_SCORES: dict[str, LayerKind] = {
+    "cka": LayerKind(lambda s: _similarity(s, True), "similarity lost before the classifier, debiased"),
+    "cka-biased": LayerKind(lambda s: _similarity(s, False), "the same, biased as published"),
+    "cka-flow": LayerKind(lambda s: LayerFlow(s.data, len(s.data), floor=s.floor, seed=s.seed), "input against output"),
+    "consensus": LayerKind(
+        lambda s: Consensus(s.data, len(s.data), floor=s.floor, seed=s.seed), "ranks by eight dissimilarities", True
+    ),
+    "kl": LayerKind(lambda s: LayerDivergence(_divergence(s)), "divergence of the outputs"),
+    "taylor": LayerKind(
+        lambda s: LayerTaylor(s.data, s.task, floor=s.floor, seed=s.seed), "change of the loss to first order"
+    ),
+    "l1": LayerKind(lambda s: LayerNorm(1, s.floor), "norm of the weights"),
+    "l2": LayerKind(lambda s: LayerNorm(2, s.floor), "norm of the weights"),
+    "bn-scale": LayerKind(lambda s: LayerScale(s.floor), "scale of the last batch norm"),
+    "random": LayerKind(lambda s: RandomLayers(s.seed, s.floor), "baseline", True),
+    "first": LayerKind(lambda s: FirstLayers(s.floor), "baseline: network order", True),
+}
+
+FILTER_SCORES: dict[str, FilterKind] = {
+    "plsvip": FilterKind(lambda s: FilterVip(s.data, task=s.task, seed=s.seed, blocks=10), "importance in PLS"),
+    "cipls": FilterKind(lambda s: FilterCipls(s.data, s.task, seed=s.seed), "importance in incremental PLS"),
+    "kl": FilterKind(lambda s: FilterDivergence(_divergence(s)), "divergence of the outputs"),
+    "taylor": FilterKind(lambda s: FilterTaylor(s.data, s.task, seed=s.seed), "change of the loss to first order"),
+    "l1": FilterKind(lambda s: FilterNorm(1), "norm of the weights"),
+    "l2": FilterKind(lambda s: FilterNorm(2), "norm of the weights"),
+    "bn-scale": FilterKind(lambda s: FilterScale(), "scale of the batch norm"),
+    "random": FilterKind(lambda s: RandomFilters(s.seed), "baseline"),
+    "first": FilterKind(lambda s: FirstFilters(), "baseline: channel order"),
+}
