@@ -7,8 +7,9 @@ Stochastic Neural Networks", ICLR 2023, for classes in place of repeated stimuli
     Bures^2(A, B) = tr A + tr B - 2 |A^.5 B^.5|_*   (the sum of singular values)
 
 with mu the mean and S the sample covariance of a class; a = 2 looks at means alone, a = 0 at covariances alone. T is
-found by alternating: rotations of each class given T, then T given them. It begins at the rotation of the means that is
-nearest to no rotation at all, for means of fewer classes than features leave it open.
+found by alternating: rotations of each class given T, then T given them. That ends where no small turn is better, so it
+begins at the best of three: no turn; the turn of the means, as in the source (fewer classes than features leave it
+open: the one nearest to no turn); principal axes onto principal axes.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def gaussian_distance(
     one: Gaussians, other: Gaussians, a: float, start: F64 | None = None, rounds: int = ROUNDS
 ) -> tuple[float, F64]:
     """The distance, and the rotation T (d, d) that gives it; `start` is one to begin with. `a` is 0, 1 or 2."""
-    turn = _first(one.means, other.means) if start is None else start
+    turn = _first(one, other, a) if start is None else start
     k, d = one.means.shape
     goal = np.concatenate([a * one.means, ((2 - a) * one.roots).reshape(k * d, d)])
     size = max(float(np.linalg.norm(goal)), 1e-300)
@@ -77,10 +78,18 @@ def _distance(one: Gaussians, other: Gaussians, a: float, turn: F64) -> float:
     return float(np.sqrt(np.maximum(a * means + (2 - a) * spreads, 0.0).mean()))
 
 
-def _first(means: F64, others: F64) -> F64:
-    product = others.T @ means
-    size = float(np.linalg.norm(product))
-    return _turn(product + (1e-9 * size if size else 1.0) * np.eye(means.shape[1]))
+def _first(one: Gaussians, other: Gaussians, a: float) -> F64:
+    product = other.means.T @ one.means
+    near = _turn(product + (1e-9 * float(np.linalg.norm(product)) or 1.0) * np.eye(len(product)))
+    mine, theirs = _axes(one), _axes(other)
+    signs = np.where(((one.means @ mine) * (other.means @ theirs)).sum(0) < 0, -1.0, 1.0)
+    starts = (np.eye(len(product)), near, (theirs * signs) @ mine.T)
+    return min(starts, key=lambda turn: _distance(one, other, a, turn))
+
+
+def _axes(g: Gaussians) -> F64:
+    """Principal axes (d, d) of the second moments of all classes together."""
+    return np.asarray(np.linalg.eigh((g.roots @ g.roots).sum(0) + g.means.T @ g.means)[1], np.float64)
 
 
 def _turn(product: F64) -> F64:
