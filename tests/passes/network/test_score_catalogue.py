@@ -1,0 +1,91 @@
+"""What every score promises, whatever it measures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from secateur.compiler import options
+from secateur.errors import UserError
+from secateur.models.data import Split
+from secateur.models.zoo.resnet1d import ResNet1d
+from secateur.passes.network.channels import find_filters
+from secateur.passes.network.layers import find_layers
+from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
+
+WITHOUT_SAMPLES = {"l1", "l2", "bn-scale", "random", "first"}
+
+
+def named(names, *slow):
+    """Parameters, those that take a second marked as such."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in names]
+
+
+def split(network, count=60, classes=3):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, classes, count)
+    x = rng.normal(size=(count, *network.input_shape)) + 0.5 * y.reshape(-1, *[1] * len(network.input_shape))
+    return Split(x.astype(np.float32), y, np.arange(count))
+
+
+@pytest.fixture
+def small(network_of):
+    """Two stages of three blocks, 6 and 8 channels wide, with norms."""
+    return network_of(ResNet1d(3, 3, widths=(6, 8), blocks=(3, 3), strides=(1, 2)), (3, 12))
+
+
+def test_the_command_line_knows_all_of_them():
+    """Names are written twice, for the catalogue takes seconds to import."""
+    assert options.LAYER_SCORES == tuple(LAYER_SCORES)
+    assert options.FILTER_SCORES == tuple(FILTER_SCORES)
+
+
+@pytest.mark.parametrize("name", named(LAYER_SCORES, "consensus"))
+def test_layer_scores(small, name):
+    """Bound to the network, which stays as it was; every removable layer, in its order whatever order is asked for."""
+    before = small.hash()
+    small.module.train()
+    measure = LAYER_SCORES[name].make(Setting(split(small)))
+    scores = measure(small)
+    assert small.hash() == before == scores.network_hash and small.module.training
+    assert all(p.grad is None for p in small.module.parameters())
+    names = [u.name for u in find_layers(small) if u.removable]
+    assert list(scores.values) == names and len(set(scores.values.values())) == len(names) == 4
+    assert measure(small, names[::-1]) == scores
+    assert scores.samples == (0 if name in WITHOUT_SAMPLES else 60)
+    assert scores.margin is not None and (scores.margin_error == 0) == (name in WITHOUT_SAMPLES)
+    assert scores.tied()[0] == scores.ranked()[0]
+    assert measure(small, []).values == {}
+
+
+@pytest.mark.parametrize("name", named(FILTER_SCORES, "kl"))
+def test_filter_scores(small, name):
+    """Bound to the network, which stays as it was; a number for each class of each removable group, and a margin."""
+    before = small.hash()
+    small.module.train()
+    scores = FILTER_SCORES[name].make(Setting(split(small)))(small)
+    assert small.hash() == before == scores.network_hash and small.module.training
+    assert all(p.grad is None for p in small.module.parameters())
+    sizes = {g.name: g.size for g in find_filters(small) if g.removable}
+    assert {n: len(v) for n, v in scores.values.items()} == sizes and len(sizes) == 8
+    assert all(np.isfinite(v).all() and len(set(v)) > 1 for v in scores.values.values())
+    assert scores.samples == (0 if name in WITHOUT_SAMPLES else 60)
+    assert set(scores.margins) == set(sizes)
+    assert any(m.error > 0 for m in scores.margins.values()) == (name not in WITHOUT_SAMPLES)
+
+
+@pytest.mark.parametrize("network", ["grouped", "concat", "mlp"], indirect=True)
+@pytest.mark.parametrize("name", sorted(set(FILTER_SCORES) - {"bn-scale", "kl", "cipls"}))
+def test_filter_scores_of_other_graphs(network, name):
+    """Grouped convolutions, concatenations and perceptrons have a number for each class as well."""
+    scores = FILTER_SCORES[name].make(Setting(split(network)))(network)
+    assert {n: len(v) for n, v in scores.values.items()} == {
+        g.name: g.size for g in find_filters(network) if g.removable
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(LAYER_SCORES) - WITHOUT_SAMPLES))
+def test_few_samples_are_refused(small, name):
+    """Below 40 of them in one line, by every score that looks at samples."""
+    with pytest.raises(UserError, match="39 samples to compare representations on, 40 at least"):
+        LAYER_SCORES[name].make(Setting(split(small, 39)))(small)
