@@ -1,0 +1,186 @@
+"""What --layer-score and --filter-score decide: which layer, which filters, and what happens to ties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from secateur.compiler import methods
+from secateur.compiler.budget import Budget
+from secateur.compiler.methods import Candidate, Similarity
+from secateur.compiler.search import Search, SearchOptions, recovery_recipe
+from secateur.errors import UserError
+from secateur.models.canonical import to_network
+from secateur.models.data import Data, Split
+from secateur.models.zoo.resnet1d import ResNet1d
+from secateur.passes.network.cut_similarity import CutSimilarity
+from secateur.passes.network.removal import Removal
+from secateur.passes.network.score_catalogue import LayerKind
+from secateur.passes.network.scores import Replicates, Scores
+from secateur.passes.network.weight_norms import FilterNorm, LayerNorm
+from secateur.targets.target import find
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Two stages of four blocks, 8 and 12 channels wide; the last two blocks of all do nothing."""
+    torch.manual_seed(0)
+    module = ResNet1d(3, 3, widths=(8, 12), blocks=(4, 4), strides=(1, 2)).eval()
+    with torch.no_grad():
+        for block in (2, 3):
+            norm = module.get_submodule(f"stages.1.{block}.bn2")
+            norm.weight.zero_()
+            norm.bias.zero_()
+    return to_network(module, (3, 16), "net")
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Three classes that a mean tells apart, 90 samples."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(90) % 3).astype(np.int64)
+    x = (rng.normal(size=(90, 3, 16)) + 0.5 * y[:, None, None]).astype(np.float32)
+    cuts = (slice(0, 60), slice(60, 75), slice(75, 90))
+    return Data("means", *(Split(x[c], y[c], np.arange(90)[c]) for c in cuts), labels=("a", "b", "c"))
+
+
+def chosen(network, data, useful, **options):
+    """What the method takes of `useful`."""
+    method = Similarity(SearchOptions(**options))
+    method.candidates(network, network, data, data.recovery)
+    return method.choose(network, useful, data.recovery, 0)
+
+
+def layer(name, saving):
+    return Candidate(Removal("layer", f"stages.{name}.conv1..conv2"), saving, None)
+
+
+LAYERS = [layer("0.1", 0.1), layer("0.2", 0.1), layer("0.3", 0.1), layer("1.1", 0.1), layer("1.2", 0.1)]
+
+
+@pytest.mark.parametrize(
+    "options,says",
+    [
+        ({"layer_score": "cosine"}, "--layer-score cosine: unknown; one of cka, cka-biased, "),
+        ({"filter_score": "consensus"}, "--filter-score consensus: unknown; one of plsvip, "),
+        ({"layer_score": "kl", "method": "random"}, "--layer-score kl: --method random has scores of its own"),
+        ({"layer_score": "kl", "policy": "filters"}, "--layer-score kl: --policy filters removes no layers"),
+        ({"filter_score": "l2", "policy": "layers"}, "--filter-score l2: --policy layers removes no filters"),
+    ],
+)
+def test_scores_that_would_have_no_say_are_refused(options, says):
+    """In one line, before anything is loaded."""
+    with pytest.raises(UserError, match=says):
+        SearchOptions(**options)
+
+
+def test_the_layer_score_chooses_where_only_layers_go(network, data):
+    """Lowest loss per saving of a loss, the first of a ranking; no filters are scored."""
+    norms = LayerNorm(1)(network).values
+    savings = np.random.default_rng(0).uniform(0.1, 1, 5)
+    useful = [Candidate(c.removal, float(s), None) for c, s in zip(LAYERS, savings, strict=True)]
+    best = min(useful, key=lambda c: norms[c.removal.unit] / c.saving)
+    found = chosen(network, data, useful, policy="layers", layer_score="l1")
+    assert found.removal == best.removal and found.loss is None and found.tied == 1
+    assert found.removal.unit != min(norms, key=norms.__getitem__)
+    first = chosen(network, data, useful[::-1], policy="layers", layer_score="first")
+    assert first.removal == LAYERS[0].removal
+
+
+@pytest.mark.parametrize("score", ["cka", "cka-flow", "kl", "taylor"])
+def test_layers_that_do_nothing_go_by_what_they_save(network, data, score):
+    """Of two with a loss of 0 the one that saves more, in whatever order they come."""
+    for a, b in ((0.2, 0.3), (0.3, 0.2)):
+        useful = [*LAYERS[:4], layer("1.2", a), layer("1.3", b)]
+        found = chosen(network, data, useful, policy="layers", layer_score=score)
+        assert found.removal == max(useful[4:], key=lambda c: c.saving).removal
+        assert (found.loss is not None) == (score == "cka")
+
+
+def uncertain(losses, spread):
+    """A layer score that gives these losses to all that it is asked for, each with noise of its own."""
+    rng = np.random.default_rng(0)
+    noise = {f"stages.{k}.conv1..conv2": v + spread * rng.standard_normal(400) / 20 for k, v in losses.items()}
+    values = {f"stages.{k}.conv1..conv2": v for k, v in losses.items()}
+
+    def score(network, units=None):
+        kept = [k for k in values if units is None or k in units]
+        left_out = Replicates.jackknife({k: noise[k] for k in kept})
+        return Scores.measured(network, 400, {k: values[k] for k in kept}, left_out)
+
+    return score
+
+
+@pytest.mark.parametrize("ranking", [True, False])
+def test_a_tie_is_decided_by_the_saving(network, data, monkeypatch, ranking):
+    """Within noise of the best the largest saving wins, and how many were alike is said; beyond it the best does."""
+    losses = {"0.1": 5.0, "0.2": 0.12, "0.3": 0.1, "1.1": 0.11}
+    useful = [layer("0.1", 0.9), layer("0.2", 0.12), layer("0.3", 0.105), layer("1.1", 0.1)]
+    for spread, best, tied in ((0.05, useful[1], 3), (1e-5, useful[2], 1)):
+        kind = LayerKind(lambda setting, s=spread: uncertain(losses, s), "", ranking)
+        monkeypatch.setitem(methods.LAYER_SCORES, "kl", kind)
+        for order in (useful, useful[::-1]):
+            found = chosen(network, data, order, policy="layers", layer_score="kl")
+            assert (found.removal, found.tied) == (best.removal, tied)
+
+
+def test_another_layer_score_sends_its_best_to_compete(network, data, monkeypatch):
+    """One layer and all filters are compared by CKA; a dead filter that saves as much is a tie with a dead layer."""
+    asked = []
+
+    class Spy(CutSimilarity):
+        def __call__(self, network, removals):
+            asked.append((tuple(removals), self.replicates))
+            return super().__call__(network, removals)
+
+    monkeypatch.setattr(methods, "CutSimilarity", Spy)
+    filters = Candidate(Removal("filters", "stages.1.1.conv1", (0, 1, 2)), 0.1, None)
+    found = chosen(network, data, [*LAYERS, filters], layer_score="kl")
+    assert asked == [((LAYERS[4].removal, filters.removal), True)]
+    assert found.removal == LAYERS[4].removal and found.loss == pytest.approx(0, abs=1e-9)
+    asked.clear()
+    chosen(network, data, [*LAYERS, filters], filter_score="l2")
+    assert asked == [((*(c.removal for c in LAYERS), filters.removal), True)]
+    asked.clear()
+    chosen(network, data, [*LAYERS, filters])
+    assert asked == [((*(c.removal for c in LAYERS), filters.removal), False)]
+
+
+def test_without_options_the_ratio_alone_decides(network, data):
+    """As it always did: similarity lost per saving, however uncertain; nothing is called a tie."""
+    useful = [Candidate(c.removal, s, None) for c, s in zip(LAYERS[:4], (0.1, 0.2, 0.3, 0.4), strict=True)]
+    measured = CutSimilarity(data.recovery, samples=60)(network, [c.removal for c in useful])
+    best = min(useful, key=lambda c: measured[c.removal] / c.saving)
+    found = chosen(network, data, useful)
+    assert (found.removal, found.loss, found.tied) == (best.removal, measured[best.removal], 1)
+
+
+def test_the_filter_score_ranks_the_classes(network, data):
+    """A step takes the lowest of its group by that score."""
+    method = Similarity(SearchOptions(filter_score="l2", policy="filters"))
+    norms = FilterNorm(2)(network)
+    steps = [r for r in method.candidates(network, network, data, data.recovery) if r.kind == "filters"]
+    assert len(steps) == 10
+    assert all(r.classes == norms.lowest(r.unit, len(r.classes)) for r in steps)
+    usual = Similarity(SearchOptions()).candidates(network, network, data, data.recovery)
+    assert {r.unit for r in usual if r.kind == "filters"} == {r.unit for r in steps} and set(usual) != set(steps)
+
+
+@pytest.mark.slow
+def test_a_search_with_other_scores_ends_within_its_budget(network, data, tmp_path, monkeypatch):
+    """A tie is told with the step that it decided; a saved state of other scores is not taken up."""
+    losses = {f"{s}.{b}": 0.1 + 0.01 * b for s in (0, 1) for b in range(4)}
+    monkeypatch.setitem(methods.LAYER_SCORES, "kl", LayerKind(lambda setting: uncertain(losses, 0.5), "", True))
+    target, recipe = find("esp32"), recovery_recipe(data, 0)
+    options = SearchOptions("layers", layer_score="kl", recovery="none", total_steps=0, samples=60)
+    flash = Search(network, data, target, Budget(), options, recipe).cost(network).flash_bytes
+    budget = Budget(flash_bytes=flash - 1500).on(target)
+    told: list[str] = []
+    run = Search(network, data, target, budget, options, recipe, tmp_path, told.append)
+    state = run.run(run.start(False))
+    assert run.cost(state.network).flash_bytes <= budget.flash_bytes
+    assert state.steps[0].unit.startswith("stages.1.") and state.steps[0].similarity is None
+    assert told[0].endswith("tie of 6: most saved")
+    other = Search(network, data, target, budget, SearchOptions("layers", total_steps=0), recipe, tmp_path)
+    assert other.start(True).steps == []
