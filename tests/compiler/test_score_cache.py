@@ -41,6 +41,14 @@ def test_the_same_question_is_answered_from_the_cache(counted):
     assert (first.margin is None) and len(counted) == 4
 
 
+def test_what_ties_are_made_of_is_kept_too(counted):
+    """Losses without each block come back for whoever asks for them, and are not there for others."""
+    network, measure = catalogue.load("digits-mlp"), CutSimilarity(split())
+    assert kept_scores(measure, network, REMOVALS).replicates is None
+    first, again = (kept_scores(replace(measure, replicates=True), network, REMOVALS) for _ in range(2))
+    assert len(counted) == 2 and first.margin_error == pytest.approx(again.replicates.error(*REMOVALS), rel=1e-9)
+
+
 @pytest.mark.parametrize("what", ["weights", "data", "removals", "options", "code"])
 def test_anything_else_is_measured(counted, monkeypatch, what):
     """Other weights, samples, removals, options or code: nothing kept answers for them."""

@@ -125,9 +125,10 @@ def test_a_tie_is_decided_by_the_saving(network, data, monkeypatch, ranking):
             assert (found.removal, found.tied) == (best.removal, tied)
 
 
-def test_another_layer_score_sends_its_best_to_compete(network, data, monkeypatch):
+def test_another_layer_score_sends_its_best_to_compete(network, data, monkeypatch, tmp_path):
     """One layer and all filters are compared by CKA; a dead filter that saves as much is a tie with a dead layer."""
     asked = []
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
 
     class Spy(CutSimilarity):
         def __call__(self, network, removals):
