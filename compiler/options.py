@@ -17,7 +17,7 @@ MODEL_FORMS = (
 LAYER_SCORES = (
     "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first",
 )  # fmt: skip
-FILTER_SCORES = ("plsvip", "cipls", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first")
+FILTER_SCORES = ("plsvip", "cipls", "cka", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first")
 """The names of `score_catalogue`, whose import takes seconds."""
 
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]

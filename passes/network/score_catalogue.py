@@ -12,6 +12,7 @@ from secateur.models.data import Split
 from secateur.models.task import CLASSIFICATION, Task
 from secateur.passes.network.baselines import FirstFilters, FirstLayers, RandomFilters, RandomLayers
 from secateur.passes.network.consensus import Consensus
+from secateur.passes.network.filter_effect import FilterEffect
 from secateur.passes.network.filter_vip import FilterVip
 from secateur.passes.network.incremental_pls import FilterCipls
 from secateur.passes.network.layer_flow import LayerFlow
@@ -77,6 +78,9 @@ LAYER_SCORES: dict[str, LayerKind] = {
 FILTER_SCORES: dict[str, FilterKind] = {
     "plsvip": FilterKind(lambda s: FilterVip(s.data, task=s.task, seed=s.seed, blocks=10), "importance in PLS"),
     "cipls": FilterKind(lambda s: FilterCipls(s.data, s.task, seed=s.seed), "importance in incremental PLS"),
+    "cka": FilterKind(
+        lambda s: FilterEffect(s.data, "cka", len(s.data), s.seed), "similarity lost before the classifier, debiased"
+    ),
     "kl": FilterKind(lambda s: FilterDivergence(_divergence(s)), "divergence of the outputs"),
     "taylor": FilterKind(lambda s: FilterTaylor(s.data, s.task, seed=s.seed), "change of the loss to first order"),
     "l1": FilterKind(lambda s: FilterNorm(1), "norm of the weights"),

@@ -58,7 +58,7 @@ def test_layer_scores(small, name):
     assert measure(small, []).values == {}
 
 
-@pytest.mark.parametrize("name", named(FILTER_SCORES, "kl"))
+@pytest.mark.parametrize("name", named(FILTER_SCORES))
 def test_filter_scores(small, name):
     """Bound to the network, which stays as it was; a number for each class of each removable group, and a margin."""
     before = small.hash()
@@ -70,12 +70,12 @@ def test_filter_scores(small, name):
     assert {n: len(v) for n, v in scores.values.items()} == sizes and len(sizes) == 8
     assert all(np.isfinite(v).all() and len(set(v)) > 1 for v in scores.values.values())
     assert scores.samples == (0 if name in WITHOUT_SAMPLES else 60)
-    assert set(scores.margins) == set(sizes)
-    assert any(m.error > 0 for m in scores.margins.values()) == (name not in WITHOUT_SAMPLES)
+    assert set(scores.margins) == (set() if name == "cka" else set(sizes))  # moments by block would take too much
+    assert any(m.error > 0 for m in scores.margins.values()) == (name not in {"cka", *WITHOUT_SAMPLES})
 
 
 @pytest.mark.parametrize("network", ["grouped", "concat", "mlp"], indirect=True)
-@pytest.mark.parametrize("name", sorted(set(FILTER_SCORES) - {"bn-scale", "kl", "cipls"}))
+@pytest.mark.parametrize("name", sorted(set(FILTER_SCORES) - {"bn-scale", "kl", "cka", "cipls"}))
 def test_filter_scores_of_other_graphs(network, name):
     """Grouped convolutions, concatenations and perceptrons have a number for each class as well."""
     scores = FILTER_SCORES[name].make(Setting(split(network)))(network)
