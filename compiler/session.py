@@ -242,6 +242,13 @@ def _named(model: Network | Program, data: Data) -> Network | Program:
     return replace(model, labels=data.labels) if fit else model
 
 
+def _check_labels(model: Network | Program) -> None:
+    """Raise UserError where names and outputs are not as many; a reconstruction's are of what it tells."""
+    outputs = 2 if model.preprocess.decisions.reconstructs else outputs_of(model)
+    if model.labels and len(model.labels) != outputs:
+        raise UserError(f"{model.name}: {len(model.labels)} labels for {outputs} outputs; give one label per output")
+
+
 def _check_background(model: Network | Program) -> None:
     """Raise UserError where a class of [decisions] background is none of the model's."""
     strange = [name for name in model.preprocess.decisions.background if name not in model.labels]
@@ -281,6 +288,7 @@ def compile_model(
         data = agreed(model, data)
         check_fit(model, data)
         model = _named(model, data)
+    _check_labels(model)
     _check_background(model)
     check_out(out, ())
     claim_out(out, resume, command, started)

@@ -15,6 +15,7 @@ from secateur.firmware.generated import HEADER_BYTES, NO_DECISION
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decision, Decisions, decide, fit_threshold, least_steps
 from secateur.models.front_end.reconstruct import (
+    MOST_THRESHOLD,
     decide_errors,
     fit_error_threshold,
     reconstruction_of,
@@ -113,7 +114,8 @@ def _error_decisions(
 ) -> Decisions:
     how = program.preprocess.decisions
     if how.least is not None:
-        return replace(how, threshold=round(how.least / float(score_factor(program, how))), least=None)
+        steps = round(how.least / float(score_factor(program, how)))
+        return replace(how, threshold=min(max(steps, 0), MOST_THRESHOLD), least=None)
     if how.keep_percent is None:
         return how
     given = inputs()

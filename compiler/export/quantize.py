@@ -59,7 +59,9 @@ def quantize_samples(program: Program, samples: npt.NDArray[np.float32]) -> npt.
         return np.ascontiguousarray(samples, np.float32).view(np.int8)
     limits = np.iinfo(DTYPES[entry.dtype])
     scaled = samples.astype(np.float32) / np.float32(entry.scale)
-    rounded = np.where(scaled < 0, np.ceil(scaled - 0.5), np.floor(scaled + 0.5))
+    whole = np.trunc(scaled)
+    rest = scaled - whole  # exact; a half added to `scaled` would round once more
+    rounded = whole + (rest >= 0.5) - (rest <= -0.5)
     values = np.clip(rounded + entry.zero_point, limits.min, limits.max).astype(DTYPES[entry.dtype])
     return np.ascontiguousarray(values).view(np.int8)
 

@@ -21,6 +21,7 @@ from secateur.models.front_end.image import PIXEL_BYTES, ImageChain
 from secateur.models.front_end.log_mel import LogMel
 from secateur.models.front_end.mfcc import Mfcc
 from secateur.models.front_end.micro import Micro
+from secateur.models.front_end.reconstruct import MOST_THRESHOLD
 from secateur.models.front_end.resample import Resample, resample_between
 from secateur.models.front_end.stage import Features
 from secateur.models.preprocess import AnyFrontEnd, Preprocess
@@ -260,6 +261,9 @@ def _decisions(table: _Reader) -> Decisions:
     kind = table.take("kind", (str,), "classes")
     if kind not in ("classes", "reconstruction"):
         raise UserError(f"{table.where}: kind {kind!r}; classes or reconstruction")
+    most = MOST_THRESHOLD if kind == "reconstruction" else 255 * smooth + 1
+    if steps > most:
+        raise UserError(f"{table.where}: steps {steps}; {most} at most, which tells nothing")
     return Decisions(smooth, steps, refractory, tuple(background), real, keep, kind == "reconstruction")
 
 

@@ -21,7 +21,7 @@ from secateur.firmware.kernels.descriptor import Constant
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import confidence_factor
 from secateur.models.front_end.quantizer import Quantizer, make_quantizer
-from secateur.models.front_end.reconstruct import MOST_VALUES, reconstruction_of, score_factor
+from secateur.models.front_end.reconstruct import MOST_SUMMED, MOST_VALUES, reconstruction_of, score_factor
 from secateur.models.program import Program
 
 HERE = Path(__file__).parent
@@ -91,7 +91,6 @@ def parts(program: Program) -> Parts | None:
     if len(program.inputs) != 1 or len(program.outputs) != 1:
         raise UserError(f"{program.name}: a front end serves networks of one input and one output")
     out = program.tensors[program.outputs[0]]
-    outputs = out.elements if out.elements < 1 << 15 else 0
     if program.shape_only:
         quantizer = make_quantizer((1.0,), (0.0,), (1.0,), 1.0, 0, "int8")  # its numbers are known once quantized
     else:
@@ -105,7 +104,7 @@ def parts(program: Program) -> Parts | None:
         None if front.resampler is None else resample_code(front.resampler, front.channels),
         None if front.features is None else features_code(front.features),
         None if front.detrend == "none" else detrend_code(front.detrend, front.window, front.width),
-        outputs, pre.decisions.smooth, pre.decisions.reconstructs,
+        out.elements, pre.decisions.smooth, pre.decisions.reconstructs,
     )  # fmt: skip
 
 
@@ -116,6 +115,12 @@ def _check_reconstruction(program: Program, front: FrontEnd) -> None:
     if values > MOST_VALUES or front.detrend != "none":
         raise UserError(
             f"{program.name}: reconstruction is judged on windows of up to {MOST_VALUES} values that are not detrended"
+        )
+    smooth = program.preprocess.decisions.smooth
+    if values * smooth > MOST_SUMMED:
+        raise UserError(
+            f"{program.name}: {smooth} windows of {values} values are smoothed, {MOST_SUMMED:,} values at most may be "
+            "summed; lower smooth in [decisions]"
         )
 
 

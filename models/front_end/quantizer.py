@@ -58,6 +58,8 @@ def make_quantizer(
         shift = min(LARGEST_SHIFT, max(0, 8 - math.frexp(largest)[1]))  # a power of two: exact, however short
     else:
         shift = min(LARGEST_SHIFT, max(0, MULTIPLIER_BITS - math.frexp(largest)[1]))
+    if round(largest * (1 << shift)) >= 1 << MULTIPLIER_BITS:  # rounded up to a power of two
+        shift -= 1
     limit = largest * (1 << 15) + (1 << 10)  # beyond what any count reaches: a larger offset saturates all the same
     half = (1 << shift) >> 1
     low, high = RANGES[dtype]

@@ -13,7 +13,10 @@ from secateur.models.program import Program, Tensor
 BITS = 12
 """Of the multipliers that bring input and output to one scale: a difference has 21 bits, its square 42."""
 MOST_VALUES = 1 << 16
-"""Of a window, so that the sum over a thousand windows stays below 2^63."""
+"""Of a window."""
+MOST_SUMMED = 1 << 21
+"""Values of all windows that are averaged: their sum of squares is at most 2^63."""
+MOST_THRESHOLD = (1 << 63) - 1
 LABELS = ("normal", "anomaly")
 
 

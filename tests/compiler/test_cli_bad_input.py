@@ -37,6 +37,7 @@ def files(tmp_path_factory, called):
     (folder / "float.tflite").write_bytes(float_tflite((good / "model.tflite").read_bytes()))
     (folder / "nets.py").write_text(SOURCE)
     (folder / "a_file").write_text("here already")
+    (folder / "two.txt").write_text("one\ntwo\n")
     data = load_data("zoo:digits", (1, 8, 8))
     x, y = data.recovery.x[:300], data.recovery.y[:300]
     tests = {"x_test": data.test.x, "y_test": data.test.y}
@@ -108,6 +109,7 @@ CASES = {
     "a score without a say": ((NET, *DIGITS, "--layer-score", "kl", "--method", "l1"), "l1 has scores of its own"),
     "a board without a port": ((NET, *DIGITS, "--run", "board"), "needs --port"),
     "a shape without batch": ((NET, *DIGITS, "--input-shape", "8,8"), "batch of 1 in front"),
+    "too few labels": (("{}/whole.tflite", "--labels", "{}/two.txt"), "2 labels for 10 outputs; give one label"),
     "missing labels": ((NET, *DIGITS, "--labels", "{}/none.txt"), "No such file"),
     "mean without std": ((NET, *DIGITS, "--mean", "0.5"), "--mean and --std go together"),
     "std of 0": ((NET, *DIGITS, "--mean", "0.5", "--std", "0"), "above 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.frontends.truth import Wanted
 from secateur.models.preprocess import Preprocess
+
+log = logging.getLogger(__name__)
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 
@@ -84,6 +87,13 @@ def test_the_steps_after_compile_compare_decisions(called, out):
     assert found["values"] == report["verification"]["outputs"]
     code, printed, said = called(["bench", "device", str(out), "--json"])
     rows = {row["environment"]: row for row in json.loads(printed)}
+    for name, row in rows.items():
+        layers = row["layer_instructions"] or [0]
+        total = row["instructions"] or 0
+        log.info(
+            "%s: %d values, %d mismatches, front end %d instructions, network %d",
+            name, row["values"], row["mismatches"], total - sum(layers[1:]), sum(layers[1:]),
+        )  # fmt: skip
     assert code == 0 and {"host", "qemu-xtensa", "qemu-riscv32", "qemu-cortex-m4"} <= rows.keys(), said
     assert {(row["values"], row["mismatches"]) for row in rows.values()} == {(found["values"], 0)}
 

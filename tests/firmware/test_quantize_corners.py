@@ -59,7 +59,7 @@ def test_int8_follows_float_and_c_follows_tflm(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("mean,std", [((12.5,), (3.7,)), ((12.5, -0.3), (3.7, 0.011))])
+@pytest.mark.parametrize("mean,std", [((12.5,), (3.7,)), ((12.5, -0.3), (3.7, 0.011)), ((0.0,), (1.0,))])
 def test_the_header_quantizes_raw_samples_as_the_compiler_does(
     mean: tuple[float, ...], std: tuple[float, ...], tmp_path: Path
 ) -> None:
@@ -71,7 +71,14 @@ def test_the_header_quantizes_raw_samples_as_the_compiler_does(
     x = to_channels_last(preprocess(raw))
     floats = lower(network)
     program = quantize(floats, calibrate(floats, x[:32]))
+    entry = program.tensors[program.inputs[0]]
+    below = np.float32(entry.scale) * np.nextafter(np.float32(0.5), np.float32(0))  # half a step, less the least
+    assert below / np.float32(entry.scale) < 0.5
+    raw[0, :, 0] = below, -below
+    x = to_channels_last(preprocess(raw))
     expected = quantize_samples(program, x).reshape(-1)
+    if mean == (0.0,):
+        assert expected[:2].tolist() == [entry.zero_point] * 2
     for path, text in generated(planned(program), "raw").files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)

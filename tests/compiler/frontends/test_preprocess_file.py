@@ -230,6 +230,13 @@ BAD: dict[str, tuple[str, str]] = {
     "nothing smoothed": ("[decisions]\nsmooth = 0\n", "[decisions]: smooth is 1 to 1000 windows, refractory"),
     "too long a quiet": ("[decisions]\nrefractory = 30001\n", "[decisions]: smooth is 1 to 1000 windows, refractory 0"),
     "two thresholds": ("[decisions]\nsteps = 3\nkeep = 90\n", "[decisions]: steps and keep do not go together"),
+    "steps above what there is": (
+        "[decisions]\nsmooth = 2\nsteps = 512\n", "[decisions]: steps 512; 511 at most, which tells nothing"
+    ),
+    "steps above 63 bits": (
+        '[decisions]\nkind = "reconstruction"\nsteps = 9223372036854775808\n',
+        "[decisions]: steps 9223372036854775808; 9223372036854775807 at most",
+    ),
     "steps below zero": ("[decisions]\nsteps = -1\n", "[decisions]: steps -1; 0 at least, which tells every class"),
     "nothing kept": ("[decisions]\nkeep = 0\n", "[decisions]: keep 0; a percentage above 0, at most 100"),
     "more than all kept": ("[decisions]\nkeep = 101\n", "[decisions]: keep 101; a percentage above 0, at most 100"),

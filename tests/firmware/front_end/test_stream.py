@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from c_host import SANITIZERS, WARNINGS, generated, planned, write
+from memory_networks import streaming
 from small_streams import SMALL, small_stream_program
 
+from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.compiler.stream_proof import decisions_of, window_inputs
+from secateur.errors import UserError
+from secateur.firmware.front_end.stream import parts
 from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.reconstruct import MOST_SUMMED
 from secateur.models.front_end.stage import Counts
+from secateur.models.preprocess import Preprocess
 from secateur.models.program import Program
 from secateur.models.reference import run_reference
 
+RESET = 0xFFFFFFFF
 GLUE = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +36,10 @@ int main(int argc, char **argv) {
     (void)argc;
     if (net_init(s, memory + (16 - (uintptr_t)memory % 16) % 16)) return 9;
     while (fread(&chunk, 4, 1, f) == 1) {
+        if (chunk == 0xFFFFFFFFu) {
+            net_reset(s);
+            continue;
+        }
         int16_t *raw = malloc(chunk * NET_CHANNELS * 2 + 1), *at = raw;
         if (fread(raw, 2 * NET_CHANNELS, chunk, f) != chunk) return 8;
         while (chunk > 0) {
@@ -62,12 +74,14 @@ def build(program: Program, folder: Path) -> Path:
 
 
 def decided(run: Path, stream: Counts, chunks: list[int]) -> list[tuple[int, float]]:
-    """What it prints of a stream fed in `chunks`, their sum its length."""
+    """What it prints of a stream fed in `chunks`, their sum its length; or RESET."""
     with (run.parent / "stream.bin").open("wb") as file:
         at = 0
         for chunk in chunks:
-            file.write(np.uint32(chunk).tobytes() + stream[at : at + chunk].tobytes())
-            at += chunk
+            file.write(np.uint32(chunk).tobytes())
+            if chunk != RESET:
+                file.write(stream[at : at + chunk].tobytes())
+                at += chunk
     said = subprocess.run([run, run.parent / "stream.bin"], check=True, capture_output=True, text=True).stdout
     return [(int(a), float.fromhex(b)) for a, b in (line.split() for line in said.splitlines())]
 
@@ -103,3 +117,26 @@ def test_any_chunking_gives_the_decisions_of_python(name: str, tmp_path: Path) -
     uneven = np.diff([0, *cuts.tolist(), length]).tolist()
     for chunks in ([length], [1] * length, uneven):
         assert decided(run, stream, chunks) == truth
+
+
+@pytest.mark.emulator
+def test_a_reset_forgets_what_the_network_remembers(tmp_path: Path) -> None:
+    """A network with memory of its own decides after `reset` as after `init`, and otherwise without it."""
+    front = FrontEnd(50, 4, 1, 1, (1000.0,))
+    program = replace(parse_tflite(streaming(), "net", "net"), preprocess=Preprocess((), (), front))
+    run, stream = build(program, tmp_path), noise(front, 6)
+    twice = np.concatenate([stream, stream])
+    first, second = np.split(np.array(decided(run, twice, [6, RESET, 6])), 2)
+    assert len(first) == 6 and np.array_equal(first, second)
+    first, second = np.split(np.array(decided(run, twice, [12])), 2)
+    assert not np.array_equal(first, second)
+
+
+def test_more_values_than_64_bits_can_sum_are_refused() -> None:
+    """The sum of squares over the windows that are averaged would wrap, and the largest error be the smallest."""
+    small = SMALL["reconstruction"]
+    values = small.front.window * small.front.width
+    smooth = MOST_SUMMED // values + 1
+    program = small_stream_program(replace(small, decisions=replace(small.decisions, smooth=smooth)))
+    with pytest.raises(UserError, match=f"{smooth} windows of {values} values are smoothed, 2,097,152 values at most"):
+        parts(program)
