@@ -63,7 +63,6 @@ class Deletions:
         self.features = features
         self.modules = dict(network.module.named_modules(remove_duplicate=False))
         self.nodes = [n for n in network.graph.nodes if n in needed]
-        self.by_name = {n.name: n for n in self.nodes}
         self.places: dict[int, dict[str, list[int]]] = {}  # by class and value
         for node in self.nodes:
             for place, found in enumerate(channels.values[node.name].tolist()):
