@@ -101,9 +101,10 @@ class Similarity(Method):
         kind = LAYER_SCORES[self.options.layer_score]
         savings = {c.removal.unit: c.saving for c in layers}
         scores = kind.make(self.setting)(network, savings)
+        margin = "" if scores.margin is None else f", margin {scores.margin:.3g} +- {scores.margin_error:.2g}"
         log.info(
-            "layer score %s: %d layers on %d samples, margin %s +- %s%s", self.options.layer_score, len(scores.values),
-            scores.samples, scores.margin, scores.margin_error, ", a tie" if scores.tie else "",
+            "layer score %s: %d layers on %d samples%s%s", self.options.layer_score, len(scores.values), scores.samples,
+            margin, ", a tie" if scores.tie else "",
         )  # fmt: skip
         names = [c.removal.unit for c in layers]
         chosen = _of_tied(layers, names, scores.tied(None if kind.ranking else savings))
