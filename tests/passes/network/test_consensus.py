@@ -128,6 +128,15 @@ def test_equal_sums_go_by_cka():
     assert scores.ranked() == ("b", "a", "c")
 
 
+def test_a_half_is_half_of_every_class():
+    """No sample twice, the larger half of an odd number; another draw, another half."""
+    labels = np.repeat([4, 0, 7], [20, 11, 2])
+    halves = [consensus._half(labels, [0, draw]) for draw in (0, 0, 1)]
+    assert all(np.bincount(labels[h]).tolist() == [6, 0, 0, 0, 10, 0, 0, 1] for h in halves)
+    assert len(set(halves[0].tolist())) == 17
+    assert np.array_equal(halves[0], halves[1]) and not np.array_equal(halves[0], halves[2])
+
+
 @pytest.fixture
 def small(network_of):
     """Two stages of three blocks, 6 and 8 channels wide; the last block does nothing at all."""

@@ -105,7 +105,7 @@ def test_margins_of_batch_pls_leave_blocks_out(network_of):
     """A group's error is the jackknife of scores without each block; without margins the scores are the same bytes."""
     network = network_of(ResNet1d(3, 3, widths=(6, 8), blocks=(2, 2), strides=(1, 2)), (3, 12))
     data = split(network, 3)
-    whole, plain = FilterVip(data, chunk=25, blocks=4)(network), FilterVip(data, chunk=25)(network)
+    whole, plain = FilterVip(data, chunk=17, blocks=4)(network), FilterVip(data, chunk=17)(network)
     assert all(np.array_equal(whole.values[n], v) for n, v in plain.values.items()) and plain.margins == {}
     rows = balanced(data.y, 60)
     left_out = [FilterVip(data.subset(rows[np.arange(60) % 4 != b]))(network).values["stem.0"] for b in range(4)]
