@@ -267,6 +267,7 @@ def _mpu6050(stream: StreamShape) -> dict[str, str]:
     text = f"Counts of the training, taken for: {', '.join(said)}. If the units were others, change range and factor."
     return {
         "SENSOR_TEXT": text,
+        "SILENT_MS": str(max(100, math.ceil(8000 / stream.rate_hz))),
         "FIFO_MS": str(int(1000 * (FIFO_BYTES // (2 * stream.channels)) / stream.rate_hz)),
         "FACTORS": ", ".join(str(round(65536 * w / g)) for w, g in zip(wanted, given, strict=True)),
         "FIFO_EN": "0x78" if stream.channels == 6 else "0x08",

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from c_host import SANITIZERS, WARNINGS, generated, planned
 from small_streams import SMALL, Small, small_stream_program
@@ -54,17 +55,24 @@ def expected(program: Program) -> list[str]:
     """The lines that the plain example must print, by the reference interpreter and exact arithmetic."""
     front = program.preprocess.front_end
     assert front is not None
-    stream = samples_of(program, pieces(program, stream_of(front, ())))
+    lines = lines_of(program, samples_of(program, pieces(program, stream_of(front, ()))))
+    assert len({line.split(" ", 1)[1] for line in lines}) > 4
+    return lines
+
+
+def lines_of(program: Program, stream: npt.NDArray[np.int16], before: int = 0) -> list[str]:
+    """The decisions of a stream that begins after a reset, `before` samples having been counted."""
+    front = program.preprocess.front_end
+    assert front is not None
     inputs = window_inputs(program, stream)
     told = decisions_of(program, inputs, run_reference(program, inputs))
     lines = []
     sample_time = int(1000.0 * 2**32 / front.rate_hz)
     for last, decision in zip(completed_at(front, len(inputs)), told, strict=True):
         if decision is not None:
-            ms = (int(last) + 1) * sample_time >> 32
+            ms = (before + int(last) + 1) * sample_time >> 32
             label = "unknown" if decision.label < 0 else program.labels[decision.label]
             lines.append(f"{ms // 1000}.{ms % 1000:03} {label} {text_of_real(decision.confidence)}")
-    assert len({line.split(" ", 1)[1] for line in lines}) > 4
     return lines
 
 
@@ -136,6 +144,13 @@ def values(line: str) -> tuple[float, str, float]:
     return float(seconds), label, float(confidence)
 
 
+def assert_told(said: list[str], truth: list[str]) -> None:
+    """printf rounds the last place otherwise than the plain example."""
+    assert len(said) == len(truth)
+    for line, wanted in zip(said, truth, strict=True):
+        assert values(line) == (values(wanted)[0], values(wanted)[1], pytest.approx(values(wanted)[2], abs=0.00101))
+
+
 @pytest.mark.emulator
 @pytest.mark.parametrize("kind", ["esp-idf", "arduino"])
 @pytest.mark.parametrize("name", sorted(SENSED))
@@ -146,10 +161,7 @@ def test_the_boards_examples_read_the_sensor_and_print_pythons_decisions(name, k
     setups = {"acceleration and rotation": "divider 19 filter 4 gyro 24 accel 16",
               "acceleration": "divider 9 filter 3 gyro 0 accel 0"}  # fmt: skip
     assert setup == setups[name]
-    truth = expected(program)
-    assert len(said) == len(truth)
-    for line, wanted in zip(said, truth, strict=True):
-        assert values(line) == (values(wanted)[0], values(wanted)[1], pytest.approx(values(wanted)[2], abs=0.00101))
+    assert_told(said, expected(program))
 
 
 @pytest.mark.emulator
@@ -160,6 +172,46 @@ def test_another_sensor_and_lost_samples_are_told(kind, tmp_path):
     stopped = boards_main(tmp_path, kind, "-DWHO=0x70")[0]
     assert stopped == "net: stopped, error -2"
     assert boards_main(tmp_path, kind, "-DBURST=86")[0] == "samples lost"
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("kind", ["esp-idf", "arduino"])
+@pytest.mark.parametrize(
+    ("defines", "read", "again"),
+    [
+        (["-DFAIL_AT=40"], 39, 45),  # of samples 39 to 41, and 42 to 44 of the wait
+        (["-DPOWER_LOST_AT=40"], 40, 42),
+        (["-DPOWER_LOST_AT=40", "-DUNANSWERED=40"], 40, 42),
+    ],
+    ids=["a burst fails in the middle", "it sleeps", "it answers some of the set-up"],
+)
+def test_a_sensor_that_failed_is_set_up_anew_before_anything_is_read(defines, read, again, kind, tmp_path):
+    """The decisions are those of two streams, one before the gap, one after it; the bus is made once."""
+    program = project(WATCH, tmp_path)
+    front = program.preprocess.front_end
+    assert front is not None
+    stream = samples_of(program, pieces(program, stream_of(front, ())))
+    before, after = lines_of(program, stream[:read]), lines_of(program, stream[again:], read)
+    assert before and after
+    *said, setup = boards_main(tmp_path, kind, *defines)
+    silence = [line for line in said if line == "the sensor does not answer"]
+    assert len(silence) >= 1 + ("-DUNANSWERED=40" in defines)
+    assert said[len(before) :][: len(silence)] == silence
+    assert_told([line for line in said if line not in silence], before + after)
+    assert setup == "divider 19 filter 4 gyro 24 accel 16"
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("kind", ["esp-idf", "arduino"])
+@pytest.mark.parametrize("name", sorted(SENSED))
+def test_a_sensor_at_its_own_pace_is_not_taken_for_silent(name, kind, tmp_path):
+    """Seven samples every seven periods: eight would be too many."""
+    program = project(SENSED[name], tmp_path)
+    assert program.preprocess.front_end is not None
+    period_ms = 1000 // int(program.preprocess.front_end.rate_hz)
+    waits = 7 * period_ms // {"esp-idf": 10, "arduino": 1}[kind]
+    *said, _ = boards_main(tmp_path, kind, "-DBURST=7", f"-DEVERY={waits}")
+    assert_told(said, expected(program))
 
 
 @pytest.mark.emulator

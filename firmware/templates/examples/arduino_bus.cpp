@@ -18,6 +18,8 @@ static int read_registers(uint8_t from, uint8_t *to, size_t n) {
     return 0;
 }
 
+static uint32_t now_ms(void) { return (uint32_t)millis(); }
+
 static int start_bus(void) {
     Wire.begin();
     Wire.setClock(400000);

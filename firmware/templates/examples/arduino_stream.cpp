@@ -49,7 +49,7 @@ void loop() {
             Serial.println(got == SAMPLES_LOST ? "samples lost" : "the sensor does not answer");
             @NAME@_reset(&state); /* no window goes across the gap */
         }
-        delay(1);
+        delay(got == NO_ANSWER ? 100 : 1); /* 100 ms: a sensor's start */
         return;
     }
     result = @NAME@_push(&state, sample, 1);

@@ -21,6 +21,8 @@ static int read_registers(uint8_t from, uint8_t *to, size_t n) {
     return i2c_master_transmit_receive(device, &from, 1, to, n, BUS_TIMEOUT_MS) != ESP_OK;
 }
 
+static uint32_t now_ms(void) { return (uint32_t)(xTaskGetTickCount() * portTICK_PERIOD_MS); }
+
 static int start_bus(void) {
     const i2c_master_bus_config_t bus = {
         .i2c_port = I2C_NUM_0,

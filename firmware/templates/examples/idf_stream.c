@@ -37,7 +37,7 @@ void app_main(void) {
                 printf("%s\n", got == SAMPLES_LOST ? "samples lost" : "the sensor does not answer");
                 @NAME@_reset(&state); /* no window goes across the gap */
             }
-            vTaskDelay(1);
+            vTaskDelay(got == NO_ANSWER ? pdMS_TO_TICKS(100) : 1); /* 100 ms: a sensor's start */
             continue;
         }
         result = @NAME@_push(&state, sample, 1);

@@ -17,6 +17,7 @@ struct SerialPort {
 };
 extern SerialPort Serial;
 void delay(uint32_t ms);
+unsigned long millis();
 void setup();
 void loop();
 #endif

@@ -9,8 +9,9 @@ static uint8_t sent[4], received[32], address;
 static size_t length, at;
 
 void delay(uint32_t ms) {
-    if (ms > 0) fake_wait();
+    if (ms > 0) fake_wait(ms);
 }
+unsigned long millis() { return fake_ms; }
 void TwoWire::begin() {}
 void TwoWire::setClock(uint32_t) {}
 void TwoWire::beginTransmission(uint8_t to) {
@@ -23,13 +24,12 @@ size_t TwoWire::write(uint8_t byte) {
 }
 uint8_t TwoWire::endTransmission(bool) {
     if (address != 0x68) return 2; /* no acknowledgement */
-    if (length == 2) fake_write(sent[0], sent[1]);
+    if (length == 2 && fake_write(sent[0], sent[1]) != 0) return 4;
     return 0;
 }
 size_t TwoWire::requestFrom(uint8_t, size_t n) {
-    fake_get(sent[0], received, n);
     at = 0;
-    return n;
+    return fake_get(sent[0], received, n);
 }
 int TwoWire::read() { return received[at++]; }
 

@@ -4,12 +4,15 @@
 #include "fake_mpu6050.h"
 
 void vTaskDelay(const TickType_t ticks) {
-    if (ticks > 0) fake_wait();
+    if (ticks > 0) fake_wait(ticks * portTICK_PERIOD_MS);
 }
 
+TickType_t xTaskGetTickCount(void) { return fake_ms / portTICK_PERIOD_MS; }
+
 esp_err_t i2c_new_master_bus(const i2c_master_bus_config_t *config, i2c_master_bus_handle_t *bus) {
+    static int buses = 0;
     *bus = 0;
-    return config->sda_io_num == config->scl_io_num;
+    return buses++ > 0 || config->sda_io_num == config->scl_io_num;
 }
 
 esp_err_t i2c_master_bus_add_device(
@@ -23,8 +26,7 @@ esp_err_t i2c_master_bus_add_device(
 esp_err_t i2c_master_transmit(i2c_master_dev_handle_t device, const uint8_t *bytes, size_t n, int timeout_ms) {
     (void)device, (void)timeout_ms;
     if (n != 2) return 1;
-    fake_write(bytes[0], bytes[1]);
-    return ESP_OK;
+    return fake_write(bytes[0], bytes[1]);
 }
 
 esp_err_t i2c_master_transmit_receive(
@@ -32,8 +34,7 @@ esp_err_t i2c_master_transmit_receive(
 ) {
     (void)device, (void)timeout_ms;
     if (n != 1) return 1;
-    fake_get(bytes[0], to, read);
-    return ESP_OK;
+    return fake_get(bytes[0], to, read) != read;
 }
 
 int main(void) {

@@ -3,5 +3,6 @@
 #define FREERTOS_H
 #include <stdint.h>
 typedef uint32_t TickType_t;
+#define portTICK_PERIOD_MS ((TickType_t)10)
 #define pdMS_TO_TICKS(ms) ((TickType_t)(((TickType_t)(ms) * 100u) / 1000u))
 #endif
