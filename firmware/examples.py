@@ -29,6 +29,7 @@ ACCELERATION["m/s^2"] = tuple(counts / G for counts in ACCELERATION["g"])
 ROTATION: dict[str, tuple[float, ...]] = {"degrees/s": (131.0, 65.5, 32.8, 16.4)}
 ROTATION["rad/s"] = tuple(counts * 180 / math.pi for counts in ROTATION["degrees/s"])
 CLOCK_HZ = 1000
+RATE_TOLERANCE = 0.02
 FIFO_BYTES = 1024
 FILTERS = {6: 5, 5: 10, 4: 21, 3: 44, 2: 94, 1: 184}
 """DLPF_CFG -> bandwidth of acceleration, Hz."""
@@ -241,13 +242,21 @@ def _recording(stream: StreamShape, samples: npt.NDArray[np.int8]) -> dict[str, 
 
 def _has_sensor(stream: StreamShape) -> bool:
     """Whether the boards' examples can read an MPU-6050: acceleration, or acceleration and rotation, at its rates."""
-    return stream.channels in (3, 6) and CLOCK_HZ / 256 <= stream.rate_hz <= CLOCK_HZ
+    if stream.channels not in (3, 6) or not CLOCK_HZ / 256 <= stream.rate_hz <= CLOCK_HZ:
+        return False
+    return abs(_sensor_hz(stream) / stream.rate_hz - 1) <= RATE_TOLERANCE
+
+
+def _sensor_hz(stream: StreamShape) -> float:
+    """The sensor's rate: its clock by a whole number."""
+    return CLOCK_HZ / round(CLOCK_HZ / stream.rate_hz)
 
 
 def _stream_main(model: GeneratedModel, stream: StreamShape, kind: str) -> str:
     suffix = "c" if kind == "idf" else "cpp"
     if _has_sensor(stream):
-        source = f"samples of an MPU-6050 at {stream.rate_hz:g} Hz"
+        given, wanted = f"{_sensor_hz(stream):g}", f"{stream.rate_hz:g}"
+        source = f"samples of an MPU-6050 at {given} Hz" + f" (trained on {wanted} Hz)" * (given != wanted)
         sensor = _template(f"examples/{kind}_bus.{suffix}") + _filled("mpu6050.c", model, _mpu6050(stream))
     else:
         source = "a recording"
@@ -260,7 +269,6 @@ def _mpu6050(stream: StreamShape) -> dict[str, str]:
     wanted = stream.counts_per_unit * (stream.channels // len(stream.counts_per_unit))
     acceleration, rotation = nearest(wanted[0], ACCELERATION), nearest(wanted[-1], ROTATION)
     given = [acceleration.counts] * 3 + ([rotation.counts] * 3 if stream.channels == 6 else [])
-    divider = max(0, round(CLOCK_HZ / stream.rate_hz) - 1)
     passing = [number for number, hz in FILTERS.items() if 2 * hz <= stream.rate_hz] or [6]
     said = [f"acceleration {wanted[0]:g} a {acceleration.unit}"]
     said += [f"rotation {wanted[-1]:g} a {rotation.unit}"] if stream.channels == 6 else []
@@ -268,10 +276,10 @@ def _mpu6050(stream: StreamShape) -> dict[str, str]:
     return {
         "SENSOR_TEXT": text,
         "SILENT_MS": str(max(100, math.ceil(8000 / stream.rate_hz))),
-        "FIFO_MS": str(int(1000 * (FIFO_BYTES // (2 * stream.channels)) / stream.rate_hz)),
+        "FIFO_MS": str(int(1000 * (FIFO_BYTES // (2 * stream.channels)) / _sensor_hz(stream))),
         "FACTORS": ", ".join(str(round(65536 * w / g)) for w, g in zip(wanted, given, strict=True)),
         "FIFO_EN": "0x78" if stream.channels == 6 else "0x08",
-        "DIVIDER": str(divider), "SENSOR_RATE": f"{CLOCK_HZ / (divider + 1):g}",
+        "DIVIDER": str(round(CLOCK_HZ / stream.rate_hz) - 1), "SENSOR_RATE": f"{_sensor_hz(stream):g}",
         "FILTER": str(passing[-1]), "BANDWIDTH": str(FILTERS[passing[-1]]),
         "GYRO_RANGE": str(rotation.number if stream.channels == 6 else 0), "ACCEL_RANGE": str(acceleration.number),
     }  # fmt: skip

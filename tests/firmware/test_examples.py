@@ -231,6 +231,28 @@ def test_without_a_sensor_that_fits_the_boards_examples_replay_the_recording(kin
     assert [values(line)[:2] for line in said] == [values(line)[:2] for line in expected(program)]
 
 
+@pytest.mark.parametrize(
+    ("rate_hz", "source"),
+    [
+        (50, "samples of an MPU-6050 at 50 Hz"), (500, "samples of an MPU-6050 at 500 Hz"),
+        (1000 / 3, "samples of an MPU-6050 at 333.333 Hz"),
+        (52, "samples of an MPU-6050 at 52.6316 Hz (trained on 52 Hz)"),
+        (26, "samples of an MPU-6050 at 26.3158 Hz (trained on 26 Hz)"),
+        (400, "a recording"), (416, "a recording"), (104, "a recording"), (3.9, "a recording"), (1001, "a recording"),
+    ],
+)  # fmt: skip
+def test_the_sensor_is_read_where_its_clock_has_a_rate_within_two_percent(rate_hz, source, tmp_path):
+    """1000 Hz by a whole number; another rate is told, a wrong one is not taken."""
+    project(replace(ACCELEROMETER, front=replace(ACCELEROMETER.front, rate_hz=rate_hz)), tmp_path)
+    for main in ("src/main_idf.c", "src/main_arduino.cpp"):
+        text = (tmp_path / main).read_text()
+        assert (
+            text.split("\n", 1)[0].split(": ", 1)[1]
+            == f'{source} in, a line "time label confidence" for each decision out. */'
+        )
+        assert ("MPU_SMPLRT_DIV" in text) == (source != "a recording")
+
+
 @pytest.mark.emulator
 @pytest.mark.parametrize("kind", ["esp-idf", "arduino"])
 @pytest.mark.parametrize("name", ["front end", "none"])
