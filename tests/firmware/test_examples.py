@@ -116,12 +116,44 @@ def test_the_plain_example_builds_for_a_chip_and_says_that_a_board_runs_it(chip,
         console(image, 60)
 
 
+@pytest.mark.emulator
+def test_the_plain_examples_time_goes_on_after_2_to_the_32_ms(tmp_path):
+    """49.7 days; here a sample is 14 hours, so that the recording is longer."""
+    program = project(replace(SMALL["one channel"], front=replace(SMALL["one channel"].front, rate_hz=2e-5)), tmp_path)
+    lines = expected(program)
+    assert float(lines[-1].split()[0]) > 2**32 / 1000
+    assert ran_plain(tmp_path) == lines
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("kind", ["esp-idf", "arduino"])
+def test_the_boards_time_goes_on_after_2_to_the_32_samples(kind, tmp_path):
+    """74.6 hours of sound at 16 kHz; the count begins just below."""
+    program = project(SMALL["log-mel, smoothed"], tmp_path)
+    below = 2**32 - 1000
+    main = tmp_path / BOARDS[kind][0]
+    text, found = re.subn(r"_t samples(?: = 0)?;", f"_t samples = {below}u;", main.read_text())
+    assert found == 1
+    main.write_text(text)
+    front = program.preprocess.front_end
+    assert front is not None
+    stream = samples_of(program, pieces(program, stream_of(front, ())))
+    truth = [values(line)[0] for line in lines_of(program, stream, below)]
+    assert truth[0] < 2**32 / front.rate_hz < truth[-1]
+    assert [values(line)[0] for line in boards_main(tmp_path, kind)[:-1]] == [
+        pytest.approx(t, abs=0.002) for t in truth
+    ]
+
+
+BOARDS = {
+    "esp-idf": ("examples/esp-idf/main/main.c", ["gcc", "-std=c99"], "run.c"),
+    "arduino": ("libraries/net/examples/net/net.ino", ["g++", "-std=c++11", "-x", "c++"], "run.cpp"),
+}
+
+
 def boards_main(root: Path, kind: str, *defines: str) -> list[str]:
     """What the example of ESP-IDF or Arduino prints, its component or library beside it, as the vendor sees it."""
-    main, compiler, glue = {
-        "esp-idf": ("examples/esp-idf/main/main.c", ["gcc", "-std=c99"], "run.c"),
-        "arduino": ("libraries/net/examples/net/net.ino", ["g++", "-std=c++11", "-x", "c++"], "run.cpp"),
-    }[kind]
+    main, compiler, glue = BOARDS[kind]
     library = root / "libraries/net/src"
     strict = ["-Wall", "-Wextra", "-Werror", "-O1", *SANITIZERS, *defines]
     paths = ["-I", library, "-I", STUBS / kind, "-I", STUBS, "-I", root / "examples/plain"]

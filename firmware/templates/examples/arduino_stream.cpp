@@ -12,7 +12,7 @@ static uint8_t slow_arena[@UPPER@_SLOW_ARENA_BYTES] __attribute__((aligned(@UPPE
 #define INIT(s) @NAME@_init(s, arena)
 #endif
 static @NAME@_state state;
-static uint32_t samples;
+static uint64_t samples;
 static int result;
 
 static void tell(int label, float confidence) {
