@@ -92,7 +92,7 @@ def run_sanitized(model: GeneratedModel, samples: npt.NDArray[np.int8], folder: 
         "    }\n    free(in); free(out); free(arena); free(slow); fclose(f);\n    return 0;\n}\n"
     )
     program = folder / "sanitized"
-    command = ["gcc", *WARNINGS, *SANITIZERS, "-O1", "-o", str(program), str(folder / "main.c"), *map(str, sources)]
+    command = ["gcc", *WARNINGS, *SANITIZERS, "-O0", "-o", str(program), str(folder / "main.c"), *map(str, sources)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     done = subprocess.run([str(program), str(folder / "input.bin")], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
@@ -133,7 +133,7 @@ def run_many_sanitized(
     (folder / "main.c").write_text("\n".join([*lines, "int main(void) {", *calls, "    return 0;", "}", ""]))
     includes = [f"-I{folder / model.name}" for model, _ in given]
     program = folder / "sanitized"
-    command = [*compiler, *WARNINGS, "-O1", *includes, "-o", str(program), str(folder / "main.c")]
+    command = [*compiler, *WARNINGS, "-O0", *includes, "-o", str(program), str(folder / "main.c")]
     subprocess.run([*command, *map(str, sources)], check=True, capture_output=True, text=True)
     done = subprocess.run([str(program)], capture_output=True)
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr.decode()[-2000:]}"
