@@ -18,7 +18,7 @@ from secateur.compiler.frontends.preprocess_file import read_preprocess, read_sc
 from secateur.compiler.frontends.truth import Wanted, outputs_of, retasked
 from secateur.compiler.out_folder import check_out
 from secateur.compiler.search import SearchOptions
-from secateur.compiler.session import Result, compile_model, preprocessed, sample_shape
+from secateur.compiler.session import Result, compile_model, preprocess_beside, preprocessed, sample_shape
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Data
@@ -75,7 +75,7 @@ def compile(
         weights: of a `file.py:factory`.
         cut_at, layout: --cut-at and --layout of the command line, for a MODEL in a file.
         preprocess: what happens to a raw sample before the network and to its outputs after it, or a file that says so
-            (--preprocess); the model's own when None.
+            (--preprocess); a preprocess.toml beside MODEL or the model's own when None.
         name: of a module, in C and in the report; its class's by default.
         task, metric: --task and --metric of the command line; found from the labels when None.
         tell: gets one line a step.
@@ -92,6 +92,8 @@ def compile(
     check_out(out, inputs)
     content: bytes | None = None
     loaded: Network | Program
+    if preprocess is None and isinstance(model, (str, Path)):
+        preprocess = preprocess_beside(str(model))
     own = read_scaling(Path(preprocess)) if isinstance(preprocess, (str, Path)) else preprocess
     if isinstance(model, (str, Path)):
         path = None if weights is None else Path(weights)

@@ -151,7 +151,7 @@ def compile_command(
     max_flash: options.MaxFlash = None,
     max_latency: options.MaxLatency = None,
     max_drop: Annotated[
-        float, typer.Option(min=0, help="Points of the metric int8 may lose", rich_help_panel=options.BUDGET)
+        float, typer.Option(min=0, max=100, help="Points of the metric int8 may lose", rich_help_panel=options.BUDGET)
     ] = 1.0,
     min_accuracy: Annotated[
         float | None,

@@ -24,7 +24,7 @@ from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, 
 from secateur.compiler.judge import reached as reached_by
 from secateur.compiler.picture_proof import frames_of
 from secateur.compiler.search import Exhausted, Search, SearchOptions, SearchState
-from secateur.compiler.stream_proof import decisions_for, pieces, stream_of
+from secateur.compiler.stream_proof import decisions_for, decisions_without_data, pieces, stream_of
 from secateur.errors import UserError
 from secateur.firmware.front_end.image import pixel_quantizer
 from secateur.firmware.front_end.stream import program_quantizer
@@ -251,6 +251,9 @@ def compile_program(
         compared = f": outputs were compared on {build.samples} random inputs (seed {seed})"
         notes = (f"No data was given{'' if build.run == 'none' else compared}.",)
         scores = test = None
+        if program.preprocess.front_end is not None:
+            known = replace(program.preprocess, decisions=decisions_without_data(program))
+            program = replace(program, preprocess=known)
     else:
         data.check()
         notes = _notes(data)

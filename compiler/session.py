@@ -25,12 +25,14 @@ from secateur.compiler.search import SearchOptions, recovery_recipe
 from secateur.errors import UserError
 from secateur.firmware.board import load_board
 from secateur.models.data import Data
+from secateur.models.front_end.decide import Decisions
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
 from secateur.models.probabilities import for_decisions
 from secateur.models.program import Program
 from secateur.targets.target import Target, find
 
+LARGEST_DIMENSION = 1 << 24
 T = TypeVar("T")
 M = TypeVar("M", Network, Program)
 
@@ -102,7 +104,7 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
         values = tuple(int(part) for part in text.replace("x", ",").split(","))
     except ValueError:
         values = ()
-    if len(values) < 2 or values[0] != 1 or min(values) < 1:
+    if len(values) < 2 or values[0] != 1 or min(values) < 1 or max(values) > LARGEST_DIMENSION:
         raise UserError(f"--input-shape {text}: write it with the batch of 1 in front, e.g. 1,6,128")
     return values[1:]
 
@@ -162,27 +164,39 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
     labels = read_labels(request.labels) if request.labels is not None else ()
     shape, scaling = parse_shape(request.input_shape), parse_preprocess(request.mean, request.std)
     path = request.preprocess
-    beside = Path(request.model).parent / PREPROCESS
-    if path is None and Path(request.model).is_file() and beside.is_file():
-        path = beside
-        tell(f"preprocessing: {beside}")
+    if path is None:
+        path = preprocess_beside(request.model)
+        if path is not None:
+            tell(f"preprocessing: {path}")
     given = scaling or (None if path is None else read_scaling(path))
     # behind it the model's own scaling of its input, where the file has one
     model = load_model(request.model, request.weights, shape, labels, request.cut_at, given, request.layout)
     written = None if path is None else read_preprocess(path, sample_shape(model))
     if isinstance(model, Program):
-        as_is = request.model.lower().endswith(".tflite")
-        if scaling is not None and as_is:
-            raise UserError(f"{request.model}: --mean and --std do not go with a .tflite model. Leave them out.")
-        if written is not None and written.front_end is None:
-            raise UserError(
-                f"{path}: an int8 model takes a whole front end ([source] and [window], or [image]), or none"
-            )
-        return replace(preprocessed(model, written), labels=labels or model.labels), content_of(request.model, model)
+        content = content_of(request.model, model)
+        if scaling is not None and request.model.lower().endswith(".tflite"):
+            model = replace(model, preprocess=scaling)
+        model = replace(preprocessed(model, written), labels=labels or model.labels)
+        if model.preprocess.front_end is not None:
+            return model, content
+        if model.preprocess.decisions != Decisions():
+            raise UserError(f"{path}: [decisions] of an int8 model take a front end: [source] and [window], or [image]")
+        _check_scaling(model.preprocess, sample_shape(model))
+        return model, content
     model = preprocessed(model, written)
-    if len(model.preprocess.mean) not in (0, 1, model.input_shape[0]):
-        raise UserError(f"--mean: {len(model.preprocess.mean)} values for {model.input_shape[0]} input channels")
+    _check_scaling(model.preprocess, model.input_shape)
     return for_decisions(model), None
+
+
+def preprocess_beside(model: str) -> Path | None:
+    """The `preprocess.toml` in the folder of MODEL's file, as `compile` leaves it in OUT."""
+    beside = Path(model).parent / PREPROCESS
+    return beside if Path(model).is_file() and beside.is_file() else None
+
+
+def _check_scaling(preprocess: Preprocess, shape: tuple[int, ...]) -> None:
+    if len(preprocess.mean) not in (0, 1, shape[0]):
+        raise UserError(f"--mean: {len(preprocess.mean)} values for {shape[0]} input channels")
 
 
 def preprocessed(model: M, written: Preprocess | None) -> M:
@@ -218,7 +232,9 @@ def compile_to(
     check_out(out, [Path(request.model), *(path for path in given if path is not None)])
     model, content = model_of(request, tell)
     data = None
-    if request.data is not None:
+    if request.data is None:
+        _check_dataless(request)
+    else:
         data = load_data(
             request.data, sample_shape(model), model.labels, request.seed, options_of_data(request),
             front_end=model.preprocess.front_end, tell=tell, progress=progress,
@@ -232,6 +248,14 @@ def compile_to(
         raise UserError("--run board needs --port; secateur doctor lists what is connected")
     build = Build(request.run, request.port, request.optimize)  # type: ignore[arg-type]
     return compile_model(model, content, data, target, budget, options, build, out, request.resume, tell, command)
+
+
+def _check_dataless(request: Request) -> None:
+    """Raise UserError for options that say something of data, where there is none."""
+    names = ("window", "hop", "group_column", "time_column", "label_column", "task", "metric", "min_accuracy")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(request, name) is not None]
+    if given:
+        raise UserError(f"{', '.join(given)}: without --data this says nothing. Give data, or leave it out")
 
 
 def _named(model: Network | Program, data: Data) -> Network | Program:

@@ -90,19 +90,43 @@ def _errors(program: Program, inputs: npt.NDArray[np.int8], outputs: npt.NDArray
     return reconstruction_of(program).sums(typed(entry, inputs), typed(out, outputs))
 
 
+def decisions_without_data(program: Program) -> Decisions:
+    """The Program's decisions with their threshold in steps. Raises UserError where only data could tell it."""
+    how = program.preprocess.decisions
+    if how.least is not None:
+        return replace(how, threshold=_steps(program, how.least), least=None)
+    if how.keep_percent is not None:
+        raise UserError(
+            f"{program.name}: [decisions] has no threshold, and without --data none can be fitted. Give threshold or "
+            "steps there (steps = 0 tells every class), or data"
+        )
+    return how
+
+
+def _steps(program: Program, least: float) -> int:
+    """A threshold in real values as the sum of steps over the windows that are averaged."""
+    how, out = program.preprocess.decisions, program.tensors[program.outputs[0]]
+    if how.reconstructs:
+        return min(max(round(least / float(score_factor(program, how))), 0), MOST_THRESHOLD)
+    steps = least_steps(least, out.scale, out.zero_point, out.dtype, how.smooth)
+    if steps > 255 * how.smooth:
+        highest = (255 + (-128 if out.dtype == "int8" else 0) - out.zero_point) * out.scale
+        raise UserError(
+            f"{program.name}: [decisions] threshold {least:g} tells nothing: its outputs reach {highest:g} at most"
+        )
+    return steps
+
+
 def decisions_for(
     program: Program, content: bytes, inputs: Callable[[], npt.NDArray[np.int8]], truth: npt.NDArray[np.integer]
 ) -> Decisions:
     """The Program's decisions with their threshold in steps, fitted on validation windows where that is asked for."""
     how = program.preprocess.decisions
     out = program.tensors[program.outputs[0]]
+    if how.least is not None or how.keep_percent is None:
+        return decisions_without_data(program)
     if how.reconstructs:
-        return _error_decisions(program, content, inputs, truth)
-    if how.least is not None:
-        steps = least_steps(how.least, out.scale, out.zero_point, out.dtype, how.smooth)
-        return replace(how, threshold=steps, least=None)
-    if how.keep_percent is None:
-        return how
+        return _error_decisions(program, content, how.keep_percent, inputs(), truth)
     outputs = golden_outputs(content, program, inputs()).outputs
     steps, right, wrong = fit_threshold(typed(out, outputs), truth, how.keep_percent)
     log.info("threshold %d of 255 steps: %.1f %% of right windows are told, %.1f %% of wrong ones", steps, right, wrong)
@@ -110,18 +134,15 @@ def decisions_for(
 
 
 def _error_decisions(
-    program: Program, content: bytes, inputs: Callable[[], npt.NDArray[np.int8]], truth: npt.NDArray[np.integer]
+    program: Program,
+    content: bytes,
+    keep_percent: float,
+    inputs: npt.NDArray[np.int8],
+    truth: npt.NDArray[np.integer],
 ) -> Decisions:
     how = program.preprocess.decisions
-    if how.least is not None:
-        steps = round(how.least / float(score_factor(program, how)))
-        return replace(how, threshold=min(max(steps, 0), MOST_THRESHOLD), least=None)
-    if how.keep_percent is None:
-        return how
-    given = inputs()
-    sums = _errors(program, given, golden_outputs(content, program, given).outputs)
-    one = fit_error_threshold(sums, truth, how.keep_percent)
-    return replace(how, threshold=one * how.smooth, keep_percent=None)
+    sums = _errors(program, inputs, golden_outputs(content, program, inputs).outputs)
+    return replace(how, threshold=fit_error_threshold(sums, truth, keep_percent) * how.smooth, keep_percent=None)
 
 
 def completed_at(front: FrontEnd, windows: int) -> npt.NDArray[np.int64]:

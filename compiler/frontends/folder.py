@@ -98,6 +98,9 @@ def scan(root: Path, label_column: str | None = None, group_column: str | None =
     if label_column is None:
         for top in [root / side for side in sides] if split else [root]:
             classes |= {p.name for p in _folders(top)}
+    for label in sorted(classes):
+        if not label.isprintable():  # of bytes that are no UTF-8, too
+            raise UserError(f"{name}: the class folder {label!r} cannot be printed; give it another name")
     if split:
         notes.append(f"The sets are the folders {', '.join(sides)}.")
     if group_column is None:

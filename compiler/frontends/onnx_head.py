@@ -15,6 +15,9 @@ from secateur.models.preprocess import Preprocess
 
 Floats = npt.NDArray[np.float64]
 
+INTEGERS: tuple[type[np.integer], ...] = (
+    np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64,
+)  # fmt: skip
 LAYOUTS = ("nchw", "nhwc")
 _ARITHMETIC = ("Sub", "Add", "Mul", "Div")
 _FORWARD = ("Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear", *_ARITHMETIC)
@@ -55,8 +58,15 @@ class Head:
     def fed(self, samples: npt.NDArray[np.float32], kind: str) -> npt.NDArray[Any]:
         """Channels-first samples as the file takes them; `kind` is ONNX Runtime's name of the type."""
         moved = np.moveaxis(samples, 1, -1) if self.channels_last else samples
-        types: dict[str, Any] = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32}
-        return np.ascontiguousarray(moved, types.get(kind, np.float32))
+        return np.ascontiguousarray(moved, input_type(kind))
+
+
+def input_type(kind: str) -> type[np.generic]:
+    """The numpy type of ONNX Runtime's `tensor(...)`; float32 where it is none of a number's."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    known: dict[str, type[np.generic]] = {"double": np.float64, "float16": np.float16, "bool": np.bool_}
+    known |= {i.__name__: i for i in INTEGERS}
+    return known.get(name, np.float32)
 
 
 def take_head(model: onnx.ModelProto, output: str, layout: str | None, path: Path) -> Head:
@@ -105,12 +115,11 @@ def take_head(model: onnx.ModelProto, output: str, layout: str | None, path: Pat
         graph.node.remove(node)
     if taken or last:
         _enter(graph, info, name, floats, last, now)
-    limits = np.iinfo(onnx.helper.tensor_dtype_to_np_dtype(kind)) if kind in _INTEGERS else None
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+    limits = np.iinfo(dtype) if dtype.type in INTEGERS else None
     ends = None if limits is None else (max(int(limits.min), -255), min(int(limits.max), 255))
+    ends = (0, 1) if dtype.type is np.bool_ else ends
     return Head(last, ends, scale if moved else None, shift if moved else None)
-
-
-_INTEGERS = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.INT32)
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, npt.NDArray[Any]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
 
-from secateur.compiler.frontends.onnx_head import Head
+from secateur.compiler.frontends.onnx_head import Head, input_type
 from secateur.errors import UserError
 from secateur.models.network import Network
 
@@ -20,16 +19,16 @@ log = logging.getLogger(__name__)
 def compare(network: Network, head: Head, path: Path, batch: int) -> None:
     """The import is checked against ONNX Runtime, 1e-4 of the output's range."""
     raw = head.raw(batch, network.input_shape, 1)
-    x = torch.from_numpy(head.preprocess(None)(raw))
     try:
         session = _session(path)
         entry = session.get_inputs()[0]
+        raw = raw.astype(input_type(entry.type)).astype(np.float32)  # what the type leaves of it
         theirs = session.run(None, {entry.name: head.fed(raw, entry.type)})[0]
     except Exception as error:  # noqa: BLE001 - onnxruntime's own exception classes are not public
         log.warning("%s: import not compared, ONNX Runtime cannot run the file: %s", path, _line(error))
         return
     with torch.no_grad():
-        ours = network.module(x).numpy()
+        ours = network.module(torch.from_numpy(head.preprocess(None)(raw))).numpy()
     if not np.isfinite(ours).all() or not np.isfinite(theirs).all():
         raise UserError(
             f"{path}: on random input its values overflow float32. Are the weights damaged? Export it again."
@@ -40,12 +39,11 @@ def compare(network: Network, head: Head, path: Path, batch: int) -> None:
 
 def objection(path: Path, shape: tuple[int, ...]) -> str | None:
     """Why ONNX Runtime does not run the file on one sample of `shape`, as the file has it; None where it does."""
-    types: dict[str, Any] = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32}
     try:
         session = _session(path)
         entry = session.get_inputs()[0]
         batch = entry.shape[0] if entry.shape and isinstance(entry.shape[0], int) else 1
-        session.run(None, {entry.name: np.zeros((batch, *shape), types.get(entry.type, np.float32))})
+        session.run(None, {entry.name: np.zeros((batch, *shape), input_type(entry.type))})
     except Exception as error:  # noqa: BLE001 - onnxruntime's own exception classes are not public
         return _line(error)
     return None

@@ -110,11 +110,16 @@ CASES = {
     "a board without a port": ((NET, *DIGITS, "--run", "board"), "needs --port"),
     "a shape without batch": ((NET, *DIGITS, "--input-shape", "8,8"), "batch of 1 in front"),
     "too few labels": (("{}/whole.tflite", "--labels", "{}/two.txt"), "2 labels for 10 outputs; give one label"),
+    "a floor without data": (("{}/whole.tflite", "--min-accuracy", "99"), "--min-accuracy: without --data this says"),
+    "a drop above what there is": ((NET, *DIGITS, "--max-drop", "inf"), "Invalid value for '--max-drop'"),
+    "a shape that no memory holds": (
+        ("{}/nets.py:odd", *DIGITS, "--input-shape", "1,99999999999999999999"), "batch of 1 in front"
+    ),
     "missing labels": ((NET, *DIGITS, "--labels", "{}/none.txt"), "No such file"),
     "mean without std": ((NET, *DIGITS, "--mean", "0.5"), "--mean and --std go together"),
     "std of 0": ((NET, *DIGITS, "--mean", "0.5", "--std", "0"), "above 0"),
     "mean of too many channels": ((NET, *DIGITS, "--mean", "1,2", "--std", "1,2"), "2 values for 1 input channel"),
-    "mean of an int8 model": (("{}/whole.tflite", "--mean", "1", "--std", "1"), "do not go with a .tflite model"),
+    "mean of an int8 model": (("{}/whole.tflite", "--mean", "1,2", "--std", "1,1"), "2 values for 1 input channel"),
     "a cut in a whole network": ((NET, *DIGITS, "--cut-at", "fc"), "--cut-at does not go with"),
     "weights of a zoo network": ((NET, *DIGITS, "--weights", "{}/a_file"), "--weights does not go with"),
 }  # fmt: skip

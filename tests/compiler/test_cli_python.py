@@ -76,3 +76,30 @@ def test_errors_are_the_command_line_s(tmp_path):
 def test_the_docstring_s_example_runs():
     """The example that a user copies first is executed."""
     assert doctest.testmod(api) == (0, 3)
+
+
+def test_what_compile_wrote_compiles_again(tmp_path, called):
+    """OUT/model.tflite takes the preprocess.toml beside it, mean and std alone, here and on the command line."""
+    none = secateur.Build(run="none")
+    first = secateur.compile(
+        "zoo:digits-net", target="esp32", data="zoo:digits", out=tmp_path / "a", build=none,
+        search=secateur.SearchOptions(total_steps=0, recovery="none"),
+    )  # fmt: skip
+    model = tmp_path / "a" / "model.tflite"
+    second = secateur.compile(model, target="esp32", data="zoo:digits", out=tmp_path / "b", build=none)
+    assert second.report.result.accuracy_int8 == first.report.result.accuracy_int8
+    arguments = [
+        "compile",
+        str(model),
+        "-t",
+        "esp32",
+        "--data",
+        "zoo:digits",
+        "--run",
+        "none",
+        "-o",
+        str(tmp_path / "c"),
+    ]
+    code, _, said = called(arguments)
+    assert code == 0 and f"preprocessing: {tmp_path}/a/preprocess.toml" in said
+    assert (tmp_path / "c" / "report.json").read_bytes() == (tmp_path / "b" / "report.json").read_bytes()

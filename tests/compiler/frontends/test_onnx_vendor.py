@@ -111,6 +111,17 @@ def test_channels_last_becomes_channels_first(name: str, tmp_path: Path) -> None
     assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
 
 
+@pytest.mark.parametrize(
+    "kind", ["UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "INT64", "FLOAT16", "DOUBLE", "BOOL"]
+)
+def test_every_type_of_input_is_compared(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Behind a Cast, ONNX Runtime gets the file's own type; nothing says that it could not run the file."""
+    cast = [node("Cast", "x", "q", to=TensorProto.FLOAT), node("Transpose", "q", "t", perm=FIRST), *BODY]
+    path = write(tmp_path / "net.onnx", cast, [1, 4, 5, 3], CONSTANTS, getattr(TensorProto, kind))
+    assert network_of(path).input_shape == (3, 4, 5)
+    assert "not compared" not in caplog.text
+
+
 def test_the_files_scaling_is_behind_what_is_given(tmp_path: Path) -> None:
     """--mean and --std first, then the file's own, as one mean and standard deviation a channel."""
     nodes, kind = LAST["bytes, mean and standard deviation"]

@@ -13,10 +13,11 @@ from memory_networks import streaming
 from small_streams import SMALL, small_stream_program
 
 from secateur.compiler.frontends.tflite_file import parse_tflite
-from secateur.compiler.stream_proof import decisions_of, window_inputs
+from secateur.compiler.stream_proof import decisions_of, decisions_without_data, window_inputs
 from secateur.errors import UserError
 from secateur.firmware.front_end.stream import parts
 from secateur.models.front_end.chain import FrontEnd
+from secateur.models.front_end.decide import Decisions
 from secateur.models.front_end.reconstruct import MOST_SUMMED
 from secateur.models.front_end.stage import Counts
 from secateur.models.preprocess import Preprocess
@@ -140,3 +141,18 @@ def test_more_values_than_64_bits_can_sum_are_refused() -> None:
     program = small_stream_program(replace(small, decisions=replace(small.decisions, smooth=smooth)))
     with pytest.raises(UserError, match=f"{smooth} windows of {values} values are smoothed, 2,097,152 values at most"):
         parts(program)
+
+
+def test_thresholds_that_need_no_data_are_known_without_it() -> None:
+    """A real value becomes steps; one that no output reaches, and a share of windows to keep, are refused."""
+    small = SMALL[sorted(SMALL)[0]]
+
+    def known(**how: float) -> int:
+        decisions = Decisions(2, least=how.get("least"), keep_percent=how.get("keep"))
+        return decisions_without_data(small_stream_program(replace(small, decisions=decisions))).threshold
+
+    assert known(least=0.5) == 256  # two windows of 128 of 256 steps
+    with pytest.raises(UserError, match=r"threshold 1\.5 tells nothing: its outputs reach 0\.99"):
+        known(least=1.5)
+    with pytest.raises(UserError, match="without --data none can be fitted"):
+        known(keep=99.0)
