@@ -350,7 +350,7 @@ def _write(plan: Plan, writer: cache.Writer, notes: Sequence[str], failed: dict[
     labels = plan.classes([label for *_, label, _ in rows])
     if len(labels) < 2:
         raise UserError(f"{plan.name}: one class only, {labels[0]}; two at least are expected")
-    names = sorted({_whole_group(plan, row) for row in rows}, key=_by_number)
+    names = sorted({_whole_group(plan, row) for row in rows}, key=lambda n: (_by_number(n), n))
     numbers = {group: i for i, group in enumerate(names)}
     y = {label: i for i, label in enumerate(labels)}
     final = [cache.Row(row[0], row[1], row[2], row[3], y[row[4]], numbers[_whole_group(plan, row)]) for row in rows]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
+import sys
 
 import data_files as make
 import numpy as np
@@ -95,6 +97,29 @@ def test_a_person_stands_on_one_side(tmp_path, naming):
     assert [len(split) for split in sides(data)] == [12, 4, 4]
     assert [np.bincount(split.y).tolist() for split in sides(data)] == [[6, 6], [2, 2], [2, 2]]
     assert data.notes[0].startswith("Groups are the")
+
+
+HASHED = """
+import sys
+from secateur.compiler.frontends.data import load_data
+print(load_data(sys.argv[1], (1, 100)).fingerprint())
+"""
+
+
+def test_the_split_is_the_same_in_every_process(tmp_path, monkeypatch):
+    """p1 and p01 count alike, and are two persons in one order; the order of a set is another in every process."""
+    root = tmp_path / "words"
+    for y, name in enumerate(("no", "yes")):
+        for person in range(12):
+            path = root / name / f"p{'0' * (person % 2)}{person // 2}" / "0.wav"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(make.wav_bytes(make.noise(100 * y + person, 100).tobytes()))
+    found = set()
+    for seed in range(3):
+        monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / f"cache{seed}"))
+        monkeypatch.setenv("PYTHONHASHSEED", str(seed))
+        found.add(subprocess.run([sys.executable, "-c", HASHED, root], capture_output=True, check=True).stdout)
+    assert len(found) == 1
 
 
 def test_folders_that_are_sets_are_respected(tmp_path):
