@@ -25,6 +25,9 @@ JITTER = 0.25
 NEAR = 0.05
 """A rate this close to the wanted one is interpolated right onto it; one farther away is filtered."""
 
+MIN_PERIOD, MAX_PERIOD = 1e-12, 1e18
+"""Of the time column's unit, whichever it is: 1 THz in seconds, thirty years in nanoseconds."""
+
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _IN_NAME = re.compile(r"(?:^|[\s_.\-\[(])(s|sec|seconds|ms|msec|milliseconds|us|µs|μs|ns)[\])]?$", re.IGNORECASE)
@@ -82,7 +85,8 @@ def _timed(
 ) -> Iterator[Piece]:
     inner = np.ones(max(len(times) - 1, 0), bool)
     inner[[stop - 1 for _, stop in edges[:-1]]] = False  # from one run to the next
-    steps = np.diff(times)
+    with np.errstate(over="ignore"):
+        steps = np.diff(times)
     forward = steps[inner & (steps > 0)]
     if not len(forward):
         raise Unreadable(f"column {options.time_column!r}: time stands still")
@@ -95,7 +99,10 @@ def _timed(
         )
     if same.sum() > len(times) // 10:
         raise Unreadable(f"{int(same.sum())} of {len(times)} timestamps repeat the one before; give them finer")
-    period = float(forward[(forward > median / 2) & (forward < GAP * median)].mean())
+    typical = forward[(forward > median / 2) & (forward < GAP * median)]
+    period = float(typical.mean()) if len(typical) else math.nan
+    if not MIN_PERIOD < period < MAX_PERIOD:
+        raise Unreadable(f"column {options.time_column!r}: steps of {median:g} are none that a recording has")
     unit, guessed = _unit(options.time_column or "", table.dated, period, rate_hz)
     rate = 1 / (period * _UNITS[unit])
     if guessed:
@@ -169,6 +176,8 @@ def _read(path: Path, options: DataOptions, label: str | None, group: str) -> _T
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise Unreadable(f"line {reader.line_num}: {error}") from None
+    if not rows:
+        raise Unreadable("empty file")
     header = [cell.strip() for cell in rows[0][1]]
     if header and not header[-1]:  # a delimiter at every line's end
         header = header[:-1]
@@ -240,7 +249,7 @@ def _text(path: Path) -> str:
 
 
 def _delimiter(text: str) -> str:
-    first = next(line for line in text.splitlines() if line.strip())
+    first = next((line for line in text.splitlines() if line.strip()), "")
     counts = {mark: first.count(mark) for mark in ",;\t"}
     if counts[";"]:  # commas beside semicolons are decimal ones
         return ";"

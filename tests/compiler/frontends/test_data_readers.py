@@ -198,6 +198,21 @@ def test_the_rate_is_that_of_the_steps_in_the_columns_unit(tmp_path, column, sta
     assert piece.samples.tolist() == [[0], [1], [2], [3]]
 
 
+@pytest.mark.parametrize("text", [",,,\n,,,\n", "\ufeff", "\ufeff\n\n", "\u00a0\n", "\u2028\n", "\v\n\f\n"])
+def test_a_file_that_says_nothing_is_empty(tmp_path, text):
+    """Delimiters, marks and blanks alone."""
+    with pytest.raises(Unreadable, match=r"^empty file$"):
+        pieces(tmp_path, text)
+
+
+@pytest.mark.parametrize("rate_hz", [0.0, 50.0])
+@pytest.mark.parametrize("stamps", [("1e308", "-1e308", "1e308"), ("0", "1e-320", "2e-320"), ("0", "1e300", "2e300")])
+def test_times_that_no_clock_gives_are_refused(tmp_path, stamps, rate_hz):
+    """Their rate is no number."""
+    with pytest.raises(Unreadable, match="none that a recording has"):
+        pieces(tmp_path, "t,x\n" + "".join(f"{t},1\n" for t in stamps), rate_hz, time_column="t")
+
+
 def test_gaps_and_jumps_back_cut_and_classes_and_groups_too(tmp_path):
     """No stretch crosses a missing row, a restart, another class or another person."""
     rows = [(0, "a", "p"), (10, "a", "p"), (20, "a", "p"), (40, "a", "p"), (50, "a", "p"), (60, "b", "p"),
