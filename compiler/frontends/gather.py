@@ -100,8 +100,7 @@ def data_from_folder(
         with cache.writing(input_shape) as writer:
             _write(plan, writer, folder.notes, failed, progress)
             cache.keep(writer, key)
-        data = cache.load(name, key, fresh=True)
-        assert data is not None
+        data = cache.load_fresh(name, key)
     return data
 
 
@@ -134,9 +133,7 @@ def data_from_recordings(
         _write(plan, writer, (), {}, progress)
         key = cache.key_of(name, (writer.folder / "about.json").read_text())  # it has the digests of all else
         cache.keep(writer, key)
-    data = cache.load(name, key, fresh=True)
-    assert data is not None
-    return data
+    return cache.load_fresh(name, key)
 
 
 def _checked(name: str, number: int, recording: object, labels: tuple[str, ...]) -> Piece:

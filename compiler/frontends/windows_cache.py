@@ -6,10 +6,12 @@ or absent; one whose content is not what was written is made again.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -134,19 +136,60 @@ def writing(shape: tuple[int, ...]) -> Iterator[Writer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep(writer: Writer, key: str) -> Path:
-    """Move the finished folder to its place; an entry that stands there was found broken, or is the same."""
+def keep(writer: Writer, key: str) -> None:
+    """Move the finished folder to its place, unless another run of the same data was faster; replace a broken entry."""
     entry = cache_folder() / "windows" / key
-    old = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
-    with suppress(FileNotFoundError):
-        entry.rename(old / "old")
-    shutil.rmtree(old, ignore_errors=True)
-    try:
+    with suppress(OSError):
         writer.folder.rename(entry)
-    except OSError:  # another run of the same data was faster by this much: its entry is as good
-        if not entry.is_dir():
-            raise
-    return entry
+        return
+    # One run at a time: what another one has just put there is seen to be whole, and stays.
+    with _locked(entry.parent):
+        if _whole(entry):
+            return
+        old = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
+        with suppress(FileNotFoundError):
+            entry.rename(old / "old")
+        shutil.rmtree(old, ignore_errors=True)
+        try:
+            writer.folder.rename(entry)
+        except OSError:  # a run that found no entry needs no lock
+            if not _whole(entry):
+                raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(
+            OSError
+        ):  # a disk without locks: two runs that replace one broken entry may be in each other's way
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
+
+
+def _whole(entry: Path) -> bool:
+    try:
+        _check(entry, json.loads((entry / "about.json").read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _check(entry: Path, about: Any) -> None:
+    for file, digest in about["digests"].items():
+        if _digest(entry / file) != digest:
+            raise ValueError(f"{file} has changed")
+
+
+def load_fresh(name: str, key: str) -> Data:
+    """The data of an entry that was kept right now. Raises UserError where it is gone already."""
+    data = load(name, key, fresh=True)
+    if data is None:
+        raise UserError(f"{cache_folder() / 'windows' / key}: was removed while it was read; run again")
+    return data
 
 
 def load(name: str, key: str, fresh: bool = False) -> Data | None:
@@ -159,9 +202,8 @@ def load(name: str, key: str, fresh: bool = False) -> Data | None:
         return None
     try:
         about = json.loads((entry / "about.json").read_text())
-        for file, digest in about["digests"].items():
-            if not fresh and _digest(entry / file) != digest:
-                raise ValueError(f"{file} has changed")
+        if not fresh:
+            _check(entry, about)
         # Copy on write: torch wants writable memory, the file stays as it is.
         splits = [
             Split(
@@ -177,7 +219,7 @@ def load(name: str, key: str, fresh: bool = False) -> Data | None:
         labels, notes = tuple(about["labels"]), tuple(about["notes"])
         frames = np.load(entry / FRAMES) if FRAMES in about["digests"] else None
         return Data(name, recovery, validation, test, labels, notes=notes, streams=streams, frames=frames)
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         log.info("%s: %s; it is made again", entry, error)
         return None
 

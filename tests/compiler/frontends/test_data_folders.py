@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -443,3 +444,19 @@ def test_twins_are_on_one_side_and_groups_are_counted_as_people_count(tmp_path):
         counts = [sum(x.tobytes() == twin for x in split.x) for split in sides(data)]
         assert sorted(counts) == [0, 0, 11]
     assert sorted(["p10", "a", "p2", "p2b"], key=_by_number) == ["a", "p2", "p2b", "p10"]
+
+
+def test_a_slower_run_never_moves_a_whole_entry(tmp_path, cache):
+    """Whoever put it there may be about to read it; a broken one is replaced."""
+    root = make.write_words(tmp_path / "words")
+    load_data(str(root), WORDS)
+    (entry,) = (path for path in cache.iterdir() if path.is_dir())
+    put_there = entry.stat().st_ino
+    for spoilt in (False, True):
+        if spoilt:
+            (entry / "test_y.npy").write_bytes(b"")
+        with windows_cache.writing(WORDS) as writer:
+            shutil.copytree(entry, writer.folder, dirs_exist_ok=True)
+            windows_cache.keep(writer, entry.name)
+        assert (entry.stat().st_ino != put_there) == spoilt
+        assert [path for path in cache.iterdir() if path.is_dir()] == [entry]
