@@ -90,12 +90,13 @@ def data_from_folder(
     digests, failed = _digests(folder.entries, progress)
     entries, notes = _without_twins(folder.entries, digests)
     known = [(e.name, e.label, e.group, e.side, digests.get(e.name)) for e in entries]
+    said = (*folder.notes, *notes)
     key = cache.key_of(
-        known, folder.notes, sorted(failed.items()), input_shape, labels, seed, options, front_end, name, _versions()
+        known, said, sorted(failed.items()), input_shape, labels, seed, options, front_end, name, _versions()
     )
     data = cache.load(name, key)
     if data is None:
-        folder = replace(folder, entries=entries, notes=(*folder.notes, *notes))
+        folder = replace(folder, entries=entries, notes=said)
         plan = _plan(name, folder, input_shape, labels, seed, options, front_end)
         with cache.writing(input_shape) as writer:
             _write(plan, writer, folder.notes, failed, progress)

@@ -460,3 +460,17 @@ def test_a_slower_run_never_moves_a_whole_entry(tmp_path, cache):
             windows_cache.keep(writer, entry.name)
         assert (entry.stat().st_ino != put_there) == spoilt
         assert [path for path in cache.iterdir() if path.is_dir()] == [entry]
+
+
+def test_a_file_that_is_left_out_is_told_whatever_the_cache_holds(tmp_path):
+    """A copy of a test file comes into train: the windows stay, what is said of them does not."""
+    root = tmp_path / "words"
+    for number, side in enumerate(("train", "validation", "test")):
+        make.write_words(root / side, files=2)
+        for i, path in enumerate(sorted((root / side).rglob("*.wav"))):
+            path.write_bytes(make.wav_bytes(make.noise(100 * number + i, 400).tobytes()))
+    before = load_data(str(root), WORDS)
+    (root / "train" / "no" / "leak.wav").write_bytes((root / "test" / "no" / "0.wav").read_bytes())
+    after = load_data(str(root), WORDS)
+    assert after.fingerprint() == before.fingerprint()
+    assert [note for note in after.notes if "left out" in note and "train/no/leak.wav" in note]
