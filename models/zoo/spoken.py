@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -40,8 +42,16 @@ def speak(wanted: Sequence[Spoken]) -> list[Counts]:
     Raises UserError where espeak-ng is missing, fails or lacks a voice.
     """
     version = _run(["--version"]).decode().split("Data at")[0].strip()
-    made = kept_arrays("speech", f"{version}\n{TO_16K}\n{QUIET}\n{wanted!r}", lambda: _spoken(wanted, version))
+    decides = f"{_made_by()}\n{np.__version__}\n{version}\n{wanted!r}"
+    made = kept_arrays("speech", decides, lambda: _spoken(wanted, version))
     return np.split(made["samples"], np.cumsum(made["lengths"])[:-1])
+
+
+def _made_by() -> str:
+    """A digest of the code that makes the samples: other code, other entries in the cache."""
+    here = Path(__file__)
+    files = (here, *sorted((here.parents[1] / "front_end").glob("*.py")))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _spoken(wanted: Sequence[Spoken], version: str) -> Arrays:

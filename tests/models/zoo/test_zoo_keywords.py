@@ -142,3 +142,22 @@ def test_shipped_weights_know_keywords_of_voices_they_never_met() -> None:
         # Another version of espeak-ng speaks a little otherwise.
         assert found == pytest.approx(about["accuracy_percent"][name], abs=2)
     assert network.preprocess.front_end == keywords.FRONT_END
+
+
+def test_other_code_does_not_take_up_what_was_spoken_before(tmp_path, monkeypatch):
+    """As after an update of the package: the words are spoken again, once."""
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
+    words, calls = [spoken.Spoken("yes", "en-us", "f1", 50, 160)], []
+    monkeypatch.setattr(spoken, "_run", lambda arguments: b"eSpeak NG 1")
+    monkeypatch.setattr(
+        spoken, "_spoken", lambda *a: calls.append(a) or {"samples": np.ones(5, np.int16), "lengths": np.array([5])}
+    )
+    spoken.speak(words)
+    spoken.speak(words)
+    other = tmp_path / "models" / "zoo" / "spoken.py"
+    other.parent.mkdir(parents=True)
+    other.write_text("# other code")
+    monkeypatch.setattr(spoken, "__file__", str(other))
+    spoken.speak(words)
+    spoken.speak(words)
+    assert len(calls) == 2
