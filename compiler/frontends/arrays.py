@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from secateur.compiler.frontends.truth import Wanted, bound, find_task, to_truth, truth_labels
 from secateur.errors import UserError
-from secateur.models.data import Data, Split
+from secateur.models.data import Data, Split, chunks
 from secateur.models.task import Agreement, Anomaly, Classification, MultiLabel, Task, pure_groups, strata
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,29 @@ def data_from_arrays(
     data.check()
     check_classes(data)
     return data
+
+
+def shared_samples(recovery: Split, validation: Split, test: Split) -> tuple[str, ...]:
+    """A note where validation or test has samples that are recovery's too, value for value."""
+    known = set(_rows(recovery))
+    found = [
+        (sum(row in known for row in _rows(s)), len(s), side)
+        for s, side in ((validation, "validation"), (test, "test"))
+    ]
+    told = [f"{count} of {total} {side} samples" for count, total, side in found if count]
+    if not told:
+        return ()
+    return (
+        f"{' and '.join(told)} stand in recovery too, value for value: what is measured and certified on them is "
+        "optimistic.",
+    )
+
+
+def _rows(split: Split) -> Iterator[bytes]:
+    """A digest of each sample."""
+    for part in chunks(split.x):
+        for row in split.x[part]:
+            yield hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest()
 
 
 def check_classes(data: Data) -> None:
@@ -270,6 +294,7 @@ def _assemble(
         )
     else:
         raise UserError(f"{name}: training and test set are one group each; a third is needed for validation")
+    notes += shared_samples(train, validation, test)
     for note in notes:
         log.info("%s: %s", name, note)
     return Data(name, train, validation, test, labels, seen, tuple(notes))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.compiler.frontends.arrays import check_classes, data_from_arrays
+from secateur.compiler.frontends.arrays import check_classes, data_from_arrays, shared_samples
 from secateur.compiler.frontends.data_options import DataOptions, Progress, Tell, quiet
 from secateur.compiler.frontends.gather import data_from_folder, data_from_recordings, sets_text
 from secateur.compiler.frontends.truth import Wanted, bound, retasked
@@ -182,7 +182,7 @@ def _from_loader(
     data.check()
     _check_fit(data, input_shape, labels)
     check_classes(data)
-    return data
+    return replace(data, notes=(*data.notes, *shared_samples(data.recovery, data.validation, data.test)))
 
 
 def _of_classes(data: Data, wanted: Wanted) -> Data:

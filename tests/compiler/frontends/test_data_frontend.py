@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -284,3 +285,25 @@ def test_label_files(tmp_path):
             read_labels(path)
     with pytest.raises(UserError, match="No such file"):
         read_labels(tmp_path / "absent.txt")
+
+
+def test_samples_of_training_in_the_test_set_are_told(load, tmp_path):
+    """Value for value: in arrays, and in the sets that a function gives; where there are none, nothing is said."""
+    assert not [note for note in load(arrays()).notes if "stand in recovery too" in note]
+    table = arrays()
+    table["x_test"][:7] = table["x_train"][:7]
+    (note,) = [note for note in load(table).notes if "stand in recovery too" in note]
+    assert sum(int(n) for n in re.findall(r"(\d+) of", note)) == 7
+    (tmp_path / "l.py").write_text(GIVEN)
+    (note,) = [n for n in load_data(f"{tmp_path / 'l.py'}:f", (6,)).notes if "stand in recovery too" in n]
+    assert note.startswith("4 of 4 test samples stand in recovery too, value for value")
+
+
+GIVEN = """
+import numpy as np
+from secateur.models.data import Data, Split
+def f():
+    x = np.random.default_rng(0).normal(size=(8, 6)).astype("f")
+    one = lambda rows, first: Split(rows, np.arange(4) % 2, np.arange(first, first + 4))
+    return Data("d", one(x[:4], 0), one(x[4:], 4), one(x[:4], 8), ("a", "b"))
+"""
