@@ -21,6 +21,9 @@ from secateur.models.training import predict
 
 Array = npt.NDArray[Any]
 
+AUC = "AUC is of "
+"""A note of what the area under the curve is of begins so."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -133,7 +136,11 @@ def retasked(data: Data, wanted: Wanted) -> Data:
     own = type(data.task)
     if wanted.task in (None, own.name) and (own is not Classification or _classes(data)):
         metric = wanted.metric or data.task.metric
-        return replace(data, task=replace(data.task, metric=metric))
+        if _knows_its_data(data):
+            return replace(data, task=replace(data.task, metric=metric))
+        for name, s in (("recovery", data.recovery), ("validation", data.validation), ("test", data.test)):
+            data.task.check(f"{data.name}: {name}", s.y, data.labels)
+        return bound(data, own, replace(wanted, metric=metric), "")
     sets = {"train": data.recovery, "validation": data.validation, "test": data.test}
     inputs = int(np.prod(data.recovery.x.shape[1:]))
     kind, found = find_task({part: s.y for part, s in sets.items()}, wanted, inputs)
@@ -148,6 +155,13 @@ def retasked(data: Data, wanted: Wanted) -> Data:
     labels = truth_labels(kind, [made[0].y], data.labels if len(data.labels) == width else ())
     changed = replace(data, recovery=made[0], validation=made[1], test=made[2], labels=labels)
     return bound(changed, kind, wanted, found)
+
+
+def _knows_its_data(data: Data) -> bool:
+    """Whether a task that learns something of its data was bound to it already."""
+    if isinstance(data.task, Regression):
+        return bool(data.task.median)
+    return not isinstance(data.task, Anomaly) or data.task.by_group or any(n.startswith(AUC) for n in data.notes)
 
 
 def agreed(model: Network | Program, data: Data) -> Data:
@@ -183,6 +197,6 @@ def _classes(data: Data) -> bool:
 def _of_what(task: Anomaly, data: Data, groups_given: bool) -> str:
     if task.by_group:
         count = len(np.unique(data.test.groups))
-        return f"AUC is of groups: the mean score of each of the {count} groups of the test set, all of one kind."
+        return f"{AUC}groups: the mean score of each of the {count} groups of the test set, all of one kind."
     why = "no groups were given" if not groups_given else "groups mix normal samples and anomalies, or are one sample"
-    return f"AUC is of single samples: {why}."
+    return f"{AUC}single samples: {why}."

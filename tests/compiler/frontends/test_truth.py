@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -167,6 +169,26 @@ def test_data_in_memory_takes_a_task_too():
     assert retasked(found, Wanted(metric="mae")).task == found.task
     silent = agreed(small_network("mlp"), classes)
     assert silent is classes
+
+
+def test_a_task_of_the_datas_own_learns_its_data():
+    """Regression() of a loader or of the API gets its median, Anomaly() its groups; once, with the metric it had."""
+    sets = [Split(X, X[:, :2], np.arange(N) + 1000 * i) for i in range(3)]
+    for wanted in (Wanted(), Wanted("regression", "mae")):
+        found = retasked(Data("d", *sets, labels=("a", "b"), task=Regression()), wanted)
+        assert found.task == Regression().of(X[:, :2]) and len(found.task.median) == 2
+        assert retasked(found, wanted) == found
+    flat = [replace(s, y=X[:, 0]) for s in sets]
+    with pytest.raises(UserError, match=r"values are \(120,\); \(n, 1\) numbers are expected"):
+        retasked(Data("d", *flat, labels=("a",), task=Regression()), Wanted())
+    groups = np.arange(N) // 10
+    sets = [Split(X, groups % 2 * bool(i), groups + 100 * i) for i in range(3)]
+    found = retasked(Data("d", *sets, labels=("normal", "anomaly"), task=Anomaly()), Wanted())
+    assert found.task == Anomaly(by_group=True) and "AUC is of groups" in found.notes[-1]
+    sets = [Split(X, NORMAL if i == 0 else FLAG, groups + 100 * i) for i in range(3)]
+    found = retasked(Data("d", *sets, labels=("normal", "anomaly"), task=Anomaly()), Wanted())
+    assert found.task == Anomaly() and "AUC is of single samples" in found.notes[-1]
+    assert retasked(found, Wanted()) == found
 
 
 @pytest.mark.parametrize(
