@@ -19,7 +19,7 @@ setup: ## install what is missing (apt and pip); a second when nothing is
 demo: setup ## fit the smartwatch network to an ESP32, prove it in an emulator
 	$(BIN)/secateur compile zoo:watch-resnet --target esp32 --data zoo:watch $(DEMO_LIMITS) --max-drop 1 -o build/demo
 
-smoke: setup ## the same in seconds, on scikit-learn's digits
+smoke: setup ## the same in a minute, on scikit-learn's digits
 	$(BIN)/secateur compile zoo:digits-net --target esp32 --data zoo:digits $(SMOKE_BUDGET) -o build/smoke
 
 demo-keywords: setup ## keywords from audio (synthetic speech), for an ESP32 and a Cortex-M4

@@ -104,7 +104,9 @@ def _settings_beside(context: typer.Context, model: str) -> str:
         taken = {name: value for name, value in found.items() if known[name][0] in own}
         context.default_map = {known[name][0]: value for name, value in taken.items()}
         if taken:
-            _tell(f"{path}: {', '.join(taken)}")
+            tables = taken.get(settings_file.PREPROCESS) == str(path)
+            said = ["its tables" if name == settings_file.PREPROCESS and tables else name for name in taken]
+            _tell(f"taken from {path}: {', '.join(said)}")
     return model
 
 

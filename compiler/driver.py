@@ -266,6 +266,12 @@ def compile_program(
         scores = evaluate(None, program, content, data.validation, samples, data.task)
         inputs = program_inputs(program, data.test)
         test = evaluate(None, program, content, data.test, inputs, data.task)
+        chance, how = data.task.chance(data.validation)
+        if not scores.int8_percent > chance:
+            notes += (
+                f"{data.task.says(scores.int8_percent)}, {how} gives {chance:.1f} %. Is the preprocessing right "
+                "(--mean and --std, channel order)?",
+            )
     out.mkdir(parents=True, exist_ok=True)
     (out / "model.tflite").write_bytes(content)
     proof, front = samples[: build.samples], program.preprocess.front_end

@@ -22,7 +22,7 @@ from secateur.compiler.report.words import (
     plural,
     slow_memory_text,
 )
-from secateur.compiler.session import Request, budget_of, model_of
+from secateur.compiler.session import Request, budget_of, model_of, sample_shape
 from secateur.errors import UserError
 from secateur.models.network import Network
 from secateur.models.program import Program, op_macs
@@ -46,6 +46,8 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
 def program_of(request: Request) -> tuple[Network | None, Program]:
     """The Program of a MODEL; a float network's is shape-only, costed as the int8 one it becomes."""
     loaded, _ = model_of(request, lambda line: None)
+    if loaded.preprocess.front_end is not None:
+        loaded.preprocess.front_end.check(sample_shape(loaded))
     return (loaded, lower(loaded)) if isinstance(loaded, Network) else (None, loaded)
 
 

@@ -188,7 +188,11 @@ def _configuration(target: Target, limits: Limits, optimize: Optimize, stack_byt
 
 def _read_me(model: GeneratedModel, target: Target) -> str:
     template = (FOLDER / "templates" / "README.txt").read_text(encoding="utf-8")
+    calls = f"{model.name}_invoke"
+    if model.stream is not None or model.picture is not None:
+        calls = f"{model.name}_{'push' if model.stream is not None else 'picture'} and {model.name}_poll"
     values = {
+        "CALLS": calls,
         "NAME": model.name,
         "UPPER": model.name.upper(),
         "TARGET": target.name,

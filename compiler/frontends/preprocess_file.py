@@ -45,10 +45,13 @@ class _Reader:
         if strange:
             raise UserError(f"{self.where}: unknown {', '.join(strange)}; known: {', '.join(names)}")
 
+    def hint(self, name: str) -> str:
+        return " (without a network, whose input tells it)" if name in ("out-width", "out-height") else ""
+
     def take(self, name: str, kinds: tuple[type, ...], default: Any = None) -> Any:
         if name not in self.table:
             if default is None:
-                raise UserError(f"{self.where}: {name} is missing")
+                raise UserError(f"{self.where}: {name} is missing{self.hint(name)}")
             return default
         value = self.table[name]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):

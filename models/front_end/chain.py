@@ -104,13 +104,17 @@ class FrontEnd:
         """Windows of a recording (n, channels) in units, as a network of `input_shape` (channels first) takes them."""
         return self.shaped(self.real(self.windows(self.counts(units))), input_shape)
 
-    def shaped(self, windows: npt.NDArray[np.float32], input_shape: Sequence[int]) -> npt.NDArray[np.float32]:
-        """(n, window, width) to (n, *input_shape): row by row is the order of the network's input, channels last."""
+    def check(self, input_shape: Sequence[int]) -> None:
+        """Raise UserError where a network of `input_shape` (channels first) takes something else."""
         if int(np.prod(input_shape)) != self.window * self.width:
             raise UserError(
                 f"the front end gives {self.window} rows of {self.width} values, the network takes "
                 f"{'x'.join(map(str, input_shape))}; change window or features"
             )
+
+    def shaped(self, windows: npt.NDArray[np.float32], input_shape: Sequence[int]) -> npt.NDArray[np.float32]:
+        """(n, window, width) to (n, *input_shape): row by row is the order of the network's input, channels last."""
+        self.check(input_shape)
         last = windows.reshape(len(windows), *input_shape[1:], input_shape[0])
         return np.ascontiguousarray(np.moveaxis(last, -1, 1))
 

@@ -72,7 +72,7 @@ def test_a_compile_needs_the_model_alone(called, model):
     assert report["target"]["name"] == "esp32" and report["budget"]["ram_bytes"] == 4096
     assert report["budget"]["max_drop"] == 100
     assert (
-        f"{beside(model)}: weights, target, out, data, max-ram, max-drop, recovery, run, input-shape, mean, std, json\n"
+        f"taken from {beside(model)}: weights, target, out, data, max-ram, max-drop, recovery, run, input-shape, mean, std, json\n"
         in said
     )
     made = beside(model).parent / "made"
