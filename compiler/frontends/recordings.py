@@ -75,12 +75,28 @@ def at_rate(samples: Samples, rate_hz: float, wanted_hz: float) -> Samples:
 
 
 def resampled(piece: Piece, front_end: FrontEnd | None) -> Piece:
-    """The piece at the front end's rate, with a remark where that changed it."""
-    if front_end is None or piece.rate_hz == 0 or piece.rate_hz == front_end.rate_hz:
+    """The piece at the front end's rate, with remarks where that changed it, and where int16 does not hold it."""
+    if front_end is None:
+        return piece
+    piece = _clipped(piece, front_end)
+    if piece.rate_hz == 0 or piece.rate_hz == front_end.rate_hz:
         return piece
     changed = at_rate(piece.samples, piece.rate_hz, front_end.rate_hz)
     remark = Remark(f"{{files}} were resampled from {piece.rate_hz:g} to {front_end.rate_hz:g} Hz")
     return Piece(changed, front_end.rate_hz, piece.label, piece.group, piece.source, (*piece.remarks, remark))
+
+
+def _clipped(piece: Piece, front_end: FrontEnd) -> Piece:
+    """With a remark on the values that the device would clip: `counts-per-unit` is of other units, mostly."""
+    per_unit = np.asarray(front_end.counts_per_unit)
+    if len(per_unit) not in (1, piece.samples.shape[1]):
+        return piece
+    beyond = int((np.abs(piece.samples * per_unit) > 32768.5).sum())
+    if not beyond:
+        return piece
+    told = ", ".join(f"{c:g}" for c in dict.fromkeys(front_end.counts_per_unit))
+    text = f"Values beyond int16 at counts-per-unit {told} are clipped, as on the device: {{n}}, in {{files}}"
+    return replace(piece, remarks=(*piece.remarks, Remark(text, beyond)))
 
 
 def cutter(

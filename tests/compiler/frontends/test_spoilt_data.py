@@ -26,6 +26,7 @@ PLAIN = DataOptions()
 TIMED = DataOptions(time_column="time_ms")
 WORDS, MOTION, PETS = (1, 100), (3, 16), (3, 8, 8)
 WORDS_8K = FrontEnd(rate_hz=8000, channels=1, window=100, hop=50)
+MOTION_COUNTS = FrontEnd(rate_hz=50, channels=3, window=16, hop=8, counts_per_unit=(1000,))
 READ = ""
 
 
@@ -271,6 +272,9 @@ CASES = (
          words(lambda r: None), (1, 49, 10)),
     Case("text in a number column", WALK + "(line 9, column 'y': 'n/a' is not a number).",
          table(cell(8, 2, "n/a")), MOTION, TIMED),
+    Case("counts that int16 does not hold", "motion: Values beyond int16 at counts-per-unit 1000 are clipped, as on "
+         "the device: 1, in 1 of 12 files (walk/5.csv).", table(cell(8, 2, "99")), MOTION, TIMED,
+         front_end=MOTION_COUNTS),
     Case("an empty cell", WALK + "(line 9, column 'y' is empty).", table(cell(8, 2, "")), MOTION, TIMED),
     Case("NaN in a CSV", WALK + "(line 9, column 'y': nan).", table(cell(8, 2, "nan")), MOTION, TIMED),
     Case("a row too short", WALK + "(line 9 has 3 columns, the header 4).", table(lambda r: r[8].pop()), MOTION, TIMED),
