@@ -23,6 +23,9 @@ Array = npt.NDArray[Any]
 BLOCKS = 20
 """Pseudo groups per class where the user gives no groups."""
 
+MOST_GROUPS = 1 << 62
+"""Above the user's groups there is room to number more."""
+
 KEYS = "x_train y_train x_test y_test, optional x_validation y_validation groups_train groups_validation groups_test"
 
 _ALIASES = {
@@ -71,6 +74,9 @@ def data_from_arrays(
     table = {_ALIASES.get(key, key): np.asarray(value) for key, value in arrays.items()}
     unknown = sorted(table.keys() - _KNOWN)
     y = {part: table[f"y_{part}"] for part in _PARTS if f"y_{part}" in table}
+    bare = next((key for key, part in y.items() if part.ndim > 1 and not part.size), None)
+    if bare is not None:
+        raise UserError(f"{name}: y_{bare} is {y[bare].shape}: there is no label in it")
     kind, how = find_task(y, wanted, int(np.prod(input_shape)))
     needed = {Agreement: (), Anomaly: ("y_test",)}.get(kind, ("y_train", "y_test"))
     missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in table]
@@ -81,7 +87,7 @@ def data_from_arrays(
         raise UserError(f"{name}: {what}; it holds {found}; expected: {KEYS}, labels, seen")
     labels = labels or tuple(_text(v) for v in table.get("labels", np.array([])).ravel())
     if kind is Classification:
-        labels = labels or _labels_of(table)
+        labels = labels or _labels_of(name, table)
     elif kind is not Agreement:
         labels = truth_labels(kind, list(y.values()), labels)
     parts = {
@@ -96,8 +102,10 @@ def data_from_arrays(
         parts["train"] = parts["train"].subset(np.flatnonzero(parts["train"].y == 0))
         if not len(parts["train"].y):
             raise UserError(f"{name}: train holds anomalies only; recovery needs normal samples (y 0)")
-    seen = bool(table["seen"]) if "seen" in table else False
-    data = _assemble(name, parts, labels, seed, seen, kind)
+    seen = table.get("seen", np.array(False))
+    if seen.size != 1 or seen.dtype.kind not in "fiub":
+        raise UserError(f"{name}: seen is {seen.dtype} {seen.shape}; a single true or false is expected")
+    data = _assemble(name, parts, labels, seed, bool(seen.item()), kind)
     data = bound(data, kind, wanted, how, all(part.groups is not None for part in parts.values()))
     if left_out:
         data = replace(data, notes=(*data.notes, left_out))
@@ -251,6 +259,8 @@ def _part(
         groups = np.searchsorted(everybody, groups)
     elif groups.dtype.kind not in "iu":
         raise UserError(f"{where} groups are of type {groups.dtype}; whole numbers or names are expected")
+    elif groups.max() >= MOST_GROUPS:
+        raise UserError(f"{where} groups run to {groups.max()}; numbers below {MOST_GROUPS} are expected")
     return _Part(x, y, groups.astype(np.int64))
 
 
@@ -317,7 +327,7 @@ def _divide(split: Split, share: float, rng: np.random.Generator, stratified: bo
     return split.subset(np.flatnonzero(~mask)), split.subset(np.flatnonzero(mask))
 
 
-def _labels_of(table: Mapping[str, Array]) -> tuple[str, ...]:
+def _labels_of(name: str, table: Mapping[str, Array]) -> tuple[str, ...]:
     """Without names, the classes are counted, or, where `y` holds names, sorted."""
     y = [table[key] for key in ("y_train", "y_validation", "y_test") if key in table]
     if all(part.dtype.kind in "US" for part in y):
@@ -326,6 +336,12 @@ def _labels_of(table: Mapping[str, Array]) -> tuple[str, ...]:
         return tuple(str(i) for i in range(max(part.shape[1] for part in y)))
     finite = [part[np.isfinite(part)] for part in y if part.dtype.kind in "fiub"]
     top = max((int(part.max()) for part in finite if part.size), default=0)
+    samples = sum(len(part) for part in y if part.ndim)
+    if top > 10 * samples + 1000:
+        raise UserError(
+            f"{name}: labels run to {top}, which are {top + 1} classes for {samples} samples; number the "
+            "classes from 0 on"
+        )
     return tuple(str(i) for i in range(top + 1))
 
 

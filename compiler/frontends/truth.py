@@ -105,6 +105,9 @@ def to_truth(where: str, y: Array, kind: type[Task]) -> Array:
         raise UserError(f"{where}: y is of type {y.dtype}; {kind.name} takes numbers")
     if y.ndim == 2 and y.shape[1] == 1 and kind is Anomaly:
         y = y[:, 0]
+    if y.ndim != 1 and (y.ndim != 2 or kind is Anomaly):
+        expected = "(n,)" if kind is Anomaly else "(n,) or (n, outputs)"
+        raise UserError(f"{where}: y is {y.shape}; {kind.name} takes {expected}")
     if y.ndim == 1 and kind is not Anomaly:
         y = y[:, np.newaxis]
     if kind is Regression:

@@ -10,6 +10,7 @@ import pytest
 
 from secateur.compiler.frontends.arrays import blocks
 from secateur.compiler.frontends.data import load_data, read_labels
+from secateur.compiler.frontends.truth import Wanted
 from secateur.errors import UserError
 
 SHAPE = (3, 8, 6)
@@ -285,6 +286,42 @@ def test_label_files(tmp_path):
             read_labels(path)
     with pytest.raises(UserError, match="No such file"):
         read_labels(tmp_path / "absent.txt")
+
+
+@pytest.mark.parametrize(
+    "change, labels, message",
+    [
+        (
+            {"y_train": np.r_[np.arange(119) % 4, 2**31 - 1]},
+            (),
+            "labels run to 2147483647, which are 2147483648 classes",
+        ),
+        ({"y_test": np.r_[np.arange(59) % 4, 2**62]}, (), "for 180 samples; number the classes from 0 on"),
+        ({"y_test": np.full(60, 2**64 - 1, np.uint64)}, (), "labels run to 18446744073709551615"),
+        ({"seen": np.array([1, 0])}, LABELS, r"seen is int64 \(2,\); a single true or false is expected"),
+        ({"groups_train": np.full(120, 2**63 - 1)}, LABELS, "groups run to 9223372036854775807; numbers below"),
+        ({"groups_train": np.full(120, 2**64 - 1, np.uint64)}, LABELS, "groups run to 18446744073709551615"),
+        (
+            {"y_train": np.zeros((0, 3)), "y_test": np.zeros((0, 3))},
+            (),
+            r"y_train is \(0, 3\): there is no label in it",
+        ),
+    ],
+)
+def test_numbers_that_nobody_means_are_one_line(load, change, labels, message):
+    """Labels that count to billions, groups at the end of int64, an empty table."""
+    with pytest.raises(UserError, match=message) as caught:
+        load(arrays(**change), labels=labels)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("task", ["regression", "anomaly", "multi-label"])
+@pytest.mark.parametrize("y", [np.array(1), np.ones((60, 2, 2))])
+def test_labels_of_a_shape_that_no_task_takes_are_one_line(load, tmp_path, task, y):
+    """A single number, a cube."""
+    np.savez(tmp_path / "d.npz", **arrays(60, y_train=y, y_test=y))
+    with pytest.raises(UserError, match=rf"train: y is {re.escape(str(y.shape))}; {task} takes \(n,\)"):
+        load_data(str(tmp_path / "d.npz"), SHAPE, wanted=Wanted(task))
 
 
 def test_samples_of_training_in_the_test_set_are_told(load, tmp_path):
