@@ -13,12 +13,12 @@ class Recording:
     """What one file, or one stretch of it without gaps, holds.
 
     `samples`: (length, channels) float32, in the file's units. `rate_hz`: 0 where the file does not tell. `label`:
-    class index. `group`: what must not stand on two sides of a split (a person, a file). `source`: where it came from,
-    for messages.
+    class index. `group`: what must not stand on two sides of a split (a person, a file), a number or a name.
+    `source`: where it came from, for messages.
     """
 
     samples: npt.NDArray[np.float32]
     rate_hz: float
     label: int
-    group: int
+    group: int | str
     source: str

@@ -242,7 +242,7 @@ def _iterate(found: Iterable[Any], path: Path, function: str) -> Iterator[Any]:
             item = next(steps)
         except StopIteration:
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.debug("%s", path, exc_info=True)
             raise UserError(_theirs(error, path, function)) from error
         finally:
@@ -269,7 +269,7 @@ def call_loader(path: Path, function: str) -> Any:
         return loader()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.debug("%s", path, exc_info=True)
         raise UserError(_theirs(error, path, function)) from error
     finally:
@@ -277,11 +277,11 @@ def call_loader(path: Path, function: str) -> Any:
         del sys.modules[module_name]
 
 
-def _theirs(error: Exception, path: Path, function: str) -> str:
+def _theirs(error: BaseException, path: Path, function: str) -> str:
     return f"{path}:{function}: {_place(error, path)}{type(error).__name__}: {_line(error)}"
 
 
-def _place(error: Exception, path: Path) -> str:
+def _place(error: BaseException, path: Path) -> str:
     trace, line = error.__traceback__, 0
     while trace is not None:
         if Path(trace.tb_frame.f_code.co_filename) == path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -126,7 +127,15 @@ def data_from_recordings(
             yield resampled(_checked(name, number, recording, labels), front_end)
 
     def classes(found: Sequence[str]) -> tuple[str, ...]:
-        return labels or tuple(str(i) for i in range(1 + max(int(label) for label in found)))
+        if labels:
+            return labels
+        top = max(int(label) for label in found)
+        if top > 10 * len(found) + 1000:
+            raise UserError(
+                f"{name}: labels run to {top}, which are {top + 1} classes for {len(found)} recordings; number the "
+                "classes from 0 on"
+            )
+        return tuple(str(i) for i in range(1 + top))
 
     entry = Entry(Path(name), name, None, "")
     plan = Plan(name, (entry,), read, cut, lambda: length(STREAM_WINDOWS), classes, front_end is None, seed)
@@ -145,10 +154,25 @@ def _checked(name: str, number: int, recording: object, labels: tuple[str, ...])
         raise UserError(f"{where}: {samples.dtype} {samples.shape}; numbers (length, channels) are expected")
     if not np.isfinite(samples).all():
         raise UserError(f"{where}: row {int(np.argmin(np.isfinite(samples).all(axis=1)))} holds NaN or infinity")
+    if not _whole_number(recording.label):
+        raise UserError(f"{where}: label {recording.label!r} is no class number; a whole number from 0 on is expected")
+    if not _whole_number(recording.group) and not (isinstance(recording.group, str) and recording.group):
+        raise UserError(f"{where}: group {recording.group!r} is neither a whole number nor a name")
+    try:
+        rate_hz = float(recording.rate_hz or 0)
+    except (TypeError, ValueError):
+        rate_hz = math.nan
+    if not 0 <= rate_hz < math.inf:
+        raise UserError(f"{where}: rate {recording.rate_hz!r}; Hz are expected, or 0 where they are not known")
     if recording.label < 0 or (labels and recording.label >= len(labels)):
         raise UserError(f"{where}: label {recording.label}; the network has {len(labels) or 'no'} labels")
     label = labels[recording.label] if labels else str(recording.label)
-    return Piece(samples.astype(np.float32), recording.rate_hz, label, f"{recording.group:06d}", recording.source)
+    group = recording.group if isinstance(recording.group, str) else f"{recording.group:06d}"
+    return Piece(samples.astype(np.float32), rate_hz, label, group, recording.source)
+
+
+def _whole_number(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def sets_text(data: Data, what: str) -> tuple[str, ...]:
@@ -477,7 +501,12 @@ def _streams(
         return []
     found = []
     for row in _by_turns(rows, validation)[:STREAMS]:
-        piece = next(itertools.islice(plan.read(plan.entries[row.unit]), row.number, None))
+        piece = next(itertools.islice(plan.read(plan.entries[row.unit]), row.number, None), None)
+        if piece is None:
+            raise UserError(
+                f"{plan.name}: it is read twice, and recording {row.number} was there the first time only; "
+                "the same ones are expected each time"
+            )
         samples = np.ascontiguousarray(piece.samples[:length])
         found.append(Recording(samples, piece.rate_hz, row.y, row.group, piece.source))
     return found

@@ -328,6 +328,8 @@ def test_the_order_of_files_on_the_disk_does_not_matter(tmp_path, monkeypatch):
 
 
 LOADER = """
+from dataclasses import replace
+from pathlib import Path
 import numpy as np
 from secateur.models.recordings import Recording
 
@@ -350,6 +352,24 @@ def unknown(): return [one(0, 7)]
 def breaks():
     yield one(0, 0)
     raise KeyError("sensor")
+def leaves():
+    yield one(0, 0)
+    raise SystemExit(3)
+def given(**change): return [replace(r, **change) for r in lazily()]
+def label_none(): return given(label=None)
+def label_float(): return given(label=0.0)
+def label_text(): return given(label="no")
+def group_float(): return given(group=1.5)
+def group_empty(): return given(group="")
+def rate_nan(): return given(rate_hz=float("nan"))
+def rate_text(): return given(rate_hz="fast")
+def named(): return [replace(r, group=f"person{r.group}") for r in lazily()]
+def many(): return given(label=2**62)
+times = Path(__file__).with_name("times")
+def fewer():
+    again = times.exists()
+    times.write_text("")
+    return list(lazily())[: 1 if again else None]
 """
 
 
@@ -370,6 +390,42 @@ def test_a_python_function_may_yield_recordings(tmp_path, cache):
     ):
         with pytest.raises(UserError, match=message):
             load_data(f"{tmp_path}/mine.py:{function}", WORDS, ("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    "function, message",
+    [
+        (
+            "label_none",
+            r"recording 0 \(person 0\): label None is no class number; a whole number from 0 on is expected",
+        ),
+        ("label_float", "label 0.0 is no class number"),
+        ("label_text", "label 'no' is no class number"),
+        ("group_float", "group 1.5 is neither a whole number nor a name"),
+        ("group_empty", "group '' is neither a whole number nor a name"),
+        ("rate_nan", "rate nan; Hz are expected"),
+        ("rate_text", "rate 'fast'; Hz are expected"),
+        ("many", "labels run to 4611686018427387904, which are 4611686018427387905 classes for 10 recordings"),
+        ("fewer", "it is read twice, and recording . was there the first time only"),
+        ("leaves", r"mine.py:leaves: line \d+: SystemExit: 3"),
+        ("exits", r"later.py:exits: line 1: SystemExit: bye"),
+    ],
+)
+def test_a_function_that_gives_something_else_is_one_line(tmp_path, function, message):
+    """Whatever is wrong in a recording, in their number, or in the way the function ends."""
+    (tmp_path / "mine.py").write_text(LOADER)
+    (tmp_path / "later.py").write_text("import sys; sys.exit('bye')")
+    file = "later.py" if function == "exits" else "mine.py"
+    with pytest.raises(UserError, match=message) as caught:
+        load_data(f"{tmp_path}/{file}:{function}", WORDS)
+    assert "\n" not in str(caught.value)
+
+
+def test_groups_of_recordings_may_have_names(tmp_path):
+    """They stand for what numbers do: the same sets."""
+    (tmp_path / "mine.py").write_text(LOADER)
+    named, numbered = (load_data(f"{tmp_path}/mine.py:{name}", WORDS) for name in ("named", "lazily"))
+    assert [s.fingerprint() for s in sides(named)] == [s.fingerprint() for s in sides(numbered)]
 
 
 def test_windows_beside_a_front_end_are_told(tmp_path):
