@@ -18,4 +18,4 @@ rest) select='(emulator or slow) and not board and not gpu' ;;
     ;;
 esac
 
-exec .venv/bin/python -m pytest -q -m "$select" -n 2 --dist worksteal --durations=10 "$@"
+exec .venv/bin/python -m pytest -q -m "$select" -n 2 --dist worksteal --durations=40 "$@"

@@ -107,6 +107,7 @@ print(load_data(sys.argv[1], (1, 100)).fingerprint())
 """
 
 
+@pytest.mark.slow
 def test_the_split_is_the_same_in_every_process(tmp_path, monkeypatch):
     """p1 and p01 count alike, and are two persons in one order; the order of a set is another in every process."""
     root = tmp_path / "words"
