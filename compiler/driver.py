@@ -214,7 +214,7 @@ def compile_network(
         exported = export(state.network, data, out)
         after = _deployed(
             exported, data, target, build, out / "firmware", budget.room(state.margins), budget.relief, tell=tell,
-            tight=exhausted is None,
+            tight=exhausted is None, known=before.validation if exported.content == original.content else None,
         )  # fmt: skip
         found = reached_by(after.deployed, target)
         if exhausted or not violated(found, budget):
@@ -226,7 +226,9 @@ def compile_network(
     outcome = judge(before, after, budget, target, floor, exhausted)
     if outcome.exit_code == 4:
         attempts = _keep_attempts(search, state, after, data, target, build, out, tell)
-    before, after = _tested(before, original, data), _tested(after, exported, data)
+    before = _tested(before, original, data)
+    same = exported.content == original.content
+    after = replace(after, test=before.test) if same else _tested(after, exported, data)
     shutil.rmtree(scratch, ignore_errors=True)
     return Compiled(target, budget, options, data, before, after, state, outcome, attempts, _notes(data))
 
@@ -303,8 +305,12 @@ def _deployed(
     tell: Callable[[str], None] = log.debug,
     baseline: bool = False,
     tight: bool = True,
+    known: Scores | None = None,
 ) -> Judged:
-    """Build and run one network; accuracies on validation. `room`: bytes of RAM above which `relief` is used."""
+    """Build and run one network; accuracies on validation. `room`: bytes of RAM above which `relief` is used.
+
+    `known`: those accuracies, where the same file was judged before.
+    """
     inputs = exported.inputs(data.validation)
     count = 2 if baseline else min(build.samples, len(inputs))
     proof = inputs[np.linspace(0, len(inputs) - 1, count).astype(int)]
@@ -318,7 +324,9 @@ def _deployed(
         run=run, port=None if baseline else build.port, optimize=build.optimize, tell=tell,
         limits="target" if tight and not baseline else "none", ram_bytes=room, relief=relief,
     )  # fmt: skip
-    validation = evaluate(exported.network, exported.program, exported.content, data.validation, inputs, data.task)
+    validation = known or evaluate(
+        exported.network, exported.program, exported.content, data.validation, inputs, data.task
+    )
     return Judged(deployed, validation, None, exported.program.macs, exported.program.parameters)
 
 
