@@ -49,12 +49,7 @@ def read_settings(path: Path, known: Mapping[str, Kind]) -> dict[str, Any]:
 
     `known`: every option's kind. Raises UserError, one line, for whatever is wrong in it.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not TOML: {error}") from None
+    document = read_toml(path, "options of the command line as TOML are expected")
     tables = {name: value for name, value in document.items() if name in TABLES}
     strange = sorted(set(document) - set(tables) - set(known))
     if strange:
@@ -67,6 +62,16 @@ def read_settings(path: Path, known: Mapping[str, Kind]) -> dict[str, Any]:
             raise UserError(f"{path}: names a file with {PREPROCESS}, and has [{next(iter(tables))}] itself; keep one")
         values[PREPROCESS] = str(path)
     return values
+
+
+def read_toml(path: Path, wanted: str) -> dict[str, Any]:
+    """What is in a TOML file. Raises UserError, one line, where there is none; it says what is `wanted`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; {wanted}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not TOML: {error}") from None
 
 
 def _value(path: Path, name: str, value: Any, kind: Kind) -> Any:

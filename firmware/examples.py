@@ -62,7 +62,8 @@ def example_files(model: GeneratedModel, samples: npt.NDArray[np.int8], headers:
             idf, sketch = (_template(f"src/main_{kind}") for kind in ("idf.c", "arduino.cpp"))
             main = _network_main(model)
         else:
-            idf, sketch = (_filled(name, model, {}) for name in ("idf_picture.c", "arduino_picture.cpp"))
+            camera = {"CAMERA": _template("examples/camera.c")}
+            idf, sketch = (_filled(name, model, camera) for name in ("idf_picture.c", "arduino_picture.cpp"))
             main = _picture_main(model)
         beside = {"sec_model.h": headers[0]}
         shown = shown_inputs(samples)
@@ -72,9 +73,8 @@ def example_files(model: GeneratedModel, samples: npt.NDArray[np.int8], headers:
         idf, sketch = (_stream_main(model, model.stream, kind) for kind in ("idf", "arduino"))
         recording = _recording(model.stream, samples)
         beside = {} if _has_sensor(model.stream) else recording
-        lines = _template("examples/plain_lines.c") + "\n" + _template("examples/plain_real.c")
         sources = " ".join(plain_sources(model))
-        values = {"SENSOR": _recorded(model, model.stream), "PLAIN": lines, "SOURCES": sources}
+        values = {"SENSOR": _recorded(model, model.stream), "PLAIN": _decisions(), "SOURCES": sources}
         plain = {"main.c": _filled("plain.c", model, values), **recording}
     files |= {f"examples/plain/{name}": text for name, text in plain.items()}
     files |= {"src/main_idf.c": idf, "src/main_arduino.cpp": sketch, "src/CMakeLists.txt": _main_component(model)}
@@ -186,8 +186,12 @@ def _network_main(model: GeneratedModel) -> str:
 
 def _picture_main(model: GeneratedModel) -> str:
     """The plain example behind a front end of pictures: the decision on each embedded frame."""
-    lines = _template("examples/plain_lines.c") + "\n" + _template("examples/plain_real.c")
-    return _filled("picture.c", model, {"PLAIN": lines, "SOURCES": " ".join(plain_sources(model))})
+    return _filled("picture.c", model, {"PLAIN": _decisions(), "SOURCES": " ".join(plain_sources(model))})
+
+
+def _decisions() -> str:
+    """What the plain examples print decisions with."""
+    return "\n".join(_template(f"examples/plain_{part}.c") for part in ("lines", "real", "decision"))
 
 
 REAL = {True: "real", False: "integer"}
@@ -207,8 +211,9 @@ def _template(name: str) -> str:
 
 
 def _filled(name: str, model: GeneratedModel, values: Mapping[str, str]) -> str:
-    text = _template(f"examples/{name}")
-    for key, value in {**values, "NAME": model.name, "UPPER": model.name.upper(), "HEADER": f"{model.name}.h"}.items():
+    text, memory = _template(f"examples/{name}"), _template("examples/board_memory.c")
+    names = {"NAME": model.name, "UPPER": model.name.upper(), "HEADER": f"{model.name}.h"}
+    for key, value in {**values, "MEMORY": memory, **names}.items():
         text = text.replace(f"@{key}@", value)
     return text
 

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +135,9 @@ def _archive(path: Path) -> tuple[Any, io.BytesIO]:
                 missing = "config.json" if "config.json" not in names else "model.weights.h5"
                 raise UserError(f"{path}: no {missing} in it; it is no model.save('net.keras'), or a sharded one.")
             return _json(archive.read("config.json"), str(path)), io.BytesIO(archive.read("model.weights.h5"))
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
-    except (NotImplementedError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:  # what zipfile lets through of its files
         raise _unreadable(path, error) from error
 
 

@@ -7,13 +7,12 @@ complete.
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from secateur.compiler.settings_file import SETTINGS, TABLES
+from secateur.compiler.settings_file import SETTINGS, TABLES, read_toml
 from secateur.errors import UserError
 from secateur.models.front_end.chain import FrontEnd
 from secateur.models.front_end.decide import Decisions
@@ -92,12 +91,7 @@ def read_scaling(path: Path) -> Preprocess | None:
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; --preprocess takes a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not TOML: {error}") from None
+    document = read_toml(path, "--preprocess takes a TOML file")
     if path.name == SETTINGS:
         document = {name: table for name, table in document.items() if name in TABLES}
     strange = sorted(set(document) - set(TABLES))

@@ -11,7 +11,7 @@ import numpy as np
 from secateur.errors import UserError
 from secateur.firmware import cgen
 from secateur.firmware.front_end.stage import StageCode
-from secateur.firmware.front_end.stream import decision_context, int64
+from secateur.firmware.front_end.stream import decision_context, int64, quantizer_between
 from secateur.firmware.front_end.write import stage_tables
 from secateur.firmware.generated import HEADER_BYTES, PictureShape
 from secateur.firmware.kernels.descriptor import Constant
@@ -105,18 +105,11 @@ def parts(program: Program) -> Parts | None:
     chain = pre.front_end
     if not isinstance(chain, ImageChain):
         return None
-    if len(program.inputs) != 1 or len(program.outputs) != 1:
-        raise UserError(f"{program.name}: a front end serves networks of one input and one output")
     if pre.decisions.reconstructs:
         raise UserError(f"{program.name}: reconstruction is judged on streams, not on pictures")
-    out = program.tensors[program.outputs[0]]
-    if program.shape_only:
-        quantizer = make_quantizer((1.0,), (0.0,), (1.0,), 1.0, 0, "int8")  # its numbers are known once quantized
-    else:
-        quantizer = pixel_quantizer(program)
-        if out.dtype not in ("int8", "uint8"):
-            raise UserError(f"{program.name}: its output is {out.dtype}; decisions are made of int8 or uint8 outputs")
-    return Parts(chain, image_code(chain), quantizer, out.elements, pre.decisions.smooth)
+    outputs = program.tensors[program.outputs[0]].elements
+    quantizer = quantizer_between(program, pixel_quantizer)
+    return Parts(chain, image_code(chain), quantizer, outputs, pre.decisions.smooth)
 
 
 def pixel_quantizer(program: Program) -> Quantizer:

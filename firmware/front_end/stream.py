@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,24 +89,28 @@ def parts(program: Program) -> Parts | None:
     front = pre.front_end
     if not isinstance(front, FrontEnd):
         return None
-    if len(program.inputs) != 1 or len(program.outputs) != 1:
-        raise UserError(f"{program.name}: a front end serves networks of one input and one output")
-    out = program.tensors[program.outputs[0]]
-    if program.shape_only:
-        quantizer = make_quantizer((1.0,), (0.0,), (1.0,), 1.0, 0, "int8")  # its numbers are known once quantized
-    else:
-        quantizer = program_quantizer(program)
-        if out.dtype not in ("int8", "uint8"):
-            raise UserError(f"{program.name}: its output is {out.dtype}; decisions are made of int8 or uint8 outputs")
-        if pre.decisions.reconstructs:
-            _check_reconstruction(program, front)
+    quantizer = quantizer_between(program, program_quantizer)
+    if pre.decisions.reconstructs and not program.shape_only:
+        _check_reconstruction(program, front)
     return Parts(
         front, quantizer,
         None if front.resampler is None else resample_code(front.resampler, front.channels),
         None if front.features is None else features_code(front.features),
         None if front.detrend == "none" else detrend_code(front.detrend, front.window, front.width),
-        out.elements, pre.decisions.smooth, pre.decisions.reconstructs,
+        program.tensors[program.outputs[0]].elements, pre.decisions.smooth, pre.decisions.reconstructs,
     )  # fmt: skip
+
+
+def quantizer_between(program: Program, quantizer_of: Callable[[Program], Quantizer]) -> Quantizer:
+    """What brings a front end's values to the only input. Raises UserError where the ends are not for decisions."""
+    if len(program.inputs) != 1 or len(program.outputs) != 1:
+        raise UserError(f"{program.name}: a front end serves networks of one input and one output")
+    if program.shape_only:
+        return make_quantizer((1.0,), (0.0,), (1.0,), 1.0, 0, "int8")  # its numbers are known once quantized
+    dtype = program.tensors[program.outputs[0]].dtype
+    if dtype not in ("int8", "uint8"):
+        raise UserError(f"{program.name}: its output is {dtype}; decisions are made of int8 or uint8 outputs")
+    return quantizer_of(program)
 
 
 def _check_reconstruction(program: Program, front: FrontEnd) -> None:

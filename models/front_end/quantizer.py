@@ -29,12 +29,6 @@ class Quantizer:
     low: int = -128
     high: int = 127
 
-    @property
-    def is_offset(self) -> bool:
-        """Whether the counts only move by a constant: mean, std and scale are folded into the zero point exactly."""
-        one = 1 << self.shift
-        return all(m == one for m in self.multiplier) and len({b >> self.shift for b in self.bias}) == 1
-
     def __call__(self, counts: Counts) -> npt.NDArray[np.generic]:
         """(..., width) counts to integers of the input's type, same shape."""
         product = counts.astype(np.int64) * np.asarray(self.multiplier, np.int64) + np.asarray(self.bias, np.int64)

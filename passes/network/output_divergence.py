@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from secateur.errors import UserError
 from secateur.models.data import Split
@@ -22,7 +22,6 @@ from secateur.models.task import CLASSIFICATION, Classification, MultiLabel, Tas
 from secateur.passes.network.channel_deletion import single_filters
 from secateur.passes.network.channels import trace_channels
 from secateur.passes.network.cut_similarity import chunk
-from secateur.passes.network.filter_effect import logits_node
 from secateur.passes.network.layers import removable_layers
 from secateur.passes.network.prefix_walk import PrefixWalk
 from secateur.passes.network.removal import Removal
@@ -110,6 +109,13 @@ class FilterDivergence:
         values = {name: whole[found] for name, found in places.items()}
         parts = {name: left_out[:, found] for name, found in places.items()}
         return FilterScores.measured(network, int(counts.sum()), values, parts)
+
+
+def logits_node(network: Network) -> str:
+    """Name of the node whose value is the output before a softmax at the end."""
+    last = next(n for n in network.graph.nodes if n.op == "output").all_input_nodes[0]
+    softmax = last.op == "call_module" and isinstance(network.module.get_submodule(str(last.target)), nn.Softmax)
+    return str((last.all_input_nodes[0] if softmax else last).name)
 
 
 def means(sums: F64, counts: F64) -> tuple[F64, F64]:

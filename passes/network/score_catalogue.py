@@ -79,7 +79,7 @@ FILTER_SCORES: dict[str, FilterKind] = {
     "plsvip": FilterKind(lambda s: FilterVip(s.data, task=s.task, seed=s.seed, blocks=10), "importance in PLS"),
     "cipls": FilterKind(lambda s: FilterCipls(s.data, s.task, seed=s.seed), "importance in incremental PLS"),
     "cka": FilterKind(
-        lambda s: FilterEffect(s.data, "cka", len(s.data), s.seed), "similarity lost before the classifier, debiased"
+        lambda s: FilterEffect(s.data, len(s.data), s.seed), "similarity lost before the classifier, debiased"
     ),
     "kl": FilterKind(lambda s: FilterDivergence(_divergence(s)), "divergence of the outputs"),
     "taylor": FilterKind(lambda s: FilterTaylor(s.data, s.task, seed=s.seed), "change of the loss to first order"),

@@ -12,7 +12,8 @@ from secateur.passes.network import filter_effect
 from secateur.passes.network.channels import find_filters
 from secateur.passes.network.cka import StreamingCKA
 from secateur.passes.network.cut_similarity import CutSimilarity
-from secateur.passes.network.filter_effect import FilterEffect, logits_node
+from secateur.passes.network.filter_effect import FilterEffect
+from secateur.passes.network.output_divergence import FilterDivergence, OutputDivergence, logits_node
 from secateur.passes.network.prefix_walk import PrefixWalk
 from secateur.passes.network.removal import Removal, mask
 
@@ -39,7 +40,7 @@ def test_divergence_is_that_of_the_masked_network(make, name):
     """All groups, one value a class; a network that ends in a softmax is compared before it."""
     network = make(name)
     data = split(network)
-    found = FilterEffect(data, "kl")(network)
+    found = FilterDivergence(OutputDivergence(data))(network)
     groups = [g for g in find_filters(network) if g.removable]
     assert {g.name: g.size for g in groups} == {k: len(v) for k, v in found.values.items()}
     for group in groups[:: -(-len(groups) // 3)]:
@@ -90,9 +91,7 @@ def test_the_walk_goes_to_any_node(make):
 
 
 def test_what_cannot_be_scored_is_refused(make):
-    """Three samples have no CKA; a score that is not there."""
+    """Three samples have no CKA."""
     network = make("mlp")
     with pytest.raises(UserError, match="3 samples to score filters on, 4 at least"):
         FilterEffect(split(network, 3))(network)
-    with pytest.raises(ValueError, match="score vip, one of cka, kl expected"):
-        FilterEffect(split(network), "vip")(network)

@@ -20,19 +20,7 @@ static void tell(uint32_t number, int label, float confidence) {
     used = 0;
     add_number(number, 1);
     add_text(": ");
-    if (label < 0) {
-        add_text("unknown");
-    } else {
-#if @UPPER@_LABELS
-        add_text(@NAME@_labels[label]);
-#else
-        add_number((uint32_t)label, 1);
-#endif
-    }
-    add_text(" ");
-    add_real(confidence);
-    line[used] = 0;
-    put_line(line);
+    tell_decision(label, confidence);
 }
 
 int main(void) {
