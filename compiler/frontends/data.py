@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from secateur.compiler.frontends.arrays import check_classes, data_from_arrays, shared_samples
-from secateur.compiler.frontends.data_options import DataOptions, Progress, Tell, quiet
-from secateur.compiler.frontends.gather import data_from_folder, data_from_recordings, sets_text
+from secateur.compiler.frontends.data_options import DataOptions, Need, Progress, Tell, quiet
+from secateur.compiler.frontends.gather import data_from_folder, data_from_recordings
+from secateur.compiler.frontends.sets_text import sets_text
 from secateur.compiler.frontends.truth import Wanted, bound, retasked
 from secateur.errors import UserError
 from secateur.models.data import Data
@@ -57,51 +58,44 @@ def load_data(
 
     Raises UserError, one line, for whatever the user can mend.
     """
-    data, what = _load(spec, input_shape, labels, seed, options, front_end, progress, wanted)
+    if wanted.task == Anomaly.name:
+        labels = ()  # of the network: a reconstruction has none, the data's are normal and anomaly
+    data, what = _load(spec, Need(input_shape, labels, seed, options, front_end, progress), wanted)
     for line in (*data.notes, *sets_text(data, what)):
         tell(f"{data.name}: {line}")
     return data
 
 
-def _load(
-    spec: str,
-    input_shape: tuple[int, ...],
-    labels: tuple[str, ...],
-    seed: int,
-    options: DataOptions,
-    front_end: AnyFrontEnd | None,
-    progress: Progress,
-    wanted: Wanted,
-) -> tuple[Data, str]:
+def _load(spec: str, need: Need, wanted: Wanted) -> tuple[Data, str]:
     """The sets, and what their samples are called."""
-    if wanted.task == Anomaly.name:
-        labels = ()  # of the network: a reconstruction has none, the data's are normal and anomaly
     path, _, function = spec.rpartition(":")
     if path.endswith(".py"):
-        return _from_loader(
-            Path(path), function, input_shape, labels, seed, options, front_end, progress, wanted
-        ), "samples"
+        return _from_loader(Path(path), function, need, wanted), "samples"
     if not spec.startswith(catalogue.PREFIX) and not spec.endswith(".npz"):
         root = Path(spec)
         if not root.is_dir() and root.suffix.lower() != ".csv":
             raise UserError(f"{spec}: {'no such folder; ' * (not root.exists())}data is {FORMS}")
         if not root.exists():
             raise UserError(f"{spec}: no such file")
-        data = _of_classes(data_from_folder(root, input_shape, labels, seed, options, front_end, progress), wanted)
-        _check_fit(data, input_shape, labels)
+        data = _of_classes(data_from_folder(root, need), wanted)
+        _check_fit(data, need)
         data.check()
         check_classes(data)
         return data, "windows" if data.streams else "images"
-    options.refuse(spec, "windows already")
+    need.options.refuse(spec, "windows already")
     if spec.endswith(".npz"):
-        data = data_from_arrays(Path(spec).name, _read_npz(Path(spec)), input_shape, labels, seed, wanted)
+        data = _from_arrays(Path(spec).name, _read_npz(Path(spec)), need, wanted)
     else:
-        sound = front_end if isinstance(front_end, FrontEnd) else None
+        sound = need.front_end if isinstance(need.front_end, FrontEnd) else None
         data = retasked(catalogue.zoo_data(spec, sound), wanted)
-        _check_fit(data, input_shape, labels)
+        _check_fit(data, need)
         if data.name in catalogue.FROM_SOUND:
             return data, "windows"
-    return _as_they_are(data, front_end), "samples"
+    return _as_they_are(data, need.front_end), "samples"
+
+
+def _from_arrays(name: str, arrays: Mapping[str, Any], need: Need, wanted: Wanted) -> Data:
+    return data_from_arrays(name, arrays, need.input_shape, need.labels, need.seed, wanted)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -148,39 +142,28 @@ def _read_npz(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: broken array ({_line(error)}); write the file again") from None
 
 
-def _from_loader(
-    path: Path,
-    function: str,
-    input_shape: tuple[int, ...],
-    labels: tuple[str, ...],
-    seed: int,
-    options: DataOptions,
-    front_end: AnyFrontEnd | None,
-    progress: Progress,
-    wanted: Wanted,
-) -> Data:
+def _from_loader(path: Path, function: str, need: Need, wanted: Wanted) -> Data:
     found = call_loader(path, function)
     name = f"{path.name}:{function}"
     if isinstance(found, Data | Mapping):
-        options.refuse(name, "windows already")
+        need.options.refuse(name, "windows already")
     if isinstance(found, Mapping):
-        return _as_they_are(data_from_arrays(name, found, input_shape, labels, seed, wanted), front_end)
+        return _as_they_are(_from_arrays(name, found, need, wanted), need.front_end)
     if isinstance(found, Data):
-        data = _as_they_are(retasked(found, wanted), front_end)
+        data = _as_they_are(retasked(found, wanted), need.front_end)
     elif isinstance(found, Iterable) and not isinstance(found, str | bytes | np.ndarray):
         first = [found]  # a generator runs once
 
         def again() -> Iterator[Any]:
             return _iterate(first.pop() if first else call_loader(path, function), path, function)
 
-        data = data_from_recordings(name, again, input_shape, labels, seed, options, front_end, progress)
-        data = _of_classes(data, wanted)
+        data = _of_classes(data_from_recordings(name, again, need), wanted)
     else:
         raise UserError(
             f"{name} returned a {type(found).__name__}; Data or a dict of arrays is expected, or Recordings one by one"
         )
     data.check()
-    _check_fit(data, input_shape, labels)
+    _check_fit(data, need)
     check_classes(data)
     return replace(data, notes=(*data.notes, *shared_samples(data.recovery, data.validation, data.test)))
 
@@ -290,8 +273,8 @@ def _place(error: BaseException, path: Path) -> str:
     return f"line {line}: " if line else ""
 
 
-def _check_fit(data: Data, input_shape: tuple[int, ...], labels: tuple[str, ...]) -> None:
-    shape = data.recovery.x.shape[1:]
+def _check_fit(data: Data, need: Need) -> None:
+    shape, input_shape, labels = data.recovery.x.shape[1:], need.input_shape, need.labels
     if shape != input_shape:
         raise UserError(f"{data.name}: samples are {shape}, the network takes {input_shape} (channels first)")
     if labels and len(labels) != len(data.labels) and not isinstance(data.task, Anomaly | Agreement):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from secateur.errors import UserError
+from secateur.models.preprocess import AnyFrontEnd
 
 Tell = Callable[[str], None]
 """Gets one line at a time."""
@@ -41,3 +42,23 @@ class DataOptions:
         for option, value in given:
             if value is not None:
                 raise UserError(f"{option} does not go with {name}, which is {what}; leave it out")
+
+
+@dataclass(frozen=True)
+class Need:
+    """What is to be made of data: for which network, cut how, behind which front end, split by which seed.
+
+    `input_shape`: channels first, without the batch. `labels`: class names of the network; empty where unknown.
+    """
+
+    input_shape: tuple[int, ...]
+    labels: tuple[str, ...]
+    seed: int
+    options: DataOptions
+    front_end: AnyFrontEnd | None
+    progress: Progress
+
+    @property
+    def decisive(self) -> tuple[object, ...]:
+        """All that the sets depend on."""
+        return self.input_shape, self.labels, self.seed, self.options, self.front_end

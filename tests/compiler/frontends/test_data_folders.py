@@ -16,7 +16,8 @@ import pytest
 from secateur.compiler.frontends import windows_cache
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
-from secateur.compiler.frontends.gather import _by_number, sets_text
+from secateur.compiler.frontends.sets_text import sets_text
+from secateur.compiler.frontends.write_sets import _by_number
 from secateur.errors import UserError
 from secateur.models.cache_folder import cache_folder
 from secateur.models.data import Data, Split
