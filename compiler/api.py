@@ -13,18 +13,17 @@ from secateur.compiler.budget import Budget
 from secateur.compiler.driver import Build
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
-from secateur.compiler.frontends.load import content_of, load_model
-from secateur.compiler.frontends.preprocess_file import read_preprocess, read_scaling
+from secateur.compiler.frontends.preprocess_file import read_scaling
 from secateur.compiler.frontends.truth import Wanted, outputs_of, retasked
+from secateur.compiler.loading import How, finished, load, sample_shape
 from secateur.compiler.out_folder import check_out
 from secateur.compiler.search import SearchOptions
-from secateur.compiler.session import Result, compile_model, preprocess_beside, preprocessed, sample_shape
+from secateur.compiler.session import Result, compile_model
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
-from secateur.models.probabilities import for_decisions
 from secateur.models.program import Program
 from secateur.targets.target import find
 
@@ -92,31 +91,20 @@ def compile(
     check_out(out, inputs)
     content: bytes | None = None
     loaded: Network | Program
-    if preprocess is None and isinstance(model, (str, Path)):
-        preprocess = preprocess_beside(str(model))
-    own = read_scaling(Path(preprocess)) if isinstance(preprocess, (str, Path)) else preprocess
+    path = Path(preprocess) if isinstance(preprocess, (str, Path)) else None
+    own = read_scaling(path) if path is not None else preprocess if isinstance(preprocess, Preprocess) else None
     if isinstance(model, (str, Path)):
-        path = None if weights is None else Path(weights)
-        loaded = load_model(str(model), path, input_shape, labels, cut_at, own, layout)
-        if isinstance(loaded, Program):
-            content = content_of(str(model), loaded)
-            loaded = replace(loaded, labels=labels or loaded.labels)
-            loaded = replace(loaded, preprocess=preprocess) if isinstance(preprocess, Preprocess) else loaded
+        file = None if weights is None else Path(weights)
+        how = How(file, input_shape, labels, cut_at, layout, None if path else own, path, preprocess is None)
+        loaded, content = load(str(model), how, tell)
     elif isinstance(model, Network):
-        loaded = replace(model, labels=labels or model.labels, preprocess=own or model.preprocess)
+        known = replace(model, labels=labels or model.labels, preprocess=own or model.preprocess)
+        loaded = finished(known, path)
     else:
         name = name or type(model).__name__
         if input_shape is None:
             raise UserError(f"{name}: give input_shape, of one sample without the batch, such as (3, 32, 32)")
-        loaded = to_network(model, input_shape, name, labels, own or Preprocess())
-    if isinstance(preprocess, (str, Path)):
-        written = read_preprocess(Path(preprocess), sample_shape(loaded))
-    else:
-        written = None
-    if isinstance(loaded, Network):
-        loaded = for_decisions(preprocessed(loaded, written))
-    else:
-        loaded = preprocessed(loaded, written)
+        loaded = finished(to_network(model, input_shape, name, labels, own or Preprocess()), path)
     wanted = Wanted(task, metric, outputs_of(loaded))
     if isinstance(data, (str, Path)):
         data = load_data(

@@ -275,7 +275,7 @@ def check(
         slow_ram=slow_ram, weights=weights, input_shape=input_shape, cut_at=cut_at, preprocess=preprocess,
         layout=layout,
     )  # fmt: skip
-    rows = look.check(request, all_targets)
+    rows = look.check(request, all_targets, _tell)
     if as_json:
         _print_json([row.document() for row in rows])
     else:
@@ -307,7 +307,8 @@ def inspect(
         Request(
             model, target, weights=weights, input_shape=input_shape, cut_at=cut_at, floor=floor,
             preprocess=preprocess, layout=layout,
-        )
+        ),
+        _tell,
     )  # fmt: skip
     if as_json:
         _print_json(found.document())

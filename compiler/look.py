@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,6 +12,8 @@ from rich.text import Text
 
 from secateur.compiler.budget import Budget, Margins, reached, violated
 from secateur.compiler.doctor import Finding
+from secateur.compiler.frontends.data_options import quiet
+from secateur.compiler.loading import sample_shape
 from secateur.compiler.report.words import (
     KIB,
     bytes_text,
@@ -22,7 +24,7 @@ from secateur.compiler.report.words import (
     plural,
     slow_memory_text,
 )
-from secateur.compiler.session import Request, budget_of, model_of, sample_shape
+from secateur.compiler.session import Request, budget_of, model_of
 from secateur.errors import UserError
 from secateur.models.network import Network
 from secateur.models.program import Program, op_macs
@@ -31,6 +33,8 @@ from secateur.passes.network.layers import LayerUnit, find_layers
 from secateur.passes.program.cost import Cost, Planned, cost, plan
 from secateur.passes.program.lower import lower
 from secateur.targets.target import Target, find, names
+
+Tell = Callable[[str], None]
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -43,9 +47,9 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
     return made
 
 
-def program_of(request: Request) -> tuple[Network | None, Program]:
+def program_of(request: Request, tell: Tell) -> tuple[Network | None, Program]:
     """The Program of a MODEL; a float network's is shape-only, costed as the int8 one it becomes."""
-    loaded, _ = model_of(request, lambda line: None)
+    loaded, _ = model_of(request, tell)
     if loaded.preprocess.front_end is not None:
         loaded.preprocess.front_end.check(sample_shape(loaded))
     return (loaded, lower(loaded)) if isinstance(loaded, Network) else (None, loaded)
@@ -78,7 +82,7 @@ class Fit:
         }  # fmt: skip
 
 
-def check(request: Request, every: bool = False) -> list[Fit]:
+def check(request: Request, every: bool = False, tell: Tell = quiet) -> list[Fit]:
     """One row for the request's target, or for every device; where no limit is asked for, the device's own holds."""
     if (not request.target) == (not every):
         raise UserError("name one device with --target, or all with --all-targets (secateur targets lists them)")
@@ -89,7 +93,7 @@ def check(request: Request, every: bool = False) -> list[Fit]:
     asked = budget_of(request)
     for t in chosen:
         asked.check(t)
-    network, program = program_of(request)
+    network, program = program_of(request, tell)
     return [_fit(program, t, asked.on(t), network is not None) for t in chosen]
 
 
@@ -237,10 +241,10 @@ class Inspection:
         return Group(*parts)
 
 
-def inspect(request: Request) -> Inspection:
+def inspect(request: Request, tell: Tell = quiet) -> Inspection:
     """Operators with their costs, and what can be removed."""
     chosen = find(request.target)
-    network, program = program_of(request)
+    network, program = program_of(request, tell)
     planned = plan(program, chosen)
     layers = find_layers(network, request.floor) if network is not None else ()
     filters = find_filters(network) if network is not None else ()

@@ -11,7 +11,8 @@ BUDGET, SEARCH, BUILD, MODEL, DATA = "Budget", "Search", "Build", "Model", "Data
 DATA_FORMS = "A folder of images, WAV or CSV files, file.csv, file.npz, file.py:loader or zoo:NAME"
 MODEL_FORMS = (
     "net.onnx (float32 or QDQ int8), net.tflite (int8 or float32), net.keras, net.h5, a SavedModel folder, "
-    "file.py:factory, package.module:factory or zoo:NAME"
+    "file.py:factory, package.module:factory or zoo:NAME. A secateur.toml beside it may hold any option, --target and "
+    "--out too"
 )
 
 LAYER_SCORES = (

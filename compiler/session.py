@@ -13,10 +13,8 @@ from secateur.compiler.budget import Budget, parse_bytes, parse_ms
 from secateur.compiler.driver import Build, Compiled, check_fit, compile_network, compile_program
 from secateur.compiler.frontends.data import load_data, read_labels
 from secateur.compiler.frontends.data_options import DataOptions, Progress, quiet
-from secateur.compiler.frontends.load import content_of, load_model
-from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
-from secateur.compiler.frontends.preprocess_file import read_preprocess, read_scaling
 from secateur.compiler.frontends.truth import Wanted, agreed, outputs_of
+from secateur.compiler.loading import How, load, sample_shape
 from secateur.compiler.out_folder import check_out, claim_out, write_run_record, write_trace
 from secateur.compiler.report.folder import write_report
 from secateur.compiler.report.record import Report
@@ -25,16 +23,13 @@ from secateur.compiler.search import SearchOptions, recovery_recipe
 from secateur.errors import UserError
 from secateur.firmware.board import load_board
 from secateur.models.data import Data
-from secateur.models.front_end.decide import Decisions
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
-from secateur.models.probabilities import for_decisions
 from secateur.models.program import Program
 from secateur.targets.target import Target, find
 
 LARGEST_DIMENSION = 1 << 24
 T = TypeVar("T")
-M = TypeVar("M", Network, Program)
 
 
 @dataclass(frozen=True)
@@ -163,48 +158,8 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
     """What MODEL and its options name, with its preprocessing; and the bytes of a `.tflite`."""
     labels = read_labels(request.labels) if request.labels is not None else ()
     shape, scaling = parse_shape(request.input_shape), parse_preprocess(request.mean, request.std)
-    path = request.preprocess
-    if path is None:
-        path = preprocess_beside(request.model)
-        if path is not None:
-            tell(f"preprocessing: {path}")
-    given = scaling or (None if path is None else read_scaling(path))
-    # behind it the model's own scaling of its input, where the file has one
-    model = load_model(request.model, request.weights, shape, labels, request.cut_at, given, request.layout)
-    written = None if path is None else read_preprocess(path, sample_shape(model))
-    if isinstance(model, Program):
-        content = content_of(request.model, model)
-        if scaling is not None and request.model.lower().endswith(".tflite"):
-            model = replace(model, preprocess=scaling)
-        model = replace(preprocessed(model, written), labels=labels or model.labels)
-        if model.preprocess.front_end is not None:
-            return model, content
-        if model.preprocess.decisions != Decisions():
-            raise UserError(f"{path}: [decisions] of an int8 model take a front end: [source] and [window], or [image]")
-        _check_scaling(model.preprocess, sample_shape(model))
-        return model, content
-    model = preprocessed(model, written)
-    _check_scaling(model.preprocess, model.input_shape)
-    return for_decisions(model), None
-
-
-def preprocess_beside(model: str) -> Path | None:
-    """The `preprocess.toml` in the folder of MODEL's file, as `compile` leaves it in OUT."""
-    beside = Path(model).parent / PREPROCESS
-    return beside if Path(model).is_file() and beside.is_file() else None
-
-
-def _check_scaling(preprocess: Preprocess, shape: tuple[int, ...]) -> None:
-    if len(preprocess.mean) not in (0, 1, shape[0]):
-        raise UserError(f"--mean: {len(preprocess.mean)} values for {shape[0]} input channels")
-
-
-def preprocessed(model: M, written: Preprocess | None) -> M:
-    """With the front end and the decisions of a file. Mean and std too, where it was not loaded with them."""
-    if written is None:
-        return model
-    kept = model.preprocess if model.preprocess.mean else written
-    return replace(model, preprocess=replace(written, mean=kept.mean, std=kept.std))
+    how = How(request.weights, shape, labels, request.cut_at, request.layout, scaling, request.preprocess)
+    return load(request.model, how, tell)
 
 
 def options_of_data(request: Request) -> DataOptions:
@@ -252,10 +207,21 @@ def compile_to(
 
 def _check_dataless(request: Request) -> None:
     """Raise UserError for options that say something of data, where there is none."""
-    names = ("window", "hop", "group_column", "time_column", "label_column", "task", "metric", "min_accuracy")
+    names = ("window", "hop", "group_column", "time_column", "label_column", "task", "metric")
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(request, name) is not None]
     if given:
         raise UserError(f"{', '.join(given)}: without --data this says nothing. Give data, or leave it out")
+
+
+def _idle(options: SearchOptions, resume: bool) -> list[str]:
+    """Options of the search that were changed, as the command line names them."""
+    usual = SearchOptions()
+    names = {
+        "policy": "--policy", "method": "--method", "recovery": "--recovery", "total_steps": "--steps",
+        "floor": "--floor", "layer_score": "--layer-score", "filter_score": "--filter-score",
+    }  # fmt: skip
+    changed = [o for name, o in names.items() if getattr(options, name) != getattr(usual, name)]
+    return changed + ["--resume"] * resume
 
 
 def _named(model: Network | Program, data: Data) -> Network | Program:
@@ -308,6 +274,8 @@ def compile_model(
     if build.run == "board" and build.port is None:
         raise UserError("--run board needs --port, e.g. --port /dev/ttyUSB0; secateur doctor lists what is connected")
     budget.check(target)
+    if data is None and budget.min_accuracy is not None:
+        raise UserError("--min-accuracy: without --data this says nothing. Give data, or leave it out")
     if data is not None:
         data = agreed(model, data)
         check_fit(model, data)
@@ -322,6 +290,9 @@ def compile_model(
         compiled = compile_network(model, data, target, budget, options, recipe, build, out, resume, tell)
     else:
         assert content is not None, "a Program is verified on the bytes that it was read from"
+        idle = _idle(options, resume)
+        if idle:
+            tell(f"{model.name} enters as int8, nothing is removed from it: {', '.join(idle)} left aside")
         compiled = compile_program(model, content, data, target, budget, build, out, options.seed, tell)
     report = to_report(compiled)
     write_trace(compiled, out)
@@ -329,14 +300,3 @@ def compile_model(
     write_run_record(out, command, started, finished=True)
     flashable = compiled.after.deployed.image is not None and load_board(target.environment).chip is not None
     return Result(report, compiled, compiled.outcome.exit_code, flashable, out)
-
-
-def sample_shape(model: Network | Program) -> tuple[int, ...]:
-    """A sample as data sets have it: (features,), (c, l) or (c, h, w)."""
-    if isinstance(model, Network):
-        return model.input_shape
-    shape = model.tensors[model.inputs[0]].shape
-    if len(shape) != 4:
-        return tuple(shape[1:])
-    _, h, w, c = shape
-    return (c, w) if h == 1 else (c, h, w)

@@ -86,20 +86,21 @@ def test_what_compile_wrote_compiles_again(tmp_path, called):
         search=secateur.SearchOptions(total_steps=0, recovery="none"),
     )  # fmt: skip
     model = tmp_path / "a" / "model.tflite"
-    second = secateur.compile(model, target="esp32", data="zoo:digits", out=tmp_path / "b", build=none)
+    lines: list[str] = []
+    second = secateur.compile(
+        model, target="esp32", data="zoo:digits", out=tmp_path / "b", build=none, tell=lines.append,
+        search=secateur.SearchOptions(total_steps=7),
+    )  # fmt: skip
     assert second.report.result.accuracy_int8 == first.report.result.accuracy_int8
-    arguments = [
-        "compile",
-        str(model),
-        "-t",
-        "esp32",
-        "--data",
-        "zoo:digits",
-        "--run",
-        "none",
-        "-o",
-        str(tmp_path / "c"),
-    ]
-    code, _, said = called(arguments)
-    assert code == 0 and f"preprocessing: {tmp_path}/a/preprocess.toml" in said
+    taken = f"preprocessing: {tmp_path}/a/preprocess.toml"
+    idle = "model enters as int8, nothing is removed from it: --steps left aside"
+    assert taken in lines and idle in lines
+    arguments = ["compile", str(model), "-t", "esp32", "--data", "zoo:digits", "--run", "none", "--steps", "7"]
+    code, _, said = called([*arguments, "-o", str(tmp_path / "c")])
+    assert code == 0 and taken in said and idle in said
     assert (tmp_path / "c" / "report.json").read_bytes() == (tmp_path / "b" / "report.json").read_bytes()
+    assert taken in called(["check", str(model), "-t", "esp32"])[2]
+    with pytest.raises(UserError, match="--min-accuracy: without --data"):
+        secateur.compile(
+            model, target="esp32", out=tmp_path / "d", build=none, budget=secateur.Budget(min_accuracy=90)
+        )

@@ -249,7 +249,7 @@ def test_a_front_end_makes_the_windows(tmp_path):
 
 
 def test_windows_are_memory_mapped_and_read_once(tmp_path, cache, monkeypatch):
-    """A second run reads no recording; another seed, hop, file or front end is another entry."""
+    """A second run reads no recording; whatever else decides the windows makes another entry."""
     root = make.write_words(tmp_path / "words")
     data = load_data(str(root), WORDS)
     assert all(isinstance(split.x, np.memmap) for split in sides(data))
@@ -265,6 +265,12 @@ def test_windows_are_memory_mapped_and_read_once(tmp_path, cache, monkeypatch):
     (root / "no" / "0.wav").write_bytes(make.wav_bytes(make.noise(999, 400).tobytes()))
     assert load_data(str(root), WORDS).fingerprint() != data.fingerprint()
     assert len(list(cache.iterdir())) == 5
+    load_data(str(root), (1, WORDS[1] // 2))
+    assert len(list(cache.iterdir())) == 6
+    with monkeypatch.context() as patch:
+        patch.setattr("secateur.compiler.frontends.gather._versions", lambda: "another numpy")
+        load_data(str(root), WORDS)
+    assert len(list(cache.iterdir())) == 7
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "json"])
