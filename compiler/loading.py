@@ -67,11 +67,14 @@ def finished(model: M, path: Path | None) -> M:
             return model
         if pre.decisions != Decisions():
             raise UserError(
-                f"{path or model.name}: [decisions] of an int8 model take a front end: [source] and [window], or [image]"
+                f"{path or model.name}: [decisions] of an int8 model take a front end: [source] and [window], "
+                "or [image]"
             )
     if len(pre.mean) not in (0, 1, shape[0]):
         raise UserError(f"--mean: {len(pre.mean)} values for {shape[0]} input channels")
-    return for_decisions(model) if isinstance(model, Network) else model
+    if isinstance(model, Network):
+        return for_decisions(model)
+    return model
 
 
 def sample_shape(model: Network | Program) -> tuple[int, ...]:

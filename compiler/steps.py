@@ -13,9 +13,9 @@ from secateur.compiler.deploy import golden_of
 from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
 from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.frontends.tflite_file import load_tflite
+from secateur.compiler.loading import sample_shape
 from secateur.compiler.look import table
 from secateur.compiler.report.folder import read_report
-from secateur.compiler.loading import sample_shape
 from secateur.errors import ToolError, UserError
 from secateur.firmware.board import EXAMPLE, environments, load_board
 from secateur.firmware.esp import flash_board

@@ -101,6 +101,4 @@ def test_what_compile_wrote_compiles_again(tmp_path, called):
     assert (tmp_path / "c" / "report.json").read_bytes() == (tmp_path / "b" / "report.json").read_bytes()
     assert taken in called(["check", str(model), "-t", "esp32"])[2]
     with pytest.raises(UserError, match="--min-accuracy: without --data"):
-        secateur.compile(
-            model, target="esp32", out=tmp_path / "d", build=none, budget=secateur.Budget(min_accuracy=90)
-        )
+        secateur.compile(model, target="esp32", out=tmp_path / "d", build=none, budget=secateur.Budget(min_accuracy=90))
