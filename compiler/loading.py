@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from secateur.compiler.frontends.load import content_of, load_model
 from secateur.compiler.frontends.preprocess_file import NAME, read_preprocess, read_scaling
@@ -15,8 +14,6 @@ from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
 from secateur.models.probabilities import for_decisions
 from secateur.models.program import Program
-
-M = TypeVar("M", Network, Program)
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def load(model: str, how: How, tell: Callable[[str], None]) -> tuple[Network | P
     return finished(replace(loaded, labels=how.labels or loaded.labels), path), content
 
 
-def finished(model: M, path: Path | None) -> M:
+def finished(model: Network | Program, path: Path | None) -> Network | Program:
     """With what the preprocess.toml at `path` says. Raises UserError where it does not fit the model."""
     shape = sample_shape(model)
     if path is not None:
@@ -72,9 +69,7 @@ def finished(model: M, path: Path | None) -> M:
             )
     if len(pre.mean) not in (0, 1, shape[0]):
         raise UserError(f"--mean: {len(pre.mean)} values for {shape[0]} input channels")
-    if isinstance(model, Network):
-        return for_decisions(model)
-    return model
+    return for_decisions(model) if isinstance(model, Network) else model
 
 
 def sample_shape(model: Network | Program) -> tuple[int, ...]:
