@@ -415,26 +415,51 @@ def bench_device(
 def bench_pruning(
     model: ModelArgument,
     target: options.TargetOption,
-    data: Annotated[str, typer.Option(help=options.DATA_FORMS)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the table")],
+    data: Annotated[
+        str, typer.Option(help=f"{options.DATA_FORMS}; with --folds file.py:function, a dict of x, y and groups")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the tables, the plot and every run")],
     max_ram: options.MaxRam = None,
     max_flash: options.MaxFlash = None,
     max_latency: options.MaxLatency = None,
+    shares: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,..", help="Budgets as percentages of the original's predicted latency, e.g. 50,25"),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every method")] = 1000,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds")] = 3,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; 3, or 1 a fold")] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=3, help="Divide by group; MODEL is trained anew on each fold")
+    ] = None,
+    train_steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of a fold's network")] = 500,
+    methods: Annotated[str | None, typer.Option(metavar="A,B,..", help="Some of the methods; all by default")] = None,
+    emulate: Annotated[bool, typer.Option("--emulate", help="Build and run every result in the emulator")] = False,
+    metric: options.Metric = None,
+    weights: options.Weights = None,
+    input_shape: options.InputShape = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time")] = 2,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Our method beside its controls at equal training: random, first in order, L1, uniform, from scratch."""
-    from secateur.compiler.bench import pruning
+    """Our methods beside their controls at equal training: random, first in order, L1, uniform, from scratch."""
+    from secateur.compiler.bench import pruning, pruning_plan, pruning_tables
     from secateur.compiler.session import Request
 
-    request = Request(model, target, data, max_ram, max_flash, max_latency, steps=steps)
-    rows = pruning.bench(request, seeds, jobs, out, _tell)
+    request = Request(
+        model, target, data, max_ram, max_flash, max_latency, steps=steps, weights=weights, input_shape=input_shape
+    )
+    chosen = pruning_plan.METHODS if methods is None else tuple(methods.split(","))
+    wanted = pruning_plan.parse_shares(shares)
+    cases = seeds or (1 if folds else 3)
+    plan = pruning_plan.Plan(request, cases, wanted, folds, train_steps, chosen, metric, emulate)
+    rows = pruning.bench(plan, jobs, out, _tell)
+    word = metric or "accuracy"
+    text = pruning_tables.markdown(rows, steps, word)
+    (out / "pruning.md").write_text(text)
+    pruning_tables.plot(rows, out / "pruning.svg", f"{model} on {data}, {target}", word)
     if as_json:
         _print_json([row.document() for row in rows])
     else:
-        print(pruning.markdown(rows, steps), end="")
+        print(text, end="")
 
 
 @bench.command("loso")
@@ -452,16 +477,16 @@ def bench_loso(
     as_json: options.JsonOption = False,
 ) -> None:
     """Leave each person out in turn: accuracy and macro F1 before, after removal and recovery, after int8."""
-    from secateur.compiler.bench import loso
+    from secateur.compiler.bench import folds, loso
     from secateur.compiler.session import Request, budget_of
     from secateur.targets.target import find
 
     budget = budget_of(Request("zoo:har-resnet", target, data, max_ram, max_flash, max_latency, max_drop))
-    folds = loso.bench(loso.load_recordings(data), find(target), budget, out, train_steps, steps, seed, _tell)
+    found = loso.bench(folds.load_recordings(data), find(target), budget, out, train_steps, steps, seed, _tell)
     if as_json:
-        _print_json(loso.document(folds))
+        _print_json(loso.document(found))
     else:
-        print(loso.markdown(folds), end="")
+        print(loso.markdown(found), end="")
 
 
 @bench.command("search")

@@ -8,33 +8,27 @@ Costs are emulated and predicted, accuracy is measured on the person left out; n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from secateur.compiler.bench import saved
+from secateur.compiler.bench.folds import Recordings, fold_data, train
 from secateur.compiler.budget import Budget
 from secateur.compiler.driver import Build, Compiled, compile_network
-from secateur.compiler.frontends.arrays import data_from_arrays
-from secateur.compiler.frontends.data import call_loader
 from secateur.compiler.judge import reached
 from secateur.compiler.search import SearchOptions, recovery_recipe
-from secateur.errors import UserError
-from secateur.models.data import Data, Split
+from secateur.models.data import Split
 from secateur.models.metrics import accuracy, macro_f1, student_interval
-from secateur.models.network import Network
-from secateur.models.training import Recipe, fit, reinitialize
+from secateur.models.preprocess import IDENTITY
 from secateur.models.zoo.catalogue import to_network
 from secateur.models.zoo.har import har_resnet
-from secateur.models.zoo.watch import standardize
 from secateur.targets.target import Target
 
-VALIDATION_PEOPLE = 2
 STAGES = ("before", "after_float", "after_int8")
 TITLES = {
     "before": "trained network, float",
@@ -62,64 +56,6 @@ class Fold:
     mismatches: int
     exit_code: int
     met: str
-
-
-@dataclass(frozen=True)
-class Recordings:
-    """`x`: (n, channels, length) raw windows; `y`: (n,) classes; `people`: (n,)."""
-
-    name: str
-    x: npt.NDArray[np.float32]
-    y: npt.NDArray[np.int64]
-    people: npt.NDArray[np.int64]
-
-    def fingerprint(self) -> str:
-        """Digest of the content."""
-        return Split(self.x, self.y, self.people).fingerprint()
-
-
-def load_recordings(spec: str) -> Recordings:
-    """From `file.py:function`, which returns a dict of x (n, channels, length), y (n,) and groups (n,)."""
-    path, _, function = spec.rpartition(":")
-    if not path.endswith(".py"):
-        raise UserError(f"{spec}: bench loso takes file.py:function, which returns a dict of x, y and groups")
-    found = call_loader(Path(path), function)
-    if not isinstance(found, Mapping) or set(found) != {"x", "y", "groups"}:
-        held = ", ".join(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
-        raise UserError(f"{spec} returned {held}; a dict of x, y and groups is expected")
-    x, y, people = (np.asarray(found[key]) for key in ("x", "y", "groups"))
-    if x.ndim != 3 or y.shape != (len(x),) or people.shape != (len(x),):
-        raise UserError(f"{spec}: x {x.shape}, y {y.shape}, groups {people.shape}; (n, channels, length), (n,), (n,)")
-    count = len(np.unique(people))
-    if count < VALIDATION_PEOPLE + 2:
-        raise UserError(f"{spec}: {count} groups; {VALIDATION_PEOPLE + 2} at least are needed")
-    return Recordings(spec.rpartition("/")[2], x.astype(np.float32), y.astype(np.int64), people.astype(np.int64))
-
-
-def fold_data(recordings: Recordings, person: int) -> Data:
-    """The three sets with `person` as the test set and the next people, in turn, as validation."""
-    people = np.unique(recordings.people)
-    at = int(np.flatnonzero(people == person)[0])
-    validation = people[(at + 1 + np.arange(VALIDATION_PEOPLE)) % len(people)]
-    train = np.setdiff1d(people, [person, *validation])
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for part, members in (("train", train), ("validation", validation), ("test", [person])):
-        mask = np.isin(recordings.people, members)
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = recordings.x[mask], recordings.y[mask]
-        arrays[f"groups_{part}"] = recordings.people[mask]
-    labels = tuple(str(i) for i in range(int(recordings.y.max()) + 1))
-    return data_from_arrays(f"{recordings.name} without {person}", arrays, recordings.x.shape[1:], labels)
-
-
-def train(data: Data, steps: int, seed: int) -> Network:
-    """The zoo's HAR network trained on the recovery people, the best state on the validation people."""
-    channels = data.recovery.x.shape[1]
-    module = har_resnet(channels, len(data.labels))
-    reinitialize(module, seed)
-    preprocess = standardize(data.recovery.x)
-    recipe = Recipe(steps=steps, lr=0.05, weight_decay=1e-3, label_smoothing=0.1)
-    fit(module, data.recovery, recipe, seed, preprocess, data.validation)
-    return to_network("har-resnet", module, data.recovery.x.shape[1:], data.labels, preprocess)
 
 
 def bench(
@@ -159,9 +95,11 @@ def one(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        data = fold_data(recordings, person)
+        data = fold_data(recordings, int(np.flatnonzero(np.unique(recordings.people) == person)[0]))
         tell(f"person {person} left out: {len(data.recovery)} windows to train, {len(data.test)} to test")
-        network = train(data, train_steps, seed)
+        module = har_resnet(data.recovery.x.shape[1], len(data.labels))
+        network = to_network("har-resnet", module, data.recovery.x.shape[1:], data.labels, IDENTITY)
+        network = train(network, data, train_steps, seed)
         options = SearchOptions(total_steps=steps, seed=seed)
         recipe = recovery_recipe(data, steps)
         compiled = compile_network(network, data, target, budget, options, recipe, Build(), out, tell=lambda line: None)

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import t
 
 from secateur.compiler.bench import loso
+from secateur.compiler.bench.folds import VALIDATION_GROUPS, Recordings, fold_data, load_recordings
 from secateur.compiler.budget import Budget
 from secateur.errors import UserError
 from secateur.targets.target import find
@@ -17,11 +18,11 @@ from secateur.targets.target import find
 PEOPLE = 5
 
 
-def _recordings() -> loso.Recordings:
+def _recordings() -> Recordings:
     rng = np.random.default_rng(0)
     people = np.repeat(np.arange(PEOPLE), 12)
     y = np.tile(np.arange(3), 4 * PEOPLE)
-    return loso.Recordings("tiny.py:all", rng.normal(size=(len(y), 2, 16)).astype(np.float32), y, people)
+    return Recordings("tiny.py:all", rng.normal(size=(len(y), 2, 16)).astype(np.float32), y, people)
 
 
 def _fold(person: int, before: float) -> loso.Fold:
@@ -36,12 +37,25 @@ def test_each_person_is_tested_once_and_in_no_other_set_of_that_fold() -> None:
     """Test, validation and recovery have disjoint people and together all of them."""
     recordings = _recordings()
     for person in range(PEOPLE):
-        data = loso.fold_data(recordings, person)
+        data = fold_data(recordings, person)
         data.check()
         sets = [set(np.unique(s.groups).tolist()) for s in (data.test, data.validation, data.recovery)]
         assert sets[0] == {person}
-        assert len(sets[1]) == loso.VALIDATION_PEOPLE
+        assert len(sets[1]) == VALIDATION_GROUPS
         assert set.union(*sets) == set(range(PEOPLE)) and sum(len(s) for s in sets) == PEOPLE
+
+
+def test_every_third_group_is_a_fold_of_its_own() -> None:
+    """Fewer folds than groups: each group is tested once, two groups at least choose, none stands on two sides."""
+    tested: list[int] = []
+    for fold in range(3):
+        data = fold_data(_recordings(), fold, 3)
+        sets = [set(np.unique(s.groups).tolist()) for s in (data.test, data.validation, data.recovery)]
+        assert len(sets[1]) >= VALIDATION_GROUPS and sum(map(len, sets)) == PEOPLE == len(set.union(*sets))
+        tested += sets[0]
+    assert sorted(tested) == list(range(PEOPLE))
+    with pytest.raises(UserError, match="--folds 2"):
+        fold_data(_recordings(), 0, 2)
 
 
 def test_interval_is_students_over_folds() -> None:
@@ -65,7 +79,7 @@ def test_saved_folds_are_taken_up_and_other_options_are_not(tmp_path: Path, monk
     """A second run computes nothing; another seed computes everything."""
     computed: list[int] = []
 
-    def one(recordings: loso.Recordings, person: int, *rest: object) -> loso.Fold:
+    def one(recordings: Recordings, person: int, *rest: object) -> loso.Fold:
         computed.append(person)
         return replace(_fold(person, 90.0), values=100 + person)
 
@@ -90,5 +104,5 @@ def test_what_cannot_be_divided_is_one_line(body: str, words: str, tmp_path: Pat
     """Wrong keys, wrong shapes, too few people: a UserError that says so."""
     (tmp_path / "mine.py").write_text(f"import numpy as np\ndef load():\n    return {body}\n")
     with pytest.raises(UserError) as error:
-        loso.load_recordings(f"{tmp_path / 'mine.py'}:load")
+        load_recordings(f"{tmp_path / 'mine.py'}:load")
     assert words in str(error.value) and "\n" not in str(error.value)
