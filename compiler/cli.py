@@ -162,9 +162,7 @@ def compile_command(
     require: Annotated[
         str, typer.Option(help="predicted, emulated or measured", rich_help_panel=options.BUDGET)
     ] = "predicted",
-    policy: Annotated[
-        str, typer.Option(help="everything, layers or filters", rich_help_panel=options.SEARCH)
-    ] = "everything",
+    policy: options.Policy = "everything",
     layer_score: options.LayerScore = "cka",
     filter_score: options.FilterScore = "plsvip",
     method: Annotated[
@@ -209,7 +207,7 @@ def compile_command(
     from secateur.compiler.reading_bar import ReadingBar
 
     _choose("--require", require, ("predicted", "emulated", "measured"))
-    _choose("--policy", policy, ("everything", "layers", "filters"))
+    _choose("--policy", policy, options.POLICIES)
     _choose("--layer-score", layer_score, options.LAYER_SCORES)
     _choose("--filter-score", filter_score, options.FILTER_SCORES)
     _choose("--method", method, ("similarity", "random", "first", "l1", "uniform"))

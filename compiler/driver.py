@@ -23,7 +23,8 @@ from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, judge
 from secateur.compiler.judge import reached as reached_by
 from secateur.compiler.picture_proof import frames_of
-from secateur.compiler.search import Exhausted, Search, SearchOptions, SearchState
+from secateur.compiler.policies.policy import Exhausted
+from secateur.compiler.search import Search, SearchOptions, SearchState
 from secateur.compiler.stream_proof import decisions_for, decisions_without_data, pieces, stream_of
 from secateur.errors import UserError
 from secateur.firmware.front_end.image import pixel_quantizer

@@ -15,11 +15,12 @@ MODEL_FORMS = (
     "--out too"
 )
 
+POLICIES = ("everything", "layers", "filters")
 LAYER_SCORES = (
     "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first",
 )  # fmt: skip
 FILTER_SCORES = ("plsvip", "cipls", "cka", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first")
-"""The names of `score_catalogue`, whose import takes seconds."""
+"""The names of `policies` and of `score_catalogue`, whose import takes seconds."""
 
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="Device; `secateur targets` lists them")]
@@ -99,6 +100,13 @@ Task = Annotated[
 Metric = Annotated[
     str | None,
     typer.Option(help="accuracy, balanced or macro-f1 of classes; others have one", rich_help_panel=DATA),
+]
+Policy = Annotated[
+    str,
+    typer.Option(
+        help=f"{', '.join(POLICIES)}: what competes to go, and how it is chosen (docs/policies.md)",
+        rich_help_panel=SEARCH,
+    ),
 ]
 LayerScore = Annotated[
     str,

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, saving, violated
+from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, violated
 from secateur.compiler.code_digest import code_digest
-from secateur.compiler.methods import METHODS, Candidate, Method
+from secateur.compiler.policies import POLICIES
+from secateur.compiler.policies.policy import Exhausted
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
@@ -27,7 +28,7 @@ from secateur.models.task import Agreement, strata
 from secateur.models.training import Recipe, predict, seen
 from secateur.models.zoo.catalogue import augmentation
 from secateur.passes.network.recover import Recover
-from secateur.passes.network.removal import Removal, apply
+from secateur.passes.network.removal import Removal, apply_all
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
 from secateur.passes.program.cost import Cost, cost, plan
 from secateur.passes.program.lower import lower
@@ -41,7 +42,7 @@ QUICK_PLAN = 12  # dead ends of the placement's search for a candidate; the fina
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """`policy`: everything, layers or filters. `method`: similarity (ours) or a control (`methods.METHODS`).
+    """`policy`: one of `policies.POLICIES`. `method`: similarity (ours) or a control (`methods.METHODS`).
 
     `short_steps`: optimizer steps after each removal; `total_steps`: of the whole run, the rest of them after
     the last removal, so that methods with few and with many removals train equally long. `layer_score`,
@@ -62,18 +63,22 @@ class SearchOptions:
     filter_score: str = "plsvip"
 
     def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise UserError(f"--policy {self.policy}: unknown; one of {', '.join(POLICIES)}")
+        policy = POLICIES[self.policy]
         asked = (
-            ("layer", self.layer_score, "cka", LAYER_SCORES),
-            ("filter", self.filter_score, "plsvip", FILTER_SCORES),
+            ("layer", self.layer_score, "cka", LAYER_SCORES, policy.layer_score),
+            ("filter", self.filter_score, "plsvip", FILTER_SCORES, policy.filter_score),
         )
-        for kind, name, usual, known in asked:
+        for kind, name, usual, known, has_say in asked:
             option = f"--{kind}-score {name}"
             if name not in known:
                 raise UserError(f"{option}: unknown; one of {', '.join(known)}")
             if name != usual and self.method != "similarity":
                 raise UserError(f"{option}: --method {self.method} has scores of its own; leave one of the two out")
-            if name != usual and self.policy not in ("everything", f"{kind}s"):
+            if name != usual and not has_say:
                 raise UserError(f"{option}: --policy {self.policy} removes no {kind}s; leave one of the two out")
+        policy.check(self)
 
     @property
     def scores_by_default(self) -> bool:
@@ -83,7 +88,10 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class Step:
-    """One removal and what it did. Accuracies are validation's, percent; costs are predicted."""
+    """One step and what it did. Accuracies are validation's, percent; costs are predicted.
+
+    `more`: what went in the same step, after the removal that the first three fields are.
+    """
 
     kind: str
     unit: str
@@ -94,6 +102,20 @@ class Step:
     trained_steps: int
     macs: int
     reached: Reached
+    more: tuple[Removal, ...] = ()
+
+    @property
+    def removals(self) -> tuple[Removal, ...]:
+        return (Removal(self.kind, self.unit, self.classes), *self.more)
+
+    @property
+    def what(self) -> str:
+        """`conv1 -4`, or `conv1 -4 and 3 more -12`."""
+        first = self.unit + (f" -{len(self.classes)}" if self.classes else "")
+        if not self.more:
+            return first
+        count = sum(len(r.classes) for r in self.more)
+        return f"{first} and {len(self.more)} more" + (f" -{count}" if count else "")
 
 
 @dataclass
@@ -122,10 +144,6 @@ def recovery_recipe(data: Data, steps: int) -> Recipe:
     )  # fmt: skip
 
 
-class Exhausted(Exception):
-    """Nothing that can still be removed lowers a violated limit."""
-
-
 class Search:
     """One run of the loop over one network, data set, target and budget."""
 
@@ -142,7 +160,7 @@ class Search:
     ) -> None:
         self.original, self.data, self.target, self.budget = original, data, target, budget
         self.options, self.recipe, self.checkpoints, self.tell = options, recipe, checkpoints, tell
-        self.method: Method = METHODS[options.method](options)
+        self.policy = POLICIES[options.policy](self)
         self._baseline: float | None = None
         rng = np.random.default_rng(options.seed)
         take = min(options.samples, len(data.recovery))
@@ -208,8 +226,8 @@ class Search:
         return violated(reached(found, self.target, state.margins), self.budget)
 
     def _step(self, state: SearchState, now: Cost) -> None:
-        chosen, smaller = self._choose(state, now)
-        similarity = chosen.loss
+        chosen = self.policy.choose(state, now)
+        smaller = chosen.network
         cut = self.accuracy(smaller)
         # A cut that cost next to nothing is trained after a later one: the steps saved go to the last recovery.
         harmed = cut < self._reference(state) - TOLERATED_POINTS
@@ -219,56 +237,35 @@ class Search:
             recovered = self._recover(smaller, steps, len(state.steps) + 1, schedule="constant")
             after = self.accuracy(recovered)
         found = reached(self.cost(recovered), self.target, state.margins)
-        removal = chosen.removal
+        removal, *more = chosen.removals
         step = Step(
-            removal.kind, removal.unit, removal.classes, None if similarity is None else 1 - similarity, cut, after,
-            steps, self.cost(recovered).macs, found,
+            removal.kind, removal.unit, removal.classes, chosen.similarity, cut, after, steps,
+            self.cost(recovered).macs, found, tuple(more),
         )  # fmt: skip
         state.network = recovered
         state.steps.append(step)
         self._keep_best(state, after)
-        what = f"{removal.kind} {removal.unit}" + (f" -{len(removal.classes)}" if removal.classes else "")
         latency = "" if found.latency_ms is None else f"  latency <= {found.latency_ms:.1f} ms"
-        tie = f"  tie of {chosen.tied}: most saved" if chosen.tied > 1 else ""
+        note = f"  {chosen.note}" if chosen.note else ""
+        what = f"{step.kind} {step.what}"
         self.tell(
             f"{len(state.steps):3d}  remove {what:42s} {self.data.task.word} {cut:5.1f} -> {after:5.1f} %  "
-            f"RAM {found.ram_bytes:,} B  flash {found.flash_bytes:,} B{latency}{tie}"
+            f"RAM {found.ram_bytes:,} B  flash {found.flash_bytes:,} B{latency}{note}"
         )
 
-    def _choose(self, state: SearchState, now: Cost) -> tuple[Candidate, Network]:
-        """The candidate that the method prefers among those that lower a violated limit."""
-        before = excess(now, self.target, self.budget, state.margins)
-        useful: list[Candidate] = []
-        networks: dict[Removal, Network] = {}
-        lowered: dict[Removal, set[str]] = {}
-        removals = self.method.candidates(state.network, self.original, self.data, self.sample)
-        for removal in removals:
-            if self.options.policy == "layers" and removal.kind != "layer":
-                continue
-            if self.options.policy == "filters" and removal.kind == "layer":
-                continue
-            smaller = apply(state.network, removal, self.options.floor)
-            after = excess(self.cost(smaller), self.target, self.budget, state.margins)
-            gain = saving(before, after)
-            if gain > 0:
-                networks[removal] = smaller
-                useful.append(Candidate(removal, gain, None))
-                lowered[removal] = {name for name, amount in before.items() if after.get(name, 0.0) < amount}
-        if not useful:
-            raise Exhausted(self._why(now, state))
-        limit = _scarcest(list(lowered.values()))
-        useful = [c for c in useful if limit in lowered[c.removal]]
-        chosen = self.method.choose(state.network, useful, self.sample, len(state.steps))
-        return chosen, networks[chosen.removal]
+    def excess(self, found: Cost, state: SearchState) -> dict[str, float]:
+        """How far each violated limit is from holding."""
+        return excess(found, self.target, self.budget, state.margins)
 
-    def _why(self, now: Cost, state: SearchState) -> str:
+    def exhausted(self, now: Cost, state: SearchState) -> Exhausted:
+        """With the limits that are violated and by how much."""
         broken = self._broken(now, state)
         units = {"ram_bytes": "bytes of RAM", "flash_bytes": "bytes of flash", "latency_ms": "ms"}
         parts = [
             f"{value:,.0f} {units[name]} are the least reached, {limit:,.0f} allowed"
             for name, (value, limit) in broken.items()
         ]
-        return (
+        return Exhausted(
             f"{'; '.join(parts)}; after {len(state.steps)} removals nothing that --policy {self.options.policy} may "
             "remove lowers it further (every stage keeps its blocks, every group its channels: secateur inspect)"
         )
@@ -377,7 +374,7 @@ class Search:
         """The architecture that these removals lead to, with the weights of the original that survive."""
         network = self.original
         for step in steps:
-            network = apply(network, Removal(step.kind, step.unit, step.classes), self.options.floor)
+            network = apply_all(network, step.removals, self.options.floor)
         return network
 
     def best_network(self, state: SearchState) -> Network | None:
@@ -392,15 +389,6 @@ class Search:
     def _keep_best(self, state: SearchState, accuracy: float) -> None:
         if state.best is None or accuracy >= state.best[0]:
             state.best = (accuracy, _checkpoint(state))
-
-
-def _scarcest(lowered: list[set[str]]) -> str:
-    """Of the limits that candidates lower, the one that the fewest do: it is met first.
-
-    Its removals lower the other limits on the way, while what is cut for those first may turn out to be needless.
-    """
-    names = sorted({name for names in lowered for name in names})
-    return min(names, key=lambda name: sum(name in names for names in lowered))
 
 
 def _checkpoint(state: SearchState) -> str:
@@ -434,4 +422,6 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _step_from(record: dict[str, Any]) -> Step:
-    return Step(**{**record, "classes": tuple(record["classes"]), "reached": Reached(**record["reached"])})
+    more = tuple(Removal(r["kind"], r["unit"], tuple(r["classes"])) for r in record["more"])
+    kept = {**record, "classes": tuple(record["classes"]), "reached": Reached(**record["reached"]), "more": more}
+    return Step(**kept)

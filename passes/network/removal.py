@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secateur.models.network import Network
 from secateur.passes.network.channels import trace_channels
 from secateur.passes.network.layers import layer_named
-from secateur.passes.network.remove_filters import RemoveFilters
+from secateur.passes.network.remove_filters import RemoveFilters, RemoveWidth
 from secateur.passes.network.remove_layer import RemoveLayer
 from secateur.passes.network.slicing import put_modules, zeroed_modules
 
@@ -32,6 +33,15 @@ def apply(network: Network, removal: Removal, floor: int = 2) -> Network:
     if removal.kind == "layer":
         return RemoveLayer(removal.unit, floor=floor)(network)
     return RemoveFilters(removal.unit, removal.classes)(network)
+
+
+def apply_all(network: Network, removals: Sequence[Removal], floor: int = 2) -> Network:
+    """The network after all of them, in this order; filters of several groups in one pass. Raises PassError."""
+    if len(removals) > 1 and all(r.kind == "filters" for r in removals):
+        return RemoveWidth({r.unit: r.classes for r in removals})(network)
+    for removal in removals:
+        network = apply(network, removal, floor)
+    return network
 
 
 def mask(network: Network, removal: Removal, floor: int = 2) -> Network:

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from secateur.compiler.budget import Budget, Margins
-from secateur.compiler.search import Exhausted, Search, SearchOptions, _scarcest, recovery_recipe
+from secateur.compiler.policies.policy import Exhausted, scarcest
+from secateur.compiler.search import Search, SearchOptions, recovery_recipe
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
 from secateur.targets.target import find
@@ -163,6 +164,6 @@ def test_a_policy_removes_only_its_kind(network, tmp_path, policy, kinds):
 
 def test_the_limit_that_fewest_candidates_lower_comes_first():
     """One candidate of three lowers it; among limits with as many, the name decides."""
-    assert _scarcest([{"flash_bytes"}, {"flash_bytes", "ram_bytes"}, {"latency_ms", "flash_bytes"}]) == "latency_ms"
-    assert _scarcest([{"flash_bytes"}, {"ram_bytes", "latency_ms"}, {"latency_ms"}]) == "flash_bytes"
-    assert _scarcest([{"flash_bytes", "latency_ms"}, {"flash_bytes", "ram_bytes"}, {"latency_ms"}]) == "ram_bytes"
+    assert scarcest([{"flash_bytes"}, {"flash_bytes", "ram_bytes"}, {"latency_ms", "flash_bytes"}]) == "latency_ms"
+    assert scarcest([{"flash_bytes"}, {"ram_bytes", "latency_ms"}, {"latency_ms"}]) == "flash_bytes"
+    assert scarcest([{"flash_bytes", "latency_ms"}, {"flash_bytes", "ram_bytes"}, {"latency_ms"}]) == "ram_bytes"

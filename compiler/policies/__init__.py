@@ -1,0 +1,13 @@
+"""What `--policy` takes.
+
+A new policy is one file, one line here, one in `options.POLICIES`, one in docs/policies.md.
+"""
+
+from secateur.compiler.policies.everything import Everything, Filters, Layers
+from secateur.compiler.policies.policy import Policy
+
+POLICIES: dict[str, type[Policy]] = {
+    "everything": Everything,
+    "layers": Layers,
+    "filters": Filters,
+}

@@ -1,0 +1,108 @@
+"""What a policy is: asked where the search stands, it gives the next step, or says that there is none."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from secateur.compiler.budget import saving
+from secateur.compiler.methods import Candidate
+from secateur.errors import UserError
+from secateur.models.network import Network
+from secateur.passes.network.removal import Removal, apply
+from secateur.passes.network.score_catalogue import Setting
+from secateur.passes.program.cost import Cost
+
+if TYPE_CHECKING:
+    from secateur.compiler.search import Search, SearchOptions, SearchState
+
+
+class Exhausted(Exception):
+    """Nothing that can still be removed lowers a violated limit."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One step: what goes, and the network that this leads to.
+
+    `similarity`: to the network before, where it was measured. `note`: ends the line that is told of the step.
+    """
+
+    removals: tuple[Removal, ...]
+    network: Network
+    similarity: float | None
+    note: str = ""
+
+
+class Policy(ABC):
+    """Chooses steps for one search. It holds no state that its choices depend on: a resumed search is as good.
+
+    `layer_score`, `filter_score`: whether those options have a say. `controls`: whether `--method` has one.
+    """
+
+    layer_score = True
+    filter_score = True
+    controls = False
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+
+    @abstractmethod
+    def choose(self, state: SearchState, now: Cost) -> Choice:
+        """The next step of a search whose network costs `now`. Raises Exhausted."""
+
+    @classmethod
+    def check(cls, options: SearchOptions) -> None:
+        """Raise UserError where other options make no sense beside this policy."""
+        if not cls.controls and options.method != "similarity":
+            raise UserError(
+                f"--method {options.method}: --policy {options.policy} chooses in a way of its own; leave one of the "
+                f"two out, or take --layer-score {'random' if options.method == 'uniform' else options.method}"
+            )
+
+    @property
+    def options(self) -> SearchOptions:
+        return self.search.options
+
+    @property
+    def setting(self) -> Setting:
+        """What scores are bound to."""
+        return Setting(self.search.sample, self.search.data.task, self.options.floor, self.options.seed)
+
+
+@dataclass(frozen=True)
+class Useful:
+    """Candidates that lower a violated limit, and the network that each leads to.
+
+    `lowered`: the limits that each lowers.
+    """
+
+    candidates: list[Candidate]
+    networks: dict[Removal, Network]
+    lowered: dict[Removal, set[str]]
+
+
+def useful(search: Search, state: SearchState, now: Cost, removals: Sequence[Removal]) -> Useful:
+    """Those of `removals` that lower a violated limit."""
+    before = search.excess(now, state)
+    found = Useful([], {}, {})
+    for removal in removals:
+        smaller = apply(state.network, removal, search.options.floor)
+        after = search.excess(search.cost(smaller), state)
+        gain = saving(before, after)
+        if gain > 0:
+            found.candidates.append(Candidate(removal, gain, None))
+            found.networks[removal] = smaller
+            found.lowered[removal] = {name for name, amount in before.items() if after.get(name, 0.0) < amount}
+    return found
+
+
+def scarcest(lowered: list[set[str]]) -> str:
+    """Of the limits that candidates lower, the one that the fewest do: it is met first.
+
+    Its removals lower the other limits on the way, while what is cut for those first may turn out to be needless.
+    """
+    names = sorted({name for names in lowered for name in names})
+    return min(names, key=lambda name: sum(name in names for names in lowered))
