@@ -21,13 +21,12 @@ from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, 
 from secateur.compiler.code_digest import code_digest
 from secateur.compiler.policies import POLICIES
 from secateur.compiler.policies.policy import Exhausted
+from secateur.compiler.recovery import Recovery, RecoveryOptions
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
-from secateur.models.task import Agreement, strata
-from secateur.models.training import Recipe, predict, seen
-from secateur.models.zoo.catalogue import augmentation
-from secateur.passes.network.recover import Recover
+from secateur.models.task import strata
+from secateur.models.training import Recipe
 from secateur.passes.network.removal import Removal, apply_all
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
 from secateur.passes.program.cost import Cost, cost, plan
@@ -36,26 +35,19 @@ from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
 
-TOLERATED_POINTS = 2.0  # of validation accuracy below the input network's before a removal is followed by training
 QUICK_PLAN = 12  # dead ends of the placement's search for a candidate; the final image gets the full search
 
 
 @dataclass(frozen=True)
-class SearchOptions:
+class SearchOptions(RecoveryOptions):
     """`policy`: one of `policies.POLICIES`. `method`: similarity (ours) or a control (`methods.METHODS`).
 
-    `short_steps`: optimizer steps after each removal; `total_steps`: of the whole run, the rest of them after
-    the last removal, so that methods with few and with many removals train equally long. `layer_score`,
-    `filter_score`: names of `score_catalogue`; only similarity asks for them. Raises UserError where they are
-    unknown or would have no say.
+    `layer_score`, `filter_score`: names of `score_catalogue`; only similarity asks for them. How is trained between
+    and after removals: `RecoveryOptions`. Raises UserError where options are unknown or would have no say.
     """
 
     policy: str = "everything"
     method: str = "similarity"
-    recovery: str = "short"
-    short_steps: int = 40
-    total_steps: int = 1000
-    seed: int = 0
     samples: int = 256
     granularity: float = 0.2
     floor: int = 2
@@ -134,16 +126,6 @@ class SearchState:
         return sum(s.trained_steps for s in self.steps)
 
 
-def recovery_recipe(data: Data, steps: int) -> Recipe:
-    """The recipe of recovery: the input network is the teacher (Hinton et al. 2015), rate and share chosen on the
-    watch data's validation people. 1,000 steps there: 95.7 % with distillation, 93.6 % (500 steps) without."""
-    share = 1.0 if isinstance(data.task, Agreement) else 0.7  # without labels there is nothing but the teacher
-    return Recipe(
-        steps=steps, lr=0.05, distillation=share, temperature=4.0, augmentation=augmentation(data), task=data.task,
-        clip_norm=data.task.clip_norm(),
-    )  # fmt: skip
-
-
 class Search:
     """One run of the loop over one network, data set, target and budget."""
 
@@ -161,7 +143,7 @@ class Search:
         self.original, self.data, self.target, self.budget = original, data, target, budget
         self.options, self.recipe, self.checkpoints, self.tell = options, recipe, checkpoints, tell
         self.policy = POLICIES[options.policy](self)
-        self._baseline: float | None = None
+        self.recovery = Recovery(original, data, options, recipe, tell)
         rng = np.random.default_rng(options.seed)
         take = min(options.samples, len(data.recovery))
         self.sample = data.recovery.subset(_balanced(strata(data.recovery.y), take, rng))
@@ -229,12 +211,10 @@ class Search:
         chosen = self.policy.choose(state, now)
         smaller = chosen.network
         cut = self.accuracy(smaller)
-        # A cut that cost next to nothing is trained after a later one: the steps saved go to the last recovery.
-        harmed = cut < self._reference(state) - TOLERATED_POINTS
-        steps = self._short_steps(state) if harmed else 0
+        steps = self.recovery.short_steps(state.trained_steps) if self.recovery.harmed(cut) else 0
         recovered, after = smaller, cut
         if steps:
-            recovered = self._recover(smaller, steps, len(state.steps) + 1, schedule="constant")
+            recovered = self.recovery.after_cut(smaller, steps, len(state.steps) + 1)
             after = self.accuracy(recovered)
         found = reached(self.cost(recovered), self.target, state.margins)
         removal, *more = chosen.removals
@@ -270,59 +250,24 @@ class Search:
             "remove lowers it further (every stage keeps its blocks, every group its channels: secateur inspect)"
         )
 
-    # -- training
-
-    def _reference(self, state: SearchState) -> float:
-        """The accuracy that a cut is compared with: the input network's."""
-        if self._baseline is None:
-            self._baseline = self.accuracy(self.original)
-        return self._baseline
-
-    def _short_steps(self, state: SearchState) -> int:
-        """Steps after this removal; two thirds of all training are kept for after the last one."""
-        if self.options.recovery in ("none", "scratch", "full"):
-            return 0
-        left = self.options.total_steps // 3 - state.trained_steps
-        return max(0, min(self.options.short_steps, left))
-
     def _finish(self, state: SearchState) -> None:
-        left = self.options.total_steps - state.trained_steps
+        """The last recovery, whose outcome goes on the last removal's account."""
+        steps = self.recovery.last_steps(state.trained_steps)
         state.finished = True
-        if self.options.recovery == "none" or left <= 0 or not state.steps:
+        if not steps or not state.steps:
             return
-        state.before_final = (state.network, state.steps[-1])
-        scratch = self.options.recovery == "scratch"
-        network = self._recover(state.network, left, 0, schedule="cosine", scratch=scratch)
-        after = self.accuracy(network)
         last = state.steps[-1]
-        if after < last.accuracy_recovered and not scratch:  # few steps at a full rate can harm a trained network
-            state.steps[-1] = replace(last, trained_steps=last.trained_steps + left)
-            self.tell(
-                f"     recovery of {left} steps ended at {after:.1f} % on validation: the network before it stays"
-            )
-            return
-        state.steps[-1] = replace(last, accuracy_recovered=after, trained_steps=last.trained_steps + left)
-        state.network = network
-        self._keep_best(state, after)
-        self.tell(f"     recovered with {left} steps: validation {self.data.task.word} {after:.1f} % (float)")
-
-    def _recover(self, network: Network, steps: int, number: int, schedule: str, scratch: bool = False) -> Network:
-        rate = self.recipe.lr if schedule == "cosine" else self.recipe.lr / 5
-        recipe = replace(self.recipe, steps=steps, schedule=schedule, lr=rate)
-        return Recover(
-            self.data.recovery,
-            recipe,
-            seed=self.options.seed * 10_007 + number,
-            validation=self.data.validation if schedule == "cosine" else None,
-            teacher=self.original if recipe.distillation else None,
-            scratch=scratch,
-        )(network)
+        before = (state.network, last)
+        ended = self.recovery.end(state.network, last.accuracy_recovered, steps)
+        state.before_final = before
+        state.steps[-1] = replace(last, accuracy_recovered=ended.accuracy, trained_steps=last.trained_steps + steps)
+        state.network = ended.network
+        if ended.kept:
+            self._keep_best(state, ended.accuracy)
 
     def accuracy(self, network: Network) -> float:
         """The task's metric of the float network on validation, percent."""
-        task, split = self.data.task, self.data.validation
-        outputs = predict(network.module, split.x, network.preprocess)
-        return task.percent(split, task.answers(outputs, seen(split, network.preprocess, task), False))
+        return self.recovery.accuracy(network)
 
     # -- checkpoints
 

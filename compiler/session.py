@@ -16,10 +16,11 @@ from secateur.compiler.frontends.data_options import DataOptions, Progress, quie
 from secateur.compiler.frontends.truth import Wanted, agreed, outputs_of
 from secateur.compiler.loading import How, load, sample_shape
 from secateur.compiler.out_folder import check_out, claim_out, write_run_record, write_trace
+from secateur.compiler.recovery import recovery_recipe
 from secateur.compiler.report.folder import write_report
 from secateur.compiler.report.record import Report
 from secateur.compiler.report.tell import to_report
-from secateur.compiler.search import SearchOptions, recovery_recipe
+from secateur.compiler.search import SearchOptions
 from secateur.errors import UserError
 from secateur.firmware.board import load_board
 from secateur.models.data import Data

@@ -21,7 +21,8 @@ from secateur.compiler.bench.folds import Recordings, fold_data, train
 from secateur.compiler.budget import Budget
 from secateur.compiler.driver import Build, Compiled, compile_network
 from secateur.compiler.judge import reached
-from secateur.compiler.search import SearchOptions, recovery_recipe
+from secateur.compiler.recovery import recovery_recipe
+from secateur.compiler.search import SearchOptions
 from secateur.models.data import Split
 from secateur.models.metrics import accuracy, macro_f1, student_interval
 from secateur.models.preprocess import IDENTITY

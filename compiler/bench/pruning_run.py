@@ -22,7 +22,8 @@ from secateur.compiler.frontends.load import load_model
 from secateur.compiler.frontends.truth import Wanted, agreed
 from secateur.compiler.judge import evaluate
 from secateur.compiler.policies.policy import Exhausted
-from secateur.compiler.search import Search, recovery_recipe
+from secateur.compiler.recovery import recovery_recipe
+from secateur.compiler.search import Search
 from secateur.compiler.session import Request, budget_of, parse_shape
 from secateur.errors import UserError
 from secateur.models.data import Data

@@ -9,7 +9,8 @@ import torch
 from secateur.compiler import methods
 from secateur.compiler.budget import Budget
 from secateur.compiler.methods import Candidate, Similarity
-from secateur.compiler.search import Search, SearchOptions, recovery_recipe
+from secateur.compiler.recovery import recovery_recipe
+from secateur.compiler.search import Search, SearchOptions
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split

@@ -11,7 +11,8 @@ from torch import nn
 
 from secateur.compiler.budget import Budget, Margins
 from secateur.compiler.policies.policy import Exhausted, scarcest
-from secateur.compiler.search import Search, SearchOptions, recovery_recipe
+from secateur.compiler.recovery import recovery_recipe
+from secateur.compiler.search import Search, SearchOptions
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
 from secateur.targets.target import find
@@ -132,7 +133,7 @@ def test_the_best_network_is_the_one_that_was_measured(network, tmp_path, monkey
         measured.append(now.hash())
         return float(len(measured) if rising else -len(measured))
 
-    monkeypatch.setattr(run, "accuracy", accuracy)
+    monkeypatch.setattr(run.recovery, "accuracy", accuracy)
     state = run.run(run.start(False))
     _, name = json.loads((tmp_path / "state.json").read_text())["best"]
     assert name == (f"{len(state.steps):03d}-final.safetensors" if rising else "001.safetensors")
