@@ -168,16 +168,10 @@ def compile_command(
     method: Annotated[
         str, typer.Option(help="similarity, or a control: random, first, l1, uniform", rich_help_panel=options.SEARCH)
     ] = "similarity",
-    recovery: Annotated[
-        str,
-        typer.Option(
-            help="short (after cuts that harm, and at the end), full (at the end), scratch or none",
-            rich_help_panel=options.SEARCH,
-        ),
-    ] = "short",
-    steps: Annotated[
-        int, typer.Option(min=0, help="Optimizer steps of all recovery", rich_help_panel=options.SEARCH)
-    ] = 1000,
+    recovery: options.Recovery = "short",
+    steps: options.Steps = None,
+    distill: options.Distill = None,
+    recalibrate: options.Recalibrate = False,
     floor: options.Floor = 2,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=options.SEARCH)] = 0,
     resume: Annotated[
@@ -211,7 +205,7 @@ def compile_command(
     _choose("--layer-score", layer_score, options.LAYER_SCORES)
     _choose("--filter-score", filter_score, options.FILTER_SCORES)
     _choose("--method", method, ("similarity", "random", "first", "l1", "uniform"))
-    _choose("--recovery", recovery, ("short", "full", "scratch", "none"))
+    _choose("--recovery", recovery, options.RECOVERIES)
     _choose("--optimize", optimize, ("balanced", "size", "speed"))
     _choose("--patches", patches, ("auto", "off"))
     _choose("--run", run, ("auto", "host", "emulator", "board", "none"))
@@ -219,7 +213,8 @@ def compile_command(
         model=model, target=target, data=data, max_ram=max_ram, max_flash=max_flash, max_latency=max_latency,
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         layer_score=layer_score, filter_score=filter_score,
-        recovery=recovery, steps=steps, floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
+        recovery=recovery, steps=steps, distill=distill, recalibrate=recalibrate,
+        floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, layout=layout, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess,
         window=window, hop=hop, group_column=group_column, time_column=time_column, label_column=label_column,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-BUDGET, SEARCH, BUILD, MODEL, DATA = "Budget", "Search", "Build", "Model", "Data"
+BUDGET, SEARCH, RECOVERY, BUILD, MODEL, DATA = "Budget", "Search", "Recovery", "Build", "Model", "Data"
 DATA_FORMS = "A folder of images, WAV or CSV files, file.csv, file.npz, file.py:loader or zoo:NAME"
 MODEL_FORMS = (
     "net.onnx (float32 or QDQ int8), net.tflite (int8 or float32), net.keras, net.h5, a SavedModel folder, "
@@ -21,6 +21,8 @@ LAYER_SCORES = (
 )  # fmt: skip
 FILTER_SCORES = ("plsvip", "cipls", "cka", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first")
 """The names of `policies` and of `score_catalogue`, whose import takes seconds."""
+RECOVERIES = ("short", "full", "published", "scratch", "bn", "none")
+"""`recovery.MODES`, whose import takes seconds."""
 
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="Device; `secateur targets` lists them")]
@@ -121,3 +123,28 @@ FilterScore = Annotated[
 ]
 Port = Annotated[str | None, typer.Option(help="Serial port of a board, e.g. /dev/ttyUSB0", rich_help_panel=BUILD)]
 Floor = Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)]
+
+Recovery = Annotated[
+    str,
+    typer.Option(
+        help="short (after cuts that harm, and at the end), full (at the end), published (at the end, by the papers' "
+        "recipe), scratch (at the end, from random weights), bn (batch norms' statistics, no training) or none",
+        rich_help_panel=RECOVERY,
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=0, help="Of all training; 1000, of published its 200 epochs", rich_help_panel=RECOVERY),
+]
+Distill = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1,
+        help="Share of the loss that follows the input network; 0.7, of published 0 (none)",
+        rich_help_panel=RECOVERY,
+    ),
+]  # fmt: skip
+Recalibrate = Annotated[
+    bool,
+    typer.Option("--recalibrate", help="Measure batch norms anew after each removal", rich_help_panel=RECOVERY),
+]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from secateur.models.data import Data
+from torch import nn
+
+from secateur.errors import UserError
+from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.models.task import Agreement
 from secateur.models.training import Recipe, predict, seen
@@ -15,18 +18,45 @@ from secateur.passes.network.recover import Recover
 TOLERATED_POINTS = 2.0  # of validation accuracy below the input network's before a removal is followed by training
 
 
+MODES = ("short", "full", "published", "scratch", "bn", "none")
+SHARE = 0.7
+"""Of the loss that follows the input network, in recovery that is not the published one."""
+USUAL_STEPS = 1000
+EPOCHS, COPIES, BATCH = 200, 3, 128
+"""Of the published recipe."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecoveryOptions:
-    """`recovery`: short (after cuts that harm, and at the end), full (at the end), scratch or none.
+    """How a network is trained between and after removals; `recovery` is one of `MODES` (docs/recovery.md).
 
     `short_steps`: optimizer steps after each removal; `total_steps`: of the whole run, the rest of them after
-    the last removal, so that methods with few and with many removals train equally long.
+    the last removal, so that methods with few and with many removals train equally long; None: 1,000, of the
+    published recovery its 200 epochs. `distillation`: share of the loss that follows the input network, None: 0.7, of
+    the published recovery 0. `recalibrate`: batch norms' statistics are measured anew after each removal.
+
+    Raises UserError where a value is unknown or out of range, or would have no say.
     """
 
     recovery: str = "short"
     short_steps: int = 40
-    total_steps: int = 1000
+    total_steps: int | None = None
     seed: int = 0
+    distillation: float | None = None
+    recalibrate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.recovery not in MODES:
+            raise UserError(f"--recovery {self.recovery}: unknown; one of {', '.join(MODES)}")
+        if self.distillation is not None and not 0 <= self.distillation <= 1:
+            raise UserError(f"--distill {self.distillation:g}: a share of the loss, 0 to 1")
+        if not self.trains and self.distillation is not None:
+            raise UserError(f"--distill {self.distillation:g}: --recovery {self.recovery} trains nothing; leave it out")
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is any training."""
+        return self.recovery not in ("bn", "none")
 
 
 @dataclass(frozen=True)
@@ -38,14 +68,47 @@ class Ended:
     kept: bool  # False: what was trained is worse than what it began with, which is `network`
 
 
-def recovery_recipe(data: Data, steps: int) -> Recipe:
-    """The recipe of recovery: the input network is the teacher (Hinton et al. 2015), rate and share chosen on the
-    watch data's validation people. 1,000 steps there: 95.7 % with distillation, 93.6 % (500 steps) without."""
-    share = 1.0 if isinstance(data.task, Agreement) else 0.7  # without labels there is nothing but the teacher
-    return Recipe(
+def total_steps(options: RecoveryOptions, data: Data) -> int:
+    """Optimizer steps of a run: those asked for, else 1,000, or the published length."""
+    if options.total_steps is not None:
+        return options.total_steps
+    if options.recovery != "published":
+        return USUAL_STEPS
+    size = len(data.recovery)
+    return EPOCHS * COPIES * size // max(1, min(BATCH, size))
+
+
+def recovery_recipe(data: Data, steps: int, options: RecoveryOptions = RecoveryOptions()) -> Recipe:
+    """The recipe of recovery.
+
+    The input network is the teacher (Hinton et al. 2015), rate and share chosen on the watch data's validation people.
+    1,000 steps there: 95.7 % with distillation, 93.6 % (500 steps) without. Published: of Jordao's group
+    (docs/recovery.md); theirs penalizes kernels by 1e-4 sum(w^2), whose gradient is a decay of 2e-4.
+    """
+    share = options.distillation
+    if isinstance(data.task, Agreement):
+        share = 1.0  # without labels there is nothing but the teacher
+    elif share is None:
+        share = 0.0 if options.recovery == "published" else SHARE
+    usual = Recipe(
         steps=steps, lr=0.05, distillation=share, temperature=4.0, augmentation=augmentation(data), task=data.task,
         clip_norm=data.task.clip_norm(),
     )  # fmt: skip
+    if options.recovery != "published":
+        return usual
+    return replace(usual, lr=0.01, batch=BATCH, schedule="tenths", weight_decay=2e-4, decayed="kernels", copies=COPIES)
+
+
+def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> None:
+    """Raise UserError for options that mean nothing for this network or data."""
+    if isinstance(data.task, Agreement) and options.distillation not in (None, 1.0):
+        raise UserError(
+            f"--distill {options.distillation:g}: {data.name} has no labels, so the input network is all that there is "
+            "to follow; leave it out"
+        )
+    asked = "--recovery bn" if options.recovery == "bn" else "--recalibrate" if options.recalibrate else ""
+    if asked and not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in network.module.modules()):
+        raise UserError(f"{asked}: {network.name} has no batch norm whose statistics could be measured; leave it out")
 
 
 def validation_percent(network: Network, data: Data) -> float:
@@ -62,6 +125,7 @@ class Recovery:
         self, original: Network, data: Data, options: RecoveryOptions, recipe: Recipe, tell: Callable[[str], None]
     ) -> None:
         self.original, self.data, self.options, self.recipe, self.tell = original, data, options, recipe, tell
+        self.total_steps = total_steps(options, data)
         self._baseline: float | None = None
 
     def harmed(self, accuracy: float) -> bool:
@@ -75,23 +139,34 @@ class Recovery:
 
     def short_steps(self, trained: int) -> int:
         """Steps after a removal when `trained` were taken before; two thirds of all are kept for after the last one."""
-        if self.options.recovery in ("none", "scratch", "full"):
+        if self.options.recovery != "short":
             return 0
-        left = self.options.total_steps // 3 - trained
+        left = self.total_steps // 3 - trained
         return max(0, min(self.options.short_steps, left))
+
+    def remeasured(self, network: Network, accuracy: float) -> tuple[Network, float]:
+        """With batch norms' statistics measured anew, where that is asked for and validation does not fall by it.
+
+        `accuracy`: the network's, percent; that of what is returned comes with it.
+        """
+        if self.options.recovery != "bn" and not self.options.recalibrate:
+            return network, accuracy
+        again = Recover(self.data.recovery, replace(self.recipe, steps=0), seed=0, recalibrate=True)(network)
+        after = self.accuracy(again)
+        return (again, after) if after >= accuracy else (network, accuracy)
 
     def after_cut(self, network: Network, steps: int, number: int) -> Network:
         """The short training after removal `number`, from 1."""
-        return self.train(network, steps, number, schedule="constant")
+        return self.train(network, replace(self.recipe, schedule="constant", lr=self.recipe.lr / 5), steps, number)
 
     def last_steps(self, trained: int) -> int:
         """Steps that are left for after the last removal; 0: no training."""
-        return 0 if self.options.recovery == "none" else max(0, self.options.total_steps - trained)
+        return max(0, self.total_steps - trained) if self.options.trains else 0
 
     def end(self, network: Network, before: float, steps: int) -> Ended:
         """The training after the last removal, of a network that reaches `before` percent."""
         scratch = self.options.recovery == "scratch"
-        trained = self.train(network, steps, 0, schedule="cosine", scratch=scratch)
+        trained = self.train(network, self.recipe, steps, 0, self.data.validation, scratch)
         after = self.accuracy(trained)
         if after < before and not scratch:  # few steps at a full rate can harm a trained network
             self.tell(
@@ -101,15 +176,21 @@ class Recovery:
         self.tell(f"     recovered with {steps} steps: validation {self.data.task.word} {after:.1f} % (float)")
         return Ended(trained, after, True)
 
-    def train(self, network: Network, steps: int, number: int, schedule: str, scratch: bool = False) -> Network:
-        """One training, whose seed is the run's and its `number`; cosine keeps the best state on validation."""
-        rate = self.recipe.lr if schedule == "cosine" else self.recipe.lr / 5
-        recipe = replace(self.recipe, steps=steps, schedule=schedule, lr=rate)
+    def train(
+        self,
+        network: Network,
+        recipe: Recipe,
+        steps: int,
+        number: int,
+        validation: Split | None = None,
+        scratch: bool = False,
+    ) -> Network:
+        """One training, whose seed is the run's and its `number`; with `validation`, the best state on it is kept."""
         return Recover(
             self.data.recovery,
-            recipe,
+            replace(recipe, steps=steps),
             seed=self.options.seed * 10_007 + number,
-            validation=self.data.validation if schedule == "cosine" else None,
+            validation=validation,
             teacher=self.original if recipe.distillation else None,
             scratch=scratch,
         )(network)

@@ -55,6 +55,7 @@ class SearchOptions(RecoveryOptions):
     filter_score: str = "plsvip"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.policy not in POLICIES:
             raise UserError(f"--policy {self.policy}: unknown; one of {', '.join(POLICIES)}")
         policy = POLICIES[self.policy]
@@ -211,10 +212,10 @@ class Search:
         chosen = self.policy.choose(state, now)
         smaller = chosen.network
         cut = self.accuracy(smaller)
-        steps = self.recovery.short_steps(state.trained_steps) if self.recovery.harmed(cut) else 0
-        recovered, after = smaller, cut
+        recovered, after = self.recovery.remeasured(smaller, cut)
+        steps = self.recovery.short_steps(state.trained_steps) if self.recovery.harmed(after) else 0
         if steps:
-            recovered = self.recovery.after_cut(smaller, steps, len(state.steps) + 1)
+            recovered = self.recovery.after_cut(recovered, steps, len(state.steps) + 1)
             after = self.accuracy(recovered)
         found = reached(self.cost(recovered), self.target, state.margins)
         removal, *more = chosen.removals

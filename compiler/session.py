@@ -16,7 +16,7 @@ from secateur.compiler.frontends.data_options import DataOptions, Progress, quie
 from secateur.compiler.frontends.truth import Wanted, agreed, outputs_of
 from secateur.compiler.loading import How, load, sample_shape
 from secateur.compiler.out_folder import check_out, claim_out, write_run_record, write_trace
-from secateur.compiler.recovery import recovery_recipe
+from secateur.compiler.recovery import check_recovery, recovery_recipe, total_steps
 from secateur.compiler.report.folder import write_report
 from secateur.compiler.report.record import Report
 from secateur.compiler.report.tell import to_report
@@ -51,7 +51,9 @@ class Request:
     filter_score: str = "plsvip"
     method: str = "similarity"
     recovery: str = "short"
-    steps: int = 1000
+    steps: int | None = None
+    distill: float | None = None
+    recalibrate: bool = False
     floor: int = 2
     seed: int = 0
     resume: bool = False
@@ -199,6 +201,7 @@ def compile_to(
     options = SearchOptions(
         policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
         seed=request.seed, floor=request.floor, layer_score=request.layer_score, filter_score=request.filter_score,
+        distillation=request.distill, recalibrate=request.recalibrate,
     )  # fmt: skip
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")
@@ -281,13 +284,15 @@ def compile_model(
         data = agreed(model, data)
         check_fit(model, data)
         model = _named(model, data)
+        if isinstance(model, Network):
+            check_recovery(model, data, options)
     _check_labels(model)
     _check_background(model)
     check_out(out, ())
     claim_out(out, resume, command, started)
     if isinstance(model, Network):
         assert data is not None
-        recipe = recovery_recipe(data, options.total_steps)
+        recipe = recovery_recipe(data, total_steps(options, data), options)
         compiled = compile_network(model, data, target, budget, options, recipe, build, out, resume, tell)
     else:
         assert content is not None, "a Program is verified on the bytes that it was read from"

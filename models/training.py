@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from secateur.errors import UserError
 from secateur.models.augment import NONE, Augmentation
+from secateur.models.critical_period import LEAST_LOOKS, CriticalPeriod, Rule
 from secateur.models.data import Split
 from secateur.models.preprocess import Preprocess
 from secateur.models.task import CLASSIFICATION, Task
@@ -42,9 +43,16 @@ class Recipe:
     optimizer: str = "sgd"
     """`sgd` (Nesterov, momentum 0.9) or `adamw`."""
     schedule: str = "cosine"
-    """`cosine` (peak to 0), `one-cycle` (30 % linear rise from a 25th, then cosine to 0) or `constant`."""
+    """`cosine` (peak to 0), `one-cycle` (30 % linear rise from a 25th, then cosine to 0), `constant`, or `tenths`
+    (a tenth from the half on, a hundredth from three quarters on)."""
     weight_decay: float = 1e-4
     """On weights only: biases and normalization parameters are left alone."""
+    decayed: str = "weights"
+    """`weights` of convolutions and linear layers, or `kernels`: of convolutions only."""
+    copies: int = 1
+    """How often an epoch shows each sample, augmented anew each time."""
+    critical_period: Rule = "never"
+    """When augmentation and copies stop for good; the steps that the other copies would have taken are left out."""
     label_smoothing: float = 0.0
     augmentation: Augmentation = NONE
     clip_norm: float = 0.0
@@ -65,7 +73,10 @@ class Recipe:
                 ("batch", self.batch, self.batch >= 2),
                 ("lr", self.lr, self.lr > 0),
                 ("optimizer", self.optimizer, self.optimizer in ("sgd", "adamw")),
-                ("schedule", self.schedule, self.schedule in ("cosine", "one-cycle", "constant")),
+                ("schedule", self.schedule, self.schedule in ("cosine", "one-cycle", "constant", "tenths")),
+                ("decayed", self.decayed, self.decayed in ("weights", "kernels")),
+                ("copies", self.copies, self.copies >= 1),
+                ("critical_period", self.critical_period, self.critical_period in ("never", "angle", "relative")),
                 ("distillation", self.distillation, 0 <= self.distillation <= 1),
                 ("temperature", self.temperature, self.temperature > 0),
                 ("evaluations", self.evaluations, self.evaluations >= 1),
@@ -80,6 +91,7 @@ class Recipe:
 class TrainingLog:
     """What a training did. `losses`: one a step.
 
+    `steps`: that were taken; `critical_step`: the one after which augmentation stopped, None if it did not.
     `validation`: (step, the task's metric, 1 is best), empty without validation.
     """
 
@@ -89,6 +101,7 @@ class TrainingLog:
     validation: tuple[tuple[int, float], ...]
     best_step: int
     """The step whose state the module now holds."""
+    critical_step: int | None = None
 
 
 def fit(
@@ -105,7 +118,8 @@ def fit(
 
     The same arguments, library versions and thread count give the same bytes; no global random state is read
     or changed. A state is better by the task's metric, then by loss. `on_step(step, loss)` is called after each step.
-    The module is left in eval mode.
+    Parameters that need no gradient stay, and so do the statistics of norms whose weights do. The module is left in
+    eval mode.
     """
     if len(split) < 2:
         raise UserError(f"training: the recovery set has {len(split)} samples; two at least are needed")
@@ -138,40 +152,67 @@ class _Trainer:
         self.normalized = ends_in_softmax(module)
         self.norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
         self.momenta = [m.momentum for m in self.norms]
+        self.frozen = [m for m in self.norms if m.weight is not None and not m.weight.requires_grad]
+        self.augmentation, self.copies = recipe.augmentation, recipe.copies
 
     def run(self, on_step: Callable[[int, float], None] | None) -> TrainingLog:
         recipe = self.recipe
         losses: list[float] = []
         seen: list[tuple[int, float]] = []
         best: tuple[float, float] | None = None
-        best_step, best_state = recipe.steps, None
+        best_step, best_state = 0, None
         marks = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
         if self.teacher is not None:
             self.teacher.eval()
         for norm in self.norms:
             if norm.momentum is not None:
                 norm.momentum = max(norm.momentum, LEAST_MOMENTUM)
-        self.module.train()
-        for step in range(1, recipe.steps + 1):
+        self._train_mode()
+        step, done, critical_step = 0, 0, None  # `done`: of the recipe's steps, those left out are among them
+        watch, looks = self._critical_period()
+        while done < recipe.steps:
+            step, before = step + 1, done
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step)
+                group["lr"] = learning_rate(recipe, done + 1)
             losses.append(self._step())
+            done = min(recipe.steps, done + (1 if critical_step is None else recipe.copies))
+            if watch is not None and done in looks and watch.over():
+                log.info("step %d: the critical period is over", step)
+                watch, critical_step = None, step
+                self.augmentation, self.copies, self.order = NONE, 1, self.order[:0]
             if on_step is not None:
                 on_step(step, losses[-1])
-            if self.validation is not None and step in marks:
+            if self.validation is not None and any(before < mark <= done for mark in marks):
                 metric, loss = _measure(self.module, self.validation, self.preprocess, recipe.task)
                 log.debug("step %d: validation %.4f, loss %.4f", step, metric, loss)
                 seen.append((step, metric))
                 if best is None or (metric, -loss) > best:
                     best, best_step = (metric, -loss), step
                     best_state = copy.deepcopy(self.module.state_dict())
-                self.module.train()
+                self._train_mode()
         if best_state is not None:
             self.module.load_state_dict(best_state)
         for norm, momentum in zip(self.norms, self.momenta, strict=True):
             norm.momentum = momentum
         self.module.eval()
-        return TrainingLog(recipe.steps, recipe.steps * self._batch_size, tuple(losses), tuple(seen), best_step)
+        best_step = step if best_state is None else best_step
+        samples = step * self._batch_size
+        return TrainingLog(step, samples, tuple(losses), tuple(seen), best_step, critical_step)
+
+    def _train_mode(self) -> None:
+        self.module.train()
+        for norm in self.frozen:
+            norm.eval()
+
+    def _critical_period(self) -> tuple[CriticalPeriod | None, frozenset[int]]:
+        """What watches the training, and the steps after which it looks."""
+        recipe = self.recipe
+        if recipe.critical_period == "never":
+            return None, frozenset()
+        epochs = recipe.steps * self._batch_size // (recipe.copies * len(self.x))
+        looks = min(recipe.steps, max(LEAST_LOOKS, epochs))
+        at = frozenset(round(recipe.steps * (i + 1) / looks) for i in range(looks))
+        return CriticalPeriod(self.module, recipe.critical_period, looks), at
 
     @property
     def _batch_size(self) -> int:
@@ -181,16 +222,16 @@ class _Trainer:
         """Indices of the next batch. A short tail is dropped: batch norm cannot take a batch of one."""
         size = self._batch_size
         if len(self.order) < size:
-            self.order = torch.randperm(len(self.x), generator=self.generator)
+            self.order = torch.randperm(self.copies * len(self.x), generator=self.generator) % len(self.x)
         now, self.order = self.order[:size], self.order[size:]
         return now
 
     def _step(self) -> float:
         recipe = self.recipe
         index = self._next()
-        x = recipe.augmentation.geometry(self.x[index], self.generator)
+        x = self.augmentation.geometry(self.x[index], self.generator)
         x = torch.from_numpy(self.preprocess(x.numpy()))
-        noisy = recipe.augmentation.noise(x, self.generator)
+        noisy = self.augmentation.noise(x, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         output = self.module(noisy)
         loss = recipe.task.loss(output, self.y[index], x, self.normalized, recipe.label_smoothing)
@@ -212,6 +253,8 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     if recipe.schedule == "constant":
         return recipe.lr
     done = (step - 1) / max(recipe.steps, 1)
+    if recipe.schedule == "tenths":
+        return recipe.lr * (1 if done < 0.5 else 0.1 if done < 0.75 else 0.01)
     if recipe.schedule == "one-cycle":
         rise = 0.3
         if done < rise:
@@ -294,13 +337,14 @@ def _measure(module: nn.Module, split: Split, preprocess: Preprocess, task: Task
 
 
 def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Decay on tensors of two dimensions and more: convolution and linear weights."""
+    """Decay on tensors of two dimensions and more (convolution and linear weights), or of three (kernels)."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not parameters:
         raise UserError("training: the network has no trainable parameters")
+    least = 2 if recipe.decayed == "weights" else 3
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim >= least], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim < least], "weight_decay": 0.0},
     ]
     # foreach and fused variants sum in another order; one plain loop gives the same bytes everywhere.
     if recipe.optimizer == "adamw":

@@ -48,6 +48,12 @@ class Plan:
         if any(not 1 <= share < 100 for share in self.shares):
             raise UserError("--shares: percentages of the original's latency, above 0 and below 100, e.g. 50,25")
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of every run."""
+        assert self.request.steps is not None, "equal training is what is compared"
+        return self.request.steps
+
 
 @dataclass(frozen=True)
 class One:

@@ -118,6 +118,45 @@ def test_probabilities_and_logits_train_alike():
     assert fit(soft, _split(), replace(RECIPE, steps=3), 0, Preprocess()).losses == pytest.approx(first, rel=1e-4)
 
 
+def test_copies_show_each_sample_so_often_an_epoch():
+    """Of three copies in batches of 40, nine batches hold each of 120 samples three times, in another order."""
+    module, seen = _module(), []
+    split = replace(_split(), x=np.arange(120, dtype=np.float32)[:, None, None] + np.zeros((120, 3, 12), np.float32))
+    module.register_forward_pre_hook(lambda _, given: seen.append(given[0][:, 0, 0].int().tolist()))
+    fit(module, split, Recipe(steps=9, batch=40, copies=3, lr=1e-6), 0, Preprocess())
+    every = [i for batch in seen for i in batch]
+    assert sorted(every) == sorted(list(range(120)) * 3)
+    assert sorted(every[:120]) != list(range(120))
+
+
+def test_a_tenth_from_the_half_on():
+    """The published schedule: the rate, a tenth of it from the half on, a hundredth from three quarters on."""
+    recipe = Recipe(steps=8, lr=1.0, schedule="tenths")
+    assert [learning_rate(recipe, step) for step in range(1, 9)] == [1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]
+
+
+def test_decay_of_kernels_spares_linear_layers():
+    """With a gradient of zero, only the convolution's kernel shrinks."""
+    module = _module()
+    before = {k: v.clone() for k, v in module.named_parameters()}
+    for parameter in module.parameters():
+        parameter.register_hook(torch.zeros_like)
+    fit(module, _split(), Recipe(steps=5, lr=0.1, weight_decay=0.1, decayed="kernels"), 0, Preprocess())
+    changed = {name for name, value in module.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == {"0.weight"}
+
+
+def test_what_needs_no_gradient_stays_with_its_statistics():
+    """A frozen convolution and its norm are the same after a training, the running mean included."""
+    module = _module()
+    module[0].requires_grad_(False)
+    module[1].requires_grad_(False)
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    fit(module, _split(), RECIPE, 0, Preprocess(), validation=_split(seed=9))
+    changed = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"4.weight", "4.bias"}
+
+
 def test_weight_decay_spares_biases_and_norms():
     """With a gradient of zero, only tensors of two dimensions and more shrink."""
     module = _module()

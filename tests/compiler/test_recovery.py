@@ -1,0 +1,118 @@
+"""How a network is trained between and after removals: what the options mean, and where they mean nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from secateur.compiler import options
+from secateur.compiler.recovery import (
+    MODES,
+    Recovery,
+    RecoveryOptions,
+    check_recovery,
+    recovery_recipe,
+    total_steps,
+)
+from secateur.errors import UserError
+from secateur.models.canonical import to_network
+from secateur.models.data import Data, Split
+from secateur.models.network import Network
+from secateur.models.task import Agreement
+
+
+def blobs(samples: int = 160) -> Data:
+    """Two classes of 6 x 6 pictures, a bright corner or not; ten samples a group."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, samples).astype(np.int64)
+    x = rng.normal(size=(samples, 1, 6, 6)).astype(np.float32)
+    x[:, 0, :3, :3] += 2 * y[:, None, None]
+    groups, half = np.arange(samples) // 10, samples // 2
+    cuts = (slice(0, half), slice(half, half + samples // 4), slice(half + samples // 4, samples))
+    return Data("blobs", *(Split(x[c], y[c], groups[c]) for c in cuts), labels=("dark", "bright"))
+
+
+def small(norms: bool = True) -> Network:
+    """Two 3 x 3 convolutions, one of 1 x 1, and a head; seeded."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for inputs, kernel in ((1, 3), (8, 3), (8, 1)):
+        layers += [nn.Conv2d(inputs, 8, kernel, padding=kernel // 2)]
+        layers += [nn.BatchNorm2d(8), nn.ReLU()] if norms else [nn.ReLU()]
+    return to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), (1, 6, 6), "net")
+
+
+def recovery(network: Network, data: Data, told: list[str] | None = None, **chosen: object) -> Recovery:
+    """Of a search that began with `network`."""
+    asked = RecoveryOptions(**{"total_steps": 12, **chosen})  # type: ignore[arg-type]
+    recipe = recovery_recipe(data, total_steps(asked, data), asked)
+    return Recovery(network, data, asked, recipe, (told if told is not None else []).append)
+
+
+def test_the_command_line_knows_every_mode() -> None:
+    """Its names are a copy, for imports take seconds."""
+    assert options.RECOVERIES == MODES
+
+
+def test_the_published_recipe_and_its_length() -> None:
+    """200 epochs of three copies in batches of 128, or as many steps as are asked for; no teacher, decay 2e-4."""
+    data = blobs(1600)
+    asked = RecoveryOptions(recovery="published")
+    assert total_steps(asked, data) == 200 * 3 * 800 // 128
+    assert total_steps(replace(asked, total_steps=7), data) == 7
+    assert total_steps(RecoveryOptions(), data) == 1000
+    recipe = recovery_recipe(data, 7, asked)
+    assert (recipe.lr, recipe.batch, recipe.schedule, recipe.copies) == (0.01, 128, "tenths", 3)
+    assert (recipe.weight_decay, recipe.decayed, recipe.distillation) == (2e-4, "kernels", 0.0)
+    assert recovery_recipe(data, 7, replace(asked, distillation=0.5)).distillation == 0.5
+    assert recovery_recipe(data, 7).distillation == 0.7
+
+
+def test_re_measured_norms_undo_what_a_cut_did_to_them() -> None:
+    """Statistics of other activations are replaced, without a step; where accuracy would fall they stay."""
+    data, network = blobs(), small()
+    trained = recovery(network, data, recovery="full", total_steps=40).end(network, 0.0, 40).network
+    broken = trained.clone()
+    norm = broken.module.get_submodule("1")
+    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
+    norm.running_mean += 5.0
+    found = recovery(trained, data, recovery="bn")
+    before = found.accuracy(broken)
+    again, after = found.remeasured(broken, before)
+    assert after > before + 10 and after == found.accuracy(again)
+    assert all(torch.equal(a, b) for a, b in zip(again.module.parameters(), broken.module.parameters(), strict=True))
+    assert found.short_steps(0) == found.last_steps(0) == 0
+    assert found.remeasured(broken, 101.0) == (broken, 101.0)
+    assert recovery(trained, data).remeasured(broken, before) == (broken, before)
+
+
+WRONG = {
+    "a mode": ({"recovery": "long"}, "one of short, full"),
+    "a share": ({"distillation": 1.5}, "0 to 1"),
+    "a share of nothing": ({"recovery": "none", "distillation": 0.5}, "trains nothing"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_options_that_cannot_be(case: str) -> None:
+    """One line that says what is wrong."""
+    given, why = WRONG[case]
+    with pytest.raises(UserError, match=why):
+        RecoveryOptions(**given)  # type: ignore[arg-type]
+
+
+def test_options_that_mean_nothing_here() -> None:
+    """Statistics of no norm; labels that are not there."""
+    data = blobs()
+    for asked in (RecoveryOptions(recovery="bn"), RecoveryOptions(recalibrate=True)):
+        check_recovery(small(), data, asked)
+        with pytest.raises(UserError, match="no batch norm"):
+            check_recovery(small(norms=False), data, asked)
+    silent = replace(data, task=Agreement())
+    with pytest.raises(UserError, match="no labels"):
+        check_recovery(small(), silent, RecoveryOptions(distillation=0.5))
+    assert recovery_recipe(silent, 5, RecoveryOptions(recovery="published")).distillation == 1.0
