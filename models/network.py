@@ -5,7 +5,7 @@ Its nodes are one `placeholder`, one `output` (a single tensor), and:
 
 - `call_module` of Conv1d, Conv2d, Linear, BatchNorm1d, BatchNorm2d, ReLU, ReLU6, MaxPool1d, MaxPool2d,
   AvgPool1d, AvgPool2d, AdaptiveAvgPool1d(1), AdaptiveAvgPool2d(1), Flatten(1), Softmax(dim=1), Pad, Slice
-  (`Pad` and `Slice` are below);
+  (`Pad` and `Slice` are below), and of tokens (n, d, l): Tokens, Bias, ChannelNorm, Attention (`tokens.py`);
 - `call_function` of operator.add, operator.mul, torch.cat (dim 1), of tensors.
 
 Module targets are unique: no module is called twice. Tensors are channels first, (n, c, l) or (n, c, h, w).
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from secateur.models.preprocess import Preprocess
+from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 
 MODULES: tuple[type[nn.Module], ...]
 FUNCTIONS = (operator.add, operator.mul, torch.cat)
@@ -69,6 +70,10 @@ MODULES = (
     nn.Softmax,
     Pad,
     Slice,
+    Tokens,
+    Bias,
+    ChannelNorm,
+    Attention,
 )
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from secateur.models.network import Pad, Slice
+from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 
 origin: contextvars.ContextVar[str] = contextvars.ContextVar("origin", default="")
 """Name, in the user's file, of what is being traced; an importer sets it so that errors can name it."""
@@ -66,7 +67,9 @@ class _Tracer(fx.Tracer):
         self.proxy_buffer_attributes = True
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (Pad, Slice)) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (Pad, Slice, Tokens, Bias, ChannelNorm, Attention)) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)

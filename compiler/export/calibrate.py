@@ -122,7 +122,9 @@ def _compute(program: Program, op: Op, values: dict[int, Value], quantized: dict
         counted = functional.avg_pool2d(ones, o.kernel, o.stride)
         return _last(functional.avg_pool2d(padded, o.kernel, o.stride) / counted)
     if op.kind == "MEAN":
-        return x.mean(dim=(1, 2), keepdim=o.keep_dims)
+        axes = program.tensors[op.inputs[1]].data
+        assert axes is not None
+        return x.mean(dim=tuple(axes.tolist()), keepdim=o.keep_dims)
     if op.kind == "RESHAPE":
         return x.reshape(len(x), *program.tensors[op.outputs[0]].shape[1:])
     if op.kind == "CONCATENATION":
@@ -138,6 +140,13 @@ def _compute(program: Program, op: Op, values: dict[int, Value], quantized: dict
         return x[(slice(None), *(slice(b, b + (n - 1) * s + 1, s) for b, n, s in ranges))]
     if op.kind == "SOFTMAX":
         return torch.softmax(x * o.beta, dim=-1)
+    if op.kind in ("SUB", "BATCH_MATMUL"):
+        a, b = (v.transpose(-1, -2) if turned else v for v, turned in zip((x, read(1)), o.adjoint, strict=True))
+        return a - b if op.kind == "SUB" else a @ b
+    if op.kind == "TRANSPOSE":
+        return x.permute(o.permutation)
+    if op.kind == "L2_NORMALIZATION":
+        return functional.normalize(x, dim=-1)
     raise AssertionError(f"no float arithmetic for {op.kind}")
 
 

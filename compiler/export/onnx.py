@@ -20,6 +20,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import fx, nn
 
+from secateur.compiler.export.onnx_tokens import TOKEN_MODULES, token_nodes
 from secateur.errors import MismatchError
 from secateur.models.network import Network, Pad, Slice
 
@@ -72,9 +73,17 @@ def _model(network: Network) -> onnx.ModelProto:
             continue
         if node.op == "output":
             continue
+        names[node] = OUTPUT if node is result else node.name
+        module = network.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, TOKEN_MODULES):
+            known = [shapes[n.name] for n in (*node.args, node)]
+            operands = [names[n] for n in node.args]
+            several, extra = token_nodes(node.name, str(node.target), module, operands, names[node], known)
+            nodes += several
+            constants |= extra
+            continue
         kind, attributes, extra = _made(network, node, shapes)
         constants |= extra
-        names[node] = OUTPUT if node is result else node.name
         inputs = [names[n] for n in node.all_input_nodes] if node.op == "call_module" else _operands(node, names)
         nodes.append(helper.make_node(kind, [*inputs, *extra], [names[node]], name=node.name, **attributes))
     if names[result] != OUTPUT:  # the input is the output

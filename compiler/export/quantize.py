@@ -15,8 +15,11 @@ from secateur.compiler.export.calibrate import Range
 from secateur.models.program import DTYPES, Op, Program, Quantization, Tensor, verify_program
 
 # Operators whose output carries the input's scale: TFLite's kernels move or compare bytes, they do not rescale.
-SAME_SCALE = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "CONCATENATION")
+SAME_SCALE = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "CONCATENATION",
+              "TRANSPOSE")  # fmt: skip
 SOFTMAX_OUTPUT = Quantization((1 / 256,), (-128,))
+FIXED = {"SOFTMAX": SOFTMAX_OUTPUT, "L2_NORMALIZATION": Quantization((1 / 128,), (0,))}
+"""Outputs whose scale TFLite prescribes."""
 LARGEST_BIAS = 1 << 29
 WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
@@ -93,11 +96,11 @@ def _activations(program: Program, ranges: dict[int, Range]) -> dict[int, Quanti
             i = root[i]
         return i
 
-    fixed: set[int] = set()
+    fixed: dict[int, Quantization] = {}
     lowest: set[int] = set()  # outputs that hold padding with the lowest value: no evidence of a range
     for op in program.ops:
-        if op.kind == "SOFTMAX":
-            fixed.add(op.outputs[0])
+        if op.kind in FIXED:
+            fixed[op.outputs[0]] = FIXED[op.kind]
         if op.kind == "PADV2" and _pads_lowest(program.tensors[op.inputs[2]]):
             lowest.add(op.outputs[0])
         if op.kind in SAME_SCALE or (op.kind == "RELU6"):
@@ -111,7 +114,7 @@ def _activations(program: Program, ranges: dict[int, Range]) -> dict[int, Quanti
         old = united.get(r, (low, high))
         united[r] = (min(low, old[0]), max(high, old[1]))
     found = {i: activation_quantization(*united[find(i)]) for i in ranges if find(i) in united}
-    return found | dict.fromkeys(fixed, SOFTMAX_OUTPUT)
+    return found | fixed
 
 
 def _pads_lowest(value: Tensor) -> bool:

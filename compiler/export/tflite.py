@@ -25,7 +25,8 @@ TYPES = {
 }
 VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "ADD": 2, "MUL": 2, "MEAN": 2, "PAD": 2,
             "PADV2": 2, "MAX_POOL_2D": 2, "AVERAGE_POOL_2D": 2, "SOFTMAX": 2, "CONCATENATION": 2, "STRIDED_SLICE": 2,
-            "RELU": 2, "RELU6": 2, "QUANTIZE": 2, "SUB": 2, "LEAKY_RELU": 2, "LOGISTIC": 2, "TANH": 2}  # fmt: skip
+            "RELU": 2, "RELU6": 2, "QUANTIZE": 2, "SUB": 2, "LEAKY_RELU": 2, "LOGISTIC": 2, "TANH": 2,
+            "BATCH_MATMUL": 2, "TRANSPOSE": 2, "L2_NORMALIZATION": 2}  # fmt: skip
 
 PER_CHANNEL_FULLY_CONNECTED = 12
 
@@ -110,6 +111,8 @@ class _Writer:
         if op.kind == "RESHAPE":
             shape = np.array(self.program.tensors[op.outputs[0]].shape, np.int32)
             inputs.append(self.add_constant(f"{name}_shape", shape, "int32"))
+        if op.kind == "TRANSPOSE":
+            inputs.append(self.add_constant(f"{name}_axes", np.array(op.options.permutation, np.int32), "int32"))
         if op.kind == "STRIDED_SLICE":
             out = self.program.tensors[op.outputs[0]].shape
             o = op.options
@@ -142,6 +145,9 @@ class _Writer:
             "SUB": (types.SubOptions, schema.SubOptionsT),
             "LEAKY_RELU": (types.LeakyReluOptions, schema.LeakyReluOptionsT),
             "HARD_SWISH": (types.HardSwishOptions, schema.HardSwishOptionsT),
+            "BATCH_MATMUL": (types.BatchMatMulOptions, schema.BatchMatMulOptionsT),
+            "TRANSPOSE": (types.TransposeOptions, schema.TransposeOptionsT),
+            "L2_NORMALIZATION": (types.L2NormOptions, schema.L2NormOptionsT),
         }
         if op.kind in ("RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH"):
             return types.NONE, None
@@ -166,6 +172,8 @@ class _Writer:
             record.axis = o.axis
         if op.kind == "SOFTMAX":
             record.beta = o.beta
+        if op.kind == "BATCH_MATMUL":
+            record.adjX, record.adjY = o.adjoint
         if op.kind == "LEAKY_RELU":
             record.alpha = o.alpha
         return number, record

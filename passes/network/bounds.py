@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from secateur.models.network import Network, Pad, Slice
+from secateur.models.tokens import Tokens
 
 Bounds = tuple[float, float]
 ANY: Bounds = (-math.inf, math.inf)
@@ -57,5 +58,7 @@ def _bounds(network: Network, node: fx.Node, inputs: list[Bounds]) -> Bounds:
     if isinstance(module, (nn.AvgPool1d, nn.AvgPool2d)):
         return min(low, 0.0), max(high, 0.0)  # padding counts as zeros
     if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, Slice)):
+        return low, high
+    if isinstance(module, Tokens):
         return low, high
     return ANY

@@ -4,7 +4,8 @@ Each value has one *class* per channel. A convolution or linear operation makes 
 activations, pools and spatial slices keep them; an addition or multiplication makes the classes of its
 operands one; a concatenation strings them together; zero channels of a shortcut are classes too; Flatten
 repeats each class once per position. A grouped convolution ties the inputs and outputs of a group together,
-so that the cut takes whole groups and leaves a valid grouped convolution (depthwise: groups of one).
+so that the cut takes whole groups and leaves a valid grouped convolution (depthwise: groups of one). Attention ties
+the channels of a head in its three operands and its output, so that heads go whole.
 
 A class is the atom of a cut: it goes from every value that it occurs in, or stays everywhere. Classes that
 occur equally often in the same values form a *filter group*; cutting any of them saves the same.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ import torch
 from torch import fx, nn
 
 from secateur.models.network import Network, Pad, Slice
+from secateur.models.tokens import Attention, ChannelNorm
 
 Ids = npt.NDArray[np.int64]
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
@@ -33,8 +35,9 @@ class FilterGroup:
     """Channels that can be cut one class at a time.
 
     `size`: classes; each is `channels_per_class` channels of a producer, more than one only where a grouped
-    convolution ties them. Producers write the group's channels, consumers read them (module targets; grouped
-    convolutions are both). `residual`: an addition joins several producers, as in the stream of a stage.
+    convolution or an attention ties them. Producers write the group's channels, consumers read them (module targets; grouped
+    convolutions are both). `residual`: an addition joins several producers, as in the stream of a stage. `kind`:
+    "heads" of an attention, "hidden" units between two linear layers on the tokens of a transformer, or "channels".
     """
 
     name: str
@@ -45,6 +48,7 @@ class FilterGroup:
     residual: bool
     removable: bool
     reason: str = ""
+    kind: str = "channels"
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,13 @@ def trace_channels(network: Network) -> Channels:
         if isinstance(tracer.modules.get(str(n.target)), _WEIGHTED)
     ]
     sums = {n.name for n in network.graph.nodes if n.target is operator.add}
+    attentions = {n.name for n in network.graph.nodes if isinstance(tracer.modules.get(str(n.target)), Attention)}
     groups: list[FilterGroup] = []
     members: dict[str, tuple[int, ...]] = {}
     for classes_of_group in alike.values():
         first = classes_of_group[0]
         group = _group(weighted, sums, len(classes_of_group), places[first], fixed.get(first, ""), members)
+        group = replace(group, kind=_kind(group, tracer.modules, attentions, places[first]))
         groups.append(group)
         members[group.name] = tuple(classes_of_group)
     return Channels(values, tuple(groups), members)
@@ -117,6 +123,19 @@ def _group(
         reason = "one channel"
     residual = not sums.isdisjoint(places)
     return FilterGroup(name, size, width, tuple(producers), tuple(consumers), residual, not reason, reason)
+
+
+def _kind(group: FilterGroup, modules: dict[str, nn.Module], attentions: set[str], places: dict[str, int]) -> str:
+    if not attentions.isdisjoint(places):
+        return "heads"
+    ends = [modules[t] for t in (*group.producers, *group.consumers)]
+    pair = len(group.producers) == len(group.consumers) == 1 and not group.residual
+    return "hidden" if attentions and pair and all(_pointwise(m) for m in ends) else "channels"
+
+
+def _pointwise(module: nn.Module) -> bool:
+    dense = isinstance(module, (nn.Conv1d, nn.Conv2d)) and module.groups == 1
+    return dense and all(k == 1 for k in module.kernel_size)  # type: ignore[union-attr]
 
 
 class _Tracer:
@@ -183,6 +202,8 @@ class _Tracer:
 
     def module(self, node: fx.Node) -> Ids:
         module = self.modules[str(node.target)]
+        if isinstance(module, Attention):
+            return self.attention(node, module.heads)
         ids = self.values[node.all_input_nodes[0].name]
         if isinstance(module, nn.Linear):
             assert len(ids) == module.in_features, f"{node.name}: {len(ids)} inputs for {module.in_features}"
@@ -206,4 +227,14 @@ class _Tracer:
             return ids[begin:end:step]
         if isinstance(module, nn.Softmax):
             self.fix(ids, "softmax over channels")
+        elif isinstance(module, ChannelNorm):
+            self.fix(ids, "layer norm over the channels: without one, all others change")
         return ids
+
+    def attention(self, node: fx.Node, heads: int) -> Ids:
+        q, k, v = (self.values[a.name] for a in node.args if isinstance(a, fx.Node))
+        out = self.fresh(len(v))
+        for parts in zip(*(np.split(ids, heads) for ids in (q, k, v, out)), strict=True):
+            head = np.concatenate(parts)
+            self.tie([int(head[0])] * len(head), head)
+        return out

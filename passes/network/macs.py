@@ -7,13 +7,15 @@ import math
 from torch import nn
 
 from secateur.models.network import Network
+from secateur.models.tokens import Attention
 
 
 def network_macs(network: Network) -> int:
     """Multiply-accumulates of one inference.
 
-    Convolution: output positions x outputs x inputs / groups x kernel; linear: inputs x outputs; the rest 0
-    (the metric of Jordao's group, except that a depthwise convolution is charged for what it does).
+    Convolution: output positions x outputs x inputs / groups x kernel; linear: inputs x outputs; attention: queries
+    x keys x channels, of both its products; the rest 0 (the metric of Jordao's group, except that a depthwise
+    convolution is charged for what it does).
     """
     shapes = network.shapes()
     total = 0
@@ -25,6 +27,9 @@ def network_macs(network: Network) -> int:
                 total += math.prod(shapes[node.name]) * per_value
             elif isinstance(module, nn.Linear):
                 total += math.prod(shapes[node.name]) * module.in_features
+            elif isinstance(module, Attention):
+                q, _, v = (shapes[a.name] for a in node.args)
+                total += q[1] * v[1] * (q[0] + v[0])
     return total
 
 

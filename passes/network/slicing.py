@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.models.network import Network, Pad, Slice
+from secateur.models.tokens import Attention, Bias
 from secateur.passes.network.channels import Channels
 
 _DENSE = (nn.Conv1d, nn.Conv2d, nn.Linear)
@@ -22,7 +23,7 @@ def cut_modules(network: Network, channels: Channels, classes: Collection[int]) 
     """The modules that change, by target, without every channel of `classes`. What survives keeps its order.
 
     Weights, biases, norms' statistics, columns of a linear layer after Flatten (one per position), groups of
-    a grouped convolution, and the channel amounts of Pad and Slice. The network itself is left as it is.
+    a grouped convolution, heads, and the channel amounts of Pad and Slice. The network itself is left as it is.
     """
     gone = np.fromiter(classes, dtype=np.int64)
     changed: dict[str, nn.Module] = {}
@@ -49,16 +50,15 @@ def zeroed_modules(network: Network, channels: Channels, classes: Collection[int
         old = network.module.get_submodule(str(node.target))
         lost_in = torch.from_numpy(np.isin(channels.values[node.all_input_nodes[0].name], gone))
         lost_out = torch.from_numpy(np.isin(channels.values[node.name], gone))
-        if not (lost_in.any() or lost_out.any()) or not isinstance(old, (*_DENSE, *_NORMS)):
+        if not (lost_in.any() or lost_out.any()) or not isinstance(old, (*_DENSE, *_NORMS, Bias)):
             continue
         module = copy.deepcopy(old)
         with torch.no_grad():
-            weight, bias = module.weight, module.bias
-            weight[lost_out] = 0.0
-            if bias is not None:
-                bias[lost_out] = 0.0
+            for values in (getattr(module, "weight", None), module.bias):
+                if values is not None:
+                    values[lost_out] = 0.0
             if isinstance(module, nn.Linear) or (isinstance(module, _DENSE) and module.groups == 1):
-                weight[:, lost_in] = 0.0
+                module.weight[:, lost_in] = 0.0
         changed[str(node.target)] = module
     return changed
 
@@ -102,6 +102,12 @@ def _cut(module: nn.Module, keep_in: Keep, keep_out: Keep) -> nn.Module | None:
         begin, end, _ = new.ranges[0]
         first = int(keep_in[:begin].sum())
         new.ranges = ((first, first + int(keep_in[begin:end].sum()), 1), *new.ranges[1:])
+    elif isinstance(new, Bias):
+        new.bias = _take(new.bias, keep_out)
+    elif isinstance(new, Attention):
+        whole = keep_out.reshape(new.heads, -1)
+        assert (whole.all(1) == whole.any(1)).all(), "an attention loses whole heads only"
+        new.heads = int(whole.all(1).sum())
     else:
         return None
     return new

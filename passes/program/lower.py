@@ -17,6 +17,8 @@ from torch import fx, nn
 from secateur.errors import UserError
 from secateur.models.network import Network, Pad, Slice
 from secateur.models.program import Op, Options, Padding, Program, Tensor, verify_program, with_ops
+from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
+from secateur.passes.program import lower_tokens
 
 Floats = npt.NDArray[np.float32]
 FUSABLE = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL")
@@ -179,6 +181,8 @@ class _Lowering:
             self.value[node] = self.pad(node, module)
         elif isinstance(module, Slice):
             self.value[node] = self.slice(node, module)
+        elif isinstance(module, (Tokens, Bias, ChannelNorm, Attention)):
+            self.value[node] = lower_tokens.lower(self, node, module)
         else:
             raise self.error(node.name, f"no lowering for {type(module).__name__}")
 
