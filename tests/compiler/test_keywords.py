@@ -84,7 +84,7 @@ def test_cut_for_one_target_and_taken_to_another(called, tmp_path: Path) -> None
     """Front end and decisions come from the zoo; OUT has them as TOML; the .tflite beside it has the data's classes."""
     first, second = tmp_path / "first", tmp_path / "second"
     call = ["compile", "zoo:keywords-dscnn", "--data", "zoo:keywords", "--target", "qemu-cortex-m4", "--json"]
-    cut = ["--max-flash", "28K", "--steps", "60", "--max-drop", "30"]
+    cut = ["--max-flash", "29K", "--steps", "20", "--max-drop", "30"]
     code, printed, said = called([*call, *cut, "-o", str(first)])
     assert code == 0, said
     report = json.loads(printed)
