@@ -13,8 +13,10 @@ from secateur.errors import UserError
 from secateur.models.affine import fold_affine
 from secateur.models.network import Network, verify_network
 from secateur.models.preprocess import Preprocess
-from secateur.models.rewrite import Rewriter, place
+from secateur.models.rewrite import Rewriter
+from secateur.models.takes import fold_takes, merge_biases
 from secateur.models.trace import DataDependent, trace
+from secateur.models.traced import place
 
 
 def canonicalize(
@@ -43,12 +45,16 @@ def canonicalize(
     rewriter = Rewriter(root, graph, batch)
     new = rewriter.run(output)
     result = fx.GraphModule(rewriter.modules, new, class_name="Canonical")
+    rewriter.problems += fold_takes(result)
+    result.graph.eliminate_dead_code()
     rewriter.problems += fold_affine(result)
+    merge_biases(result)
     if rewriter.problems:
         raise UserError(
             f"{len(rewriter.problems)} unsupported operator(s): {'; '.join(rewriter.problems)}. "
             "Replace them by supported ones (Conv1d/2d, Linear, BatchNorm, ReLU, ReLU6, Add, Mul, Concat, "
-            "pooling, Flatten, Pad, Slice, Softmax), or end the network before them with --cut-at NAME."
+            "pooling, Flatten, Pad, Slice, Softmax, LayerNorm, attention), or end the network before them with "
+            "--cut-at NAME."
         )
     result.graph.eliminate_dead_code()
     result.delete_all_unused_submodules()

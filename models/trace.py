@@ -20,6 +20,9 @@ from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 origin: contextvars.ContextVar[str] = contextvars.ContextVar("origin", default="")
 """Name, in the user's file, of what is being traced; an importer sets it so that errors can name it."""
 
+_OPENED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder, nn.TransformerDecoderLayer)
+"""Modules of torch that are traced as anybody's are."""
+
 _READS_DATA = {"item", "tolist", "numpy", "equal", "allclose", "is_nonzero"}
 
 
@@ -67,6 +70,8 @@ class _Tracer(fx.Tracer):
         self.proxy_buffer_attributes = True
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, _OPENED):
+            return False
         return isinstance(m, (Pad, Slice, Tokens, Bias, ChannelNorm, Attention)) or super().is_leaf_module(
             m, module_qualified_name
         )

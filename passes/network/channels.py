@@ -35,9 +35,10 @@ class FilterGroup:
     """Channels that can be cut one class at a time.
 
     `size`: classes; each is `channels_per_class` channels of a producer, more than one only where a grouped
-    convolution or an attention ties them. Producers write the group's channels, consumers read them (module targets; grouped
-    convolutions are both). `residual`: an addition joins several producers, as in the stream of a stage. `kind`:
-    "heads" of an attention, "hidden" units between two linear layers on the tokens of a transformer, or "channels".
+    convolution or an attention ties them. Producers write the group's channels, consumers read them (module targets;
+    grouped convolutions are both). `residual`: an addition joins several producers, as in the stream of a stage.
+    `kind`: "heads" of an attention, "hidden" units between two linear layers on the tokens of a transformer, or
+    "channels".
     """
 
     name: str
