@@ -80,10 +80,10 @@ class Similarity(Method):
 
     def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
         if self.options.policy == "layers":
-            return self._best_layer(network, useful)
+            return best_layer(self.options, self.setting, network, useful)
         layers = [c for c in useful if c.removal.kind == "layer"]
         if layers and self.options.layer_score != "cka":
-            best = self._best_layer(network, layers).removal
+            best = best_layer(self.options, self.setting, network, layers).removal
             useful = [c for c in useful if c.removal.kind != "layer" or c.removal == best]
         measure = CutSimilarity(
             sample, samples=len(sample), floor=self.options.floor, seed=self.options.seed,
@@ -96,20 +96,21 @@ class Similarity(Method):
         # a loss of exactly 0 is as good as any other: then the larger saving decides
         return min(scored, key=lambda c: (max(c.loss or 0.0, LEAST_LOSS) / c.saving, -c.saving))
 
-    def _best_layer(self, network: Network, layers: list[Candidate]) -> Candidate:
-        """By the layer score: the lowest loss per saving, or the first of a ranking; the larger saving of a tie."""
-        kind = LAYER_SCORES[self.options.layer_score]
-        savings = {c.removal.unit: c.saving for c in layers}
-        scores = kind.make(self.setting)(network, savings)
-        margin = "" if scores.margin is None else f", margin {scores.margin:.3g} +- {scores.margin_error:.2g}"
-        log.info(
-            "layer score %s: %d layers on %d samples%s%s", self.options.layer_score, len(scores.values), scores.samples,
-            margin, ", a tie" if scores.tie else "",
-        )  # fmt: skip
-        names = [c.removal.unit for c in layers]
-        chosen = _of_tied(layers, names, scores.tied(None if kind.ranking else savings))
-        of_the_whole = self.options.layer_score in ("cka", "cka-biased")  # what a step's record calls similarity
-        return replace(chosen, loss=scores[chosen.removal.unit]) if of_the_whole else chosen
+
+def best_layer(options: SearchOptions, setting: Setting, network: Network, layers: list[Candidate]) -> Candidate:
+    """By the layer score: the lowest loss per saving, or the first of a ranking; the larger saving of a tie."""
+    kind = LAYER_SCORES[options.layer_score]
+    savings = {c.removal.unit: c.saving for c in layers}
+    scores = kind.make(setting)(network, savings)
+    margin = "" if scores.margin is None else f", margin {scores.margin:.3g} +- {scores.margin_error:.2g}"
+    log.info(
+        "layer score %s: %d layers on %d samples%s%s", options.layer_score, len(scores.values), scores.samples,
+        margin, ", a tie" if scores.tie else "",
+    )  # fmt: skip
+    names = [c.removal.unit for c in layers]
+    chosen = _of_tied(layers, names, scores.tied(None if kind.ranking else savings))
+    of_the_whole = options.layer_score in ("cka", "cka-biased")  # what a step's record calls similarity
+    return replace(chosen, loss=scores[chosen.removal.unit]) if of_the_whole else chosen
 
 
 def _of_tied(found: list[Candidate], keys: Sequence[K], tied: Sequence[K]) -> Candidate:

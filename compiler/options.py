@@ -15,7 +15,7 @@ MODEL_FORMS = (
     "--out too"
 )
 
-POLICIES = ("everything", "layers", "filters")
+POLICIES = ("everything", "layers", "filters", "children", "children-published")
 LAYER_SCORES = (
     "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first",
 )  # fmt: skip

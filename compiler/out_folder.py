@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from secateur import __version__
@@ -100,6 +101,7 @@ def write_trace(compiled: Compiled, out: Path) -> None:
                 "accuracy_recovered": step.accuracy_recovered, "trained_steps": step.trained_steps,
                 "macs": step.macs, "ram_bytes": step.reached.ram_bytes, "flash_bytes": step.reached.flash_bytes,
                 "latency_ms": step.reached.latency_ms,
+                **({"more": [asdict(r) for r in step.more]} if step.more else {}),
             }
         )  # fmt: skip
     lines.append({"event": "verdict", "met": compiled.outcome.met, "exit_code": compiled.outcome.exit_code})

@@ -3,6 +3,7 @@
 A new policy is one file, one line here, one in `options.POLICIES`, one in docs/policies.md.
 """
 
+from secateur.compiler.policies.children import Children, ChildrenPublished
 from secateur.compiler.policies.everything import Everything, Filters, Layers
 from secateur.compiler.policies.policy import Policy
 
@@ -10,4 +11,6 @@ POLICIES: dict[str, type[Policy]] = {
     "everything": Everything,
     "layers": Layers,
     "filters": Filters,
+    "children": Children,
+    "children-published": ChildrenPublished,
 }

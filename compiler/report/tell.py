@@ -182,7 +182,10 @@ def _steps(found: Compiled) -> tuple[record.Step, ...]:
     validation = f"float network, validation set of {found.data.name}" if found.data else "validation"
     for s in found.state.steps:
         name = "remove_layer" if s.kind == "layer" else "remove_filters"
-        unit = s.unit if s.kind == "layer" else f"{s.unit} (-{len(s.classes)})"
+        unit = s.unit + (f" (-{len(s.classes)})" if s.classes else "")
+        if s.more:
+            also = sum(len(r.classes) for r in s.more)
+            unit += f" and {len(s.more)} more" + (f" (-{also})" if also else "")
         score = None if s.similarity is None else Measured(s.similarity, "measured", "debiased CKA, recovery samples")
         latency = None if s.reached.latency_ms is None else Measured(s.reached.latency_ms, "predicted", model)
         step = record.Step(
