@@ -21,7 +21,7 @@ LAYER_SCORES = (
 )  # fmt: skip
 FILTER_SCORES = ("plsvip", "cipls", "cka", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first")
 """The names of `policies` and of `score_catalogue`, whose import takes seconds."""
-RECOVERIES = ("short", "full", "published", "scratch", "bn", "none")
+RECOVERIES = ("short", "full", "published", "scratch", "best", "bn", "none")
 """`recovery.MODES`, whose import takes seconds."""
 
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]
@@ -128,7 +128,8 @@ Recovery = Annotated[
     str,
     typer.Option(
         help="short (after cuts that harm, and at the end), full (at the end), published (at the end, by the papers' "
-        "recipe), scratch (at the end, from random weights), bn (batch norms' statistics, no training) or none",
+        "recipe), scratch (at the end, from random weights), best (of short and scratch), bn (batch norms' statistics, "
+        "no training) or none",
         rich_help_panel=RECOVERY,
     ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import nn
 
@@ -18,7 +19,7 @@ from secateur.passes.network.recover import Recover
 TOLERATED_POINTS = 2.0  # of validation accuracy below the input network's before a removal is followed by training
 
 
-MODES = ("short", "full", "published", "scratch", "bn", "none")
+MODES = ("short", "full", "published", "scratch", "best", "bn", "none")
 SHARE = 0.7
 """Of the loss that follows the input network, in recovery that is not the published one."""
 USUAL_STEPS = 1000
@@ -60,12 +61,28 @@ class RecoveryOptions:
 
 
 @dataclass(frozen=True)
+class Training:
+    """One of several ways of training that were tried, and what it reached on validation, `percent` of the metric.
+
+    `steps`: optimizer steps in all; `said`: one sentence more.
+    """
+
+    name: str
+    program: Literal["float", "int8"]
+    steps: int
+    percent: float
+    kept: bool
+    said: str = ""
+
+
+@dataclass(frozen=True)
 class Ended:
     """What the last recovery came to. `accuracy`: of `network`, float on validation, percent."""
 
     network: Network
     accuracy: float
     kept: bool  # False: what was trained is worse than what it began with, which is `network`
+    trainings: tuple[Training, ...] = ()
 
 
 def total_steps(options: RecoveryOptions, data: Data) -> int:
@@ -139,7 +156,7 @@ class Recovery:
 
     def short_steps(self, trained: int) -> int:
         """Steps after a removal when `trained` were taken before; two thirds of all are kept for after the last one."""
-        if self.options.recovery != "short":
+        if self.options.recovery not in ("short", "best"):
             return 0
         left = self.total_steps // 3 - trained
         return max(0, min(self.options.short_steps, left))
@@ -165,7 +182,26 @@ class Recovery:
 
     def end(self, network: Network, before: float, steps: int) -> Ended:
         """The training after the last removal, of a network that reaches `before` percent."""
-        scratch = self.options.recovery == "scratch"
+        if self.options.recovery != "best":
+            return self._once(network, before, steps, self.options.recovery == "scratch")
+        recovered = self._once(network, before, steps, scratch=False)
+        return self._better(recovered, self._once(network, before, self.total_steps, scratch=True))
+
+    def _better(self, recovered: Ended, scratch: Ended) -> Ended:
+        """The better of two on validation; of equals the recovered one."""
+        won = scratch if scratch.accuracy > recovered.accuracy else recovered
+        word, total = self.data.task.word, self.total_steps
+        self.tell(
+            f"     validation {word} after {total} steps each: recovered {recovered.accuracy:.1f} %, from scratch "
+            f"{scratch.accuracy:.1f} %; {'from scratch' if won is scratch else 'the recovered network'} is kept"
+        )
+        trainings = tuple(
+            Training(name, "float", total, ended.accuracy, ended is won)
+            for name, ended in (("recovered", recovered), ("from scratch", scratch))
+        )
+        return replace(won, trainings=trainings)
+
+    def _once(self, network: Network, before: float, steps: int, scratch: bool) -> Ended:
         trained = self.train(network, self.recipe, steps, 0, self.data.validation, scratch)
         after = self.accuracy(trained)
         if after < before and not scratch:  # few steps at a full rate can harm a trained network
@@ -173,7 +209,8 @@ class Recovery:
                 f"     recovery of {steps} steps ended at {after:.1f} % on validation: the network before it stays"
             )
             return Ended(network, before, False)
-        self.tell(f"     recovered with {steps} steps: validation {self.data.task.word} {after:.1f} % (float)")
+        how = "trained from scratch" if scratch and self.options.recovery == "best" else "recovered"
+        self.tell(f"     {how} with {steps} steps: validation {self.data.task.word} {after:.1f} % (float)")
         return Ended(trained, after, True)
 
     def train(

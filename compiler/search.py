@@ -21,7 +21,7 @@ from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, 
 from secateur.compiler.code_digest import code_digest
 from secateur.compiler.policies import POLICIES
 from secateur.compiler.policies.policy import Exhausted
-from secateur.compiler.recovery import Recovery, RecoveryOptions
+from secateur.compiler.recovery import Recovery, RecoveryOptions, Training
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
@@ -121,6 +121,7 @@ class SearchState:
     finished: bool = False  # the last recovery is done
     best: tuple[float, str] | None = None  # accuracy and checkpoint of the most accurate state on the way
     before_final: tuple[Network, Step] | None = None  # what the last recovery started from
+    trainings: tuple[Training, ...] = ()  # ways of training that were compared
 
     @property
     def trained_steps(self) -> int:
@@ -262,7 +263,7 @@ class Search:
         ended = self.recovery.end(state.network, last.accuracy_recovered, steps)
         state.before_final = before
         state.steps[-1] = replace(last, accuracy_recovered=ended.accuracy, trained_steps=last.trained_steps + steps)
-        state.network = ended.network
+        state.network, state.trainings = ended.network, ended.trainings
         if ended.kept:
             self._keep_best(state, ended.accuracy)
 
@@ -292,6 +293,7 @@ class Search:
             "key": self.key(), "weights": name, "finished": state.finished, "margins": asdict(state.margins),
             "best": state.best, "steps": [asdict(s) for s in state.steps],
             "before_final": asdict(state.before_final[1]) if state.before_final else None,
+            "trainings": [asdict(t) for t in state.trainings],
         }  # fmt: skip
         text = json.dumps(record, indent=1, sort_keys=True)
         _replace(self.checkpoints / "state.json", lambda to: to.write_text(text))
@@ -314,7 +316,8 @@ class Search:
             earlier = self.replay(steps)
             earlier.module.load_state_dict(load_file(self.checkpoints / f"{len(steps):03d}.safetensors"))
             before = (earlier, _step_from(record["before_final"]))
-        return SearchState(network, steps, Margins(**record["margins"]), record["finished"], best, before)
+        trainings = tuple(Training(**t) for t in record["trainings"])
+        return SearchState(network, steps, Margins(**record["margins"]), record["finished"], best, before, trainings)
 
     def replay(self, steps: list[Step]) -> Network:
         """The architecture that these removals lead to, with the weights of the original that survive."""
@@ -344,7 +347,7 @@ def _checkpoint(state: SearchState) -> str:
 
 def _reopen(state: SearchState) -> None:
     """Undo the last recovery, so that further removals are followed by training again."""
-    state.finished = False
+    state.finished, state.trainings = False, ()
     if state.before_final is not None:
         state.network, state.steps[-1] = state.before_final
         state.before_final = None

@@ -296,6 +296,21 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Training:
+    """One of several ways of training that were compared on validation, where the better one was kept.
+
+    `program`: what `percent` of the metric is of; `steps`: optimizer steps in all; `said`: one sentence more, or ''.
+    """
+
+    name: str
+    program: Literal["float", "int8"]
+    steps: int
+    percent: Real
+    kept: bool
+    said: str = ""
+
+
+@dataclass(frozen=True)
 class Details:
     """What report.html shows and the rest of schema 1 does not name.
 
@@ -319,6 +334,7 @@ class Details:
     notes: tuple[str, ...] = ()
     arithmetic: str = "int8"
     measures: tuple[Measure, ...] = ()
+    trainings: tuple[Training, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from secateur.compiler.driver import Compiled
 from secateur.compiler.judge import Judged, Scores, reached
 from secateur.compiler.report import record
 from secateur.compiler.report.record import Kind, Measured
-from secateur.compiler.report.words import name_text, plural, slow_memory_text
+from secateur.compiler.report.words import name_text, plural, slow_memory_text, trainings_text
 from secateur.firmware.front_end.image import parts as image_parts
 from secateur.models.data import Data
 from secateur.models.front_end.chain import FrontEnd
@@ -231,6 +231,7 @@ def _details(found: Compiled) -> record.Details:
         notes.append(f"For the RAM limit, {slow}: a latency that is not measured leaves it out.")
     if after.deployed.booted is not None:
         notes.append(f"The image itself booted in an emulated {target.environment} and gave equal outputs.")
+    notes += [trainings_text(trainings) for trainings in _compared(found)]
     labels = found.data.labels if found.data else after.deployed.planned.program.labels
     return record.Details(
         model=after.deployed.planned.program.name,
@@ -249,6 +250,26 @@ def _details(found: Compiled) -> record.Details:
         notes=tuple(notes),
         arithmetic=arithmetic(after.deployed.planned.program),
         measures=_measures(found, labels),
+        trainings=_trainings(found),
+    )
+
+
+def _compared(found: Compiled) -> list[tuple[record.Training, ...]]:
+    """The trainings by what they were compared in."""
+    trainings = _trainings(found)
+    parts = [tuple(t for t in trainings if t.program == program) for program in ("float", "int8")]
+    return [part for part in parts if part]
+
+
+def _trainings(found: Compiled) -> tuple[record.Training, ...]:
+    if found.state is None or found.data is None:
+        return ()
+    of = f"validation set of {found.data.name}"
+    return tuple(
+        record.Training(
+            t.name, t.program, t.steps, Measured(t.percent, "measured", f"{t.program} network, {of}"), t.kept, t.said
+        )
+        for t in found.state.trainings
     )
 
 

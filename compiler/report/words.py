@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from secateur.compiler.report.record import Measured
+from secateur.compiler.report.record import Measured, Training
 from secateur.models.task import WORDS
 from secateur.passes.program.plan_memory import MemoryPlan
 
@@ -98,6 +98,16 @@ def slow_memory_text(memory: MemoryPlan) -> str:
         f"{slow.arena_bytes:,} bytes of slow memory hold {', '.join(names[:SHOWN_NAMES] + more)}: "
         f"{slow.accesses:,} accesses of {slow.all_accesses:,} per inference; their time is not modelled"
     )
+
+
+def trainings_text(trainings: tuple[Training, ...]) -> str:
+    """Which way of training was kept, with the numbers of all of them."""
+    told = [
+        f"{t.name} {percent_text(t.percent.value) if t.percent else UNKNOWN} ({plural(t.steps, 'training step')})"
+        for t in trainings
+    ]
+    kept = next(t.name for t in trainings if t.kept)
+    return f"On validation, {trainings[0].program}: {', '.join(told)}; kept: {kept}."
 
 
 def value_of(measured: Measured[Any] | None) -> Any:

@@ -103,7 +103,7 @@ CASES = {
     "accuracy above 100": ((NET, *DIGITS, "--min-accuracy", "101"), "--min-accuracy"),
     "drop below 0": ((NET, *DIGITS, "--max-drop", "-1"), "--max-drop"),
     "unknown option": ((NET, *DIGITS, "--bogus"), "No such option: --bogus"),
-    "unknown value": ((NET, *DIGITS, "--recovery", "long"), "one of short, full, published, scratch, bn, none"),
+    "unknown value": ((NET, *DIGITS, "--recovery", "long"), "one of short, full, published, scratch, best, bn, none"),
     "unknown layer score": ((NET, *DIGITS, "--layer-score", "cosine"), "one of cka, cka-biased, cka-flow, consensus"),
     "unknown filter score": ((NET, *DIGITS, "--filter-score", "vip"), "one of plsvip, cipls, cka, kl"),
     "a score without a say": ((NET, *DIGITS, "--layer-score", "kl", "--method", "l1"), "l1 has scores of its own"),

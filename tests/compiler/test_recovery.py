@@ -12,6 +12,7 @@ from torch import nn
 from secateur.compiler import options
 from secateur.compiler.recovery import (
     MODES,
+    Ended,
     Recovery,
     RecoveryOptions,
     check_recovery,
@@ -88,6 +89,29 @@ def test_re_measured_norms_undo_what_a_cut_did_to_them() -> None:
     assert found.short_steps(0) == found.last_steps(0) == 0
     assert found.remeasured(broken, 101.0) == (broken, 101.0)
     assert recovery(trained, data).remeasured(broken, before) == (broken, before)
+
+
+@pytest.mark.parametrize("scratch,kept", [(81.0, "from scratch"), (80.0, "recovered"), (79.0, "recovered")])
+def test_best_keeps_the_better_of_two_trainings(scratch: float, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both take the same steps in all; equals go to the recovered network; a line has both numbers."""
+    data, network, told = blobs(), small(), []
+    found = recovery(network, data, told, recovery="best")
+    assert found.short_steps(0) == 4 and found.last_steps(4) == 8
+    taken = []
+
+    def once(network: Network, before: float, steps: int, scratch_first: bool = False, **how: bool) -> Ended:
+        from_scratch = how.get("scratch", scratch_first)
+        taken.append((steps, from_scratch))
+        return Ended(small(), scratch if from_scratch else 80.0, True)
+
+    monkeypatch.setattr(found, "_once", once)
+    ended = found.end(network, 0.0, 8)
+    assert taken == [(8, False), (12, True)]
+    assert [(t.name, t.steps, t.percent, t.kept) for t in ended.trainings] == [
+        ("recovered", 12, 80.0, kept == "recovered"), ("from scratch", 12, scratch, kept == "from scratch"),
+    ]  # fmt: skip
+    assert ended.accuracy == max(80.0, scratch)
+    assert "recovered 80.0 %" in told[-1] and f"from scratch {scratch:.1f} %" in told[-1]
 
 
 WRONG = {

@@ -94,6 +94,17 @@ def test_killed_at_any_step_it_resumes_to_the_same_bytes(network, tmp_path, monk
     assert saved(tmp_path / "broken") == saved(tmp_path / "whole")
 
 
+def test_which_training_won_outlasts_a_resume(network, tmp_path):
+    """Both numbers of --recovery best are in the saved state."""
+    run = search(network, tmp_path, recovery="best")
+    state = run.run(run.start(False))
+    assert [t.name for t in state.trainings] == ["recovered", "from scratch"]
+    assert {t.steps for t in state.trainings} == {9} and sum(t.kept for t in state.trainings) == 1
+    again = search(network, tmp_path, recovery="best")
+    resumed = again.start(True)
+    assert resumed.trainings == state.trainings and resumed.network.hash() == state.network.hash()
+
+
 def test_an_image_that_taught_more_continues_the_same_after_a_resume(network, tmp_path):
     """A larger margin after the last recovery: removal goes on, in one process or in two."""
     results = []
