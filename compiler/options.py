@@ -145,6 +145,21 @@ Distill = Annotated[
         rich_help_panel=RECOVERY,
     ),
 ]  # fmt: skip
+TrainOnly = Annotated[
+    float,
+    typer.Option(
+        help="Share of the layers that is trained: those that change most what goes through them (CKA)",
+        rich_help_panel=RECOVERY,
+    ),
+]
+LowRank = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="RANK",
+        help="Train low-rank adapters of linear layers and 1 x 1 convolutions, merged afterwards; 0: the weights",
+        rich_help_panel=RECOVERY,
+    ),
+]  # fmt: skip
 Recalibrate = Annotated[
     bool,
     typer.Option("--recalibrate", help="Measure batch norms anew after each removal", rich_help_panel=RECOVERY),

@@ -14,7 +14,9 @@ from secateur.models.network import Network
 from secateur.models.task import Agreement
 from secateur.models.training import Recipe, predict, seen
 from secateur.models.zoo.catalogue import augmentation
+from secateur.passes.network.low_rank import adapt, adaptable
 from secateur.passes.network.recover import Recover
+from secateur.passes.network.selective import Chosen, Work, choose_layers, training_work
 
 TOLERATED_POINTS = 2.0  # of validation accuracy below the input network's before a removal is followed by training
 
@@ -34,7 +36,9 @@ class RecoveryOptions:
     `short_steps`: optimizer steps after each removal; `total_steps`: of the whole run, the rest of them after
     the last removal, so that methods with few and with many removals train equally long; None: 1,000, of the
     published recovery its 200 epochs. `distillation`: share of the loss that follows the input network, None: 0.7, of
-    the published recovery 0. `recalibrate`: batch norms' statistics are measured anew after each removal.
+    the published recovery 0. `recalibrate`: batch norms' statistics are measured anew after each removal. `train_only`:
+    share of the layers that is trained, those that change most what goes through them. `low_rank`: rank of the
+    adapters that are trained in the place of weights, 0: the weights are.
 
     Raises UserError where a value is unknown or out of range, or would have no say.
     """
@@ -45,14 +49,32 @@ class RecoveryOptions:
     seed: int = 0
     distillation: float | None = None
     recalibrate: bool = False
+    train_only: float = 1.0
+    low_rank: int = 0
 
     def __post_init__(self) -> None:
         if self.recovery not in MODES:
             raise UserError(f"--recovery {self.recovery}: unknown; one of {', '.join(MODES)}")
         if self.distillation is not None and not 0 <= self.distillation <= 1:
             raise UserError(f"--distill {self.distillation:g}: a share of the loss, 0 to 1")
-        if not self.trains and self.distillation is not None:
-            raise UserError(f"--distill {self.distillation:g}: --recovery {self.recovery} trains nothing; leave it out")
+        if not 0 < self.train_only <= 1:
+            raise UserError(f"--train-only {self.train_only:g}: a share of the layers, above 0 and at most 1")
+        if self.low_rank < 0:
+            raise UserError(f"--low-rank {self.low_rank}: a rank, 1 or more; 0 for none")
+        if not self.trains:
+            self._no_say("trains nothing", distill=self.distillation, train_only=self._share, low_rank=self.low_rank)
+        if self.recovery == "scratch":
+            self._no_say("begins without weights", train_only=self._share, low_rank=self.low_rank)
+
+    def _no_say(self, why: str, **given: float | None) -> None:
+        for name, value in given.items():
+            if value is not None and (value or name == "distill"):
+                option = f"--{name.replace('_', '-')} {value:g}"
+                raise UserError(f"{option}: --recovery {self.recovery} {why}; leave one of the two out")
+
+    @property
+    def _share(self) -> float | None:
+        return None if self.train_only == 1 else self.train_only
 
     @property
     def trains(self) -> bool:
@@ -122,6 +144,10 @@ def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> No
         raise UserError(
             f"--distill {options.distillation:g}: {data.name} has no labels, so the input network is all that there is "
             "to follow; leave it out"
+        )
+    if options.low_rank and not any(adaptable(m) for m in network.module.modules()):
+        raise UserError(
+            f"--low-rank {options.low_rank}: {network.name} has no linear layer and no 1 x 1 convolution; leave it out"
         )
     asked = "--recovery bn" if options.recovery == "bn" else "--recalibrate" if options.recalibrate else ""
     if asked and not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in network.module.modules()):
@@ -223,6 +249,12 @@ class Recovery:
         scratch: bool = False,
     ) -> Network:
         """One training, whose seed is the run's and its `number`; with `validation`, the best state on it is kept."""
+        chosen = None
+        if self.options.train_only < 1 and not scratch:
+            chosen = choose_layers(network, self.options.train_only, self.data.recovery, self.options.seed)
+        rank = 0 if scratch else self.options.low_rank
+        if validation is not None and (chosen is not None or rank):
+            self._tell_share(network, chosen, rank)
         return Recover(
             self.data.recovery,
             replace(recipe, steps=steps),
@@ -230,7 +262,26 @@ class Recovery:
             validation=validation,
             teacher=self.original if recipe.distillation else None,
             scratch=scratch,
+            only=None if chosen is None else chosen.modules,
+            rank=rank,
         )(network)
+
+    def _tell_share(self, network: Network, chosen: Chosen | None, rank: int) -> None:
+        """What a training leaves out, counted."""
+        only = None if chosen is None else chosen.modules
+        whole, work = training_work(network), training_work(network, only)
+        what = "all layers" if chosen is None else f"{len(chosen.layers)} of {chosen.of} layers"
+        if rank:
+            adapted = {
+                name for name, m in network.module.named_modules() if adaptable(m) and (only is None or name in only)
+            }
+            parameters = adapt(network.clone().module, only, rank, seed=0)
+            work = Work(training_work(network, adapted).backward_macs, parameters)
+            what = f"adapters of rank {rank} in {len(adapted)} operations of {what}"
+        self.tell(
+            f"     trains {what}: {work.parameters:,} of {whole.parameters:,} parameters, "
+            f"{work.backward_macs:,} of {whole.backward_macs:,} MACs backward a sample"
+        )
 
     def accuracy(self, network: Network) -> float:
         """See `validation_percent`."""

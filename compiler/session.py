@@ -54,6 +54,8 @@ class Request:
     steps: int | None = None
     distill: float | None = None
     recalibrate: bool = False
+    train_only: float = 1.0
+    low_rank: int = 0
     floor: int = 2
     seed: int = 0
     resume: bool = False
@@ -202,6 +204,7 @@ def compile_to(
         policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
         seed=request.seed, floor=request.floor, layer_score=request.layer_score, filter_score=request.filter_score,
         distillation=request.distill, recalibrate=request.recalibrate,
+        train_only=request.train_only, low_rank=request.low_rank,
     )  # fmt: skip
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")

@@ -7,7 +7,7 @@ stands in for the layer, and the one it stands for (the source compares sums bef
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,20 +46,31 @@ class LayerFlow:
     def __call__(self, network: Network, units: Collection[str] | None = None) -> Scores:
         """Raises UserError if there are too few samples, or if a layer's input is the same for all of them."""
         able = removable_layers(network, self.floor, units)
-        largest = max(int(np.prod(shape)) for shape in network.shapes().values())
-        rows = balanced(self.data.y, min(self.samples or _SAMPLES, _VALUE_BYTES // (4 * largest)), self.seed)
-        enough(network, len(rows), 2 * self.blocks)
-        walk = _Passing(network.module, {u.exit: u for u in able}, self.debiased, self.blocks)
-        device = next(network.module.parameters()).device
-        with torch.no_grad(), evaluating(network.module):
-            walk.run(torch.from_numpy(network.preprocess(self.data.x[rows])).to(device))
-        if walk.constant:
-            raise UserError(
-                f"{network.name}: the input of {walk.constant[0]} is the same for all {len(rows)} samples, so nothing "
-                "can be compared; check the weights and the preprocessing"
-            )
+        walk, samples = _walk(network, able, self)
         values = {u.name: walk.losses[u.name] for u in able}
-        return Scores.measured(network, len(rows), values, Replicates.jackknife(walk.left_out))
+        return Scores.measured(network, samples, values, Replicates.jackknife(walk.left_out))
+
+
+def flows(network: Network, units: Sequence[LayerUnit], data: Split, samples: int, seed: int) -> dict[str, float]:
+    """1 - CKA, debiased, of the input of these layers, removable or not, with their output; see `LayerFlow`."""
+    return _walk(network, units, LayerFlow(data, samples, seed=seed))[0].losses
+
+
+def _walk(network: Network, units: Sequence[LayerUnit], how: LayerFlow) -> tuple[_Passing, int]:
+    """One forward that compares these layers, and the number of samples it took."""
+    largest = max(int(np.prod(shape)) for shape in network.shapes().values())
+    rows = balanced(how.data.y, min(how.samples or _SAMPLES, _VALUE_BYTES // (4 * largest)), how.seed)
+    enough(network, len(rows), 2 * how.blocks)
+    walk = _Passing(network.module, {u.exit: u for u in units}, how.debiased, how.blocks)
+    device = next(network.module.parameters()).device
+    with torch.no_grad(), evaluating(network.module):
+        walk.run(torch.from_numpy(network.preprocess(how.data.x[rows])).to(device))
+    if walk.constant:
+        raise UserError(
+            f"{network.name}: the input of {walk.constant[0]} is the same for all {len(rows)} samples, so nothing "
+            "can be compared; check the weights and the preprocessing"
+        )
+    return walk, len(rows)
 
 
 @dataclass

@@ -10,6 +10,8 @@ from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.models.training import Recipe, TrainingLog, fit, recalibrate_batch_norm, reinitialize
 from secateur.passes.contract import Pass, same_interface
+from secateur.passes.network.low_rank import adapt, merged_state
+from secateur.passes.network.selective import freeze_others
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ class Recover(Pass[Network]):
         teacher: the network to follow; used as far as `recipe.distillation` says.
         scratch: forget all weights first: the control that asks what the architecture alone is worth.
         recalibrate: measure the batch norms' statistics anew first, in one pass over the set, without a step.
+        only: names of the modules that are trained, None: all; the others stay, statistics of norms included.
+        rank: train adapters of this rank in the place of weights (`low_rank.py`), 0: none; other parameters stay.
 
     After a call, `log` holds what the training did.
     """
@@ -53,10 +57,13 @@ class Recover(Pass[Network]):
         teacher: Network | None = None,
         scratch: bool = False,
         recalibrate: bool = False,
+        only: frozenset[str] | None = None,
+        rank: int = 0,
     ) -> None:
         self.split, self.recipe, self.seed = split, recipe, seed
         self.validation, self.teacher = validation, teacher
         self.scratch, self.recalibrate = scratch, recalibrate
+        self.only, self.rank = only, rank
         self.log: TrainingLog | None = None
 
     @property
@@ -71,6 +78,10 @@ class Recover(Pass[Network]):
         if self.recalibrate:
             recalibrate_batch_norm(trained.module, self.split, trained.preprocess)
         self.log = None
+        if self.only is not None:
+            freeze_others(trained.module, self.only)
+        if self.rank:
+            adapt(trained.module, self.only, self.rank, self.seed)
         if self.recipe.steps:
             teacher = self.teacher.clone().module if self.teacher and self.recipe.distillation else None
             self.log = fit(
@@ -83,5 +94,10 @@ class Recover(Pass[Network]):
                 teacher=teacher,
             )
             log.info("%s: loss %.4f, state of step %d", self.name, self.log.losses[-1], self.log.best_step)
+        if self.rank:  # into a copy: a module that was adapted and merged has its parameters in another order
+            state = merged_state(trained.module)
+            trained = model.clone()
+            trained.module.load_state_dict(state)
+        trained.module.requires_grad_(True)
         trained.module.eval()
         return trained

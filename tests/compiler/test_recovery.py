@@ -117,6 +117,10 @@ def test_best_keeps_the_better_of_two_trainings(scratch: float, kept: str, monke
 WRONG = {
     "a mode": ({"recovery": "long"}, "one of short, full"),
     "a share": ({"distillation": 1.5}, "0 to 1"),
+    "a share of layers": ({"train_only": 0.0}, "above 0"),
+    "a rank": ({"low_rank": -1}, "1 or more"),
+    "layers from scratch": ({"recovery": "scratch", "train_only": 0.5}, "begins without weights"),
+    "a rank of nothing": ({"recovery": "bn", "low_rank": 2}, "trains nothing"),
     "a share of nothing": ({"recovery": "none", "distillation": 0.5}, "trains nothing"),
 }
 
@@ -129,6 +133,17 @@ def test_options_that_cannot_be(case: str) -> None:
         RecoveryOptions(**given)  # type: ignore[arg-type]
 
 
+def test_what_is_left_out_of_training_is_told() -> None:
+    """Layers, parameters and the backward pass, for layers alone and with adapters; from scratch all is trained."""
+    data, network, told = blobs(), small(), []
+    recovery(network, data, told, train_only=0.5, recovery="best").end(network, 0.0, 2)
+    assert [line.split(":")[0].strip() for line in told][:2] == ["trains 2 of 4 layers", "recovered with 2 steps"]
+    assert len([line for line in told if "trains" in line]) == 1
+    told.clear()
+    recovery(network, data, told, low_rank=1).end(network, 0.0, 2)
+    assert "trains adapters of rank 1 in 2 operations of all layers: 26 of " in told[0]
+
+
 def test_options_that_mean_nothing_here() -> None:
     """Statistics of no norm; labels that are not there."""
     data = blobs()
@@ -136,6 +151,9 @@ def test_options_that_mean_nothing_here() -> None:
         check_recovery(small(), data, asked)
         with pytest.raises(UserError, match="no batch norm"):
             check_recovery(small(norms=False), data, asked)
+    flat = to_network(nn.Sequential(nn.Conv2d(1, 2, 6), nn.Flatten()), (1, 6, 6), "flat")
+    with pytest.raises(UserError, match="no linear layer and no 1 x 1"):
+        check_recovery(flat, data, RecoveryOptions(low_rank=2))
     silent = replace(data, task=Agreement())
     with pytest.raises(UserError, match="no labels"):
         check_recovery(small(), silent, RecoveryOptions(distillation=0.5))

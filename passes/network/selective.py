@@ -1,0 +1,91 @@
+"""Train only the layers that change what goes through them, and count what that saves.
+
+Source: Ogawa et al. 2026 (arXiv 2602.05988): of the CKA of every block's input with its output, the lowest
+floor(share x blocks) are trained. Deviations: blocks are the layers of `layers.py` (the paper: a transformer's); the
+last one, the head, is always trained and takes no part; CKA is debiased and compares whole feature maps, flattened (the
+paper: one token, biased); the other layers keep the statistics of their batch norms too, which a transformer has not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+from secateur.errors import UserError
+from secateur.models.data import Split
+from secateur.models.network import Network
+from secateur.passes.network.layer_flow import flows
+from secateur.passes.network.layers import find_layers
+from secateur.passes.network.macs import operation_macs
+
+SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is trained: `modules` by their names in the network, of `layers` (their names) among `of` layers."""
+
+    layers: tuple[str, ...]
+    of: int
+    modules: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one training step, per sample: multiply-accumulates of the backward pass; and parameters that are trained."""
+
+    backward_macs: int
+    parameters: int
+
+
+def choose_layers(network: Network, share: float, split: Split, seed: int = 0) -> Chosen:
+    """The head, and of the others the floor(share x number), one at least, whose input and output are least alike.
+
+    Raises UserError where there are no two layers, or too few samples to compare on.
+    """
+    units = find_layers(network)
+    if len(units) < 2:
+        raise UserError(
+            f"{network.name}: {len(units)} layer on the path from input to output, so none can be left out of "
+            "training; leave out --train-only"
+        )
+    *rest, head = units
+    changed = flows(network, rest, split, SAMPLES, seed)
+    count = max(1, math.floor(share * len(rest)))
+    most = sorted(rest, key=lambda u: (-changed[u.name], rest.index(u)))[:count]
+    chosen = [u for u in units if u in most or u is head]
+    nodes = {n for u in chosen for n in u.nodes}
+    modules = frozenset(str(n.target) for n in network.graph.nodes if n.op == "call_module" and n.name in nodes)
+    return Chosen(tuple(u.name for u in chosen), len(units), modules)
+
+
+def freeze_others(module: nn.Module, trained: Collection[str]) -> None:
+    """Parameters of modules that are not named need no gradient, in place; `fit` then leaves their norms alone."""
+    for name, part in module.named_modules():
+        if name not in trained:
+            for parameter in part.parameters(recurse=False):
+                parameter.requires_grad_(False)
+
+
+def training_work(network: Network, trained: Collection[str] | None = None) -> Work:
+    """The work of a step that trains these modules, None: all.
+
+    As autograd does it: a weighted operation costs its own multiply-accumulates once for the gradient of its weights,
+    if they are trained, and once for that of its input, if anything before it is.
+    """
+    macs = operation_macs(network)
+    total, parameters = 0, 0
+    reached: dict[fx.Node, bool] = {}
+    for node in network.graph.nodes:
+        before = any(reached[n] for n in node.all_input_nodes)
+        own = False
+        if node.op == "call_module":
+            module = network.module.get_submodule(str(node.target))
+            own = (trained is None or str(node.target) in trained) and any(True for _ in module.parameters())
+            parameters += sum(p.numel() for p in module.parameters()) if own else 0
+            total += macs.get(node.name, 0) * (own + before)
+        reached[node] = before or own
+    return Work(total, parameters)
