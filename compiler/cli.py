@@ -174,6 +174,7 @@ def compile_command(
     recalibrate: options.Recalibrate = False,
     train_only: options.TrainOnly = 1.0,
     low_rank: options.LowRank = 0,
+    critical_period: options.CriticalPeriod = False,
     floor: options.Floor = 2,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=options.SEARCH)] = 0,
     resume: Annotated[
@@ -216,7 +217,7 @@ def compile_command(
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         layer_score=layer_score, filter_score=filter_score,
         recovery=recovery, steps=steps, distill=distill, recalibrate=recalibrate,
-        train_only=train_only, low_rank=low_rank,
+        train_only=train_only, low_rank=low_rank, critical_period=critical_period,
         floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, layout=layout, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess,

@@ -160,6 +160,14 @@ LowRank = Annotated[
         rich_help_panel=RECOVERY,
     ),
 ]  # fmt: skip
+CriticalPeriod = Annotated[
+    bool,
+    typer.Option(
+        "--critical-period",
+        help="Stop augmentation, and an epoch's copies, when the weights turn slowly: fewer steps",
+        rich_help_panel=RECOVERY,
+    ),
+]
 Recalibrate = Annotated[
     bool,
     typer.Option("--recalibrate", help="Measure batch norms anew after each removal", rich_help_panel=RECOVERY),

@@ -9,10 +9,11 @@ from typing import Literal
 from torch import nn
 
 from secateur.errors import UserError
+from secateur.models.critical_period import Rule
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.models.task import Agreement
-from secateur.models.training import Recipe, predict, seen
+from secateur.models.training import Recipe, TrainingLog, predict, seen
 from secateur.models.zoo.catalogue import augmentation
 from secateur.passes.network.low_rank import adapt, adaptable
 from secateur.passes.network.recover import Recover
@@ -38,7 +39,8 @@ class RecoveryOptions:
     published recovery its 200 epochs. `distillation`: share of the loss that follows the input network, None: 0.7, of
     the published recovery 0. `recalibrate`: batch norms' statistics are measured anew after each removal. `train_only`:
     share of the layers that is trained, those that change most what goes through them. `low_rank`: rank of the
-    adapters that are trained in the place of weights, 0: the weights are.
+    adapters that are trained in the place of weights, 0: the weights are. `critical_period`: augmentation stops, and
+    the steps of copies with it, when the weights turn slowly.
 
     Raises UserError where a value is unknown or out of range, or would have no say.
     """
@@ -51,6 +53,7 @@ class RecoveryOptions:
     recalibrate: bool = False
     train_only: float = 1.0
     low_rank: int = 0
+    critical_period: bool = False
 
     def __post_init__(self) -> None:
         if self.recovery not in MODES:
@@ -63,13 +66,14 @@ class RecoveryOptions:
             raise UserError(f"--low-rank {self.low_rank}: a rank, 1 or more; 0 for none")
         if not self.trains:
             self._no_say("trains nothing", distill=self.distillation, train_only=self._share, low_rank=self.low_rank)
+            self._no_say("trains nothing", critical_period=self.critical_period)
         if self.recovery == "scratch":
             self._no_say("begins without weights", train_only=self._share, low_rank=self.low_rank)
 
     def _no_say(self, why: str, **given: float | None) -> None:
         for name, value in given.items():
             if value is not None and (value or name == "distill"):
-                option = f"--{name.replace('_', '-')} {value:g}"
+                option = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value:g}")
                 raise UserError(f"{option}: --recovery {self.recovery} {why}; leave one of the two out")
 
     @property
@@ -255,16 +259,23 @@ class Recovery:
         rank = 0 if scratch else self.options.low_rank
         if validation is not None and (chosen is not None or rank):
             self._tell_share(network, chosen, rank)
-        return Recover(
+        rule: Rule = "never"
+        if self.options.critical_period and validation is not None:
+            rule = "angle" if scratch else "relative"
+        train = Recover(
             self.data.recovery,
-            replace(recipe, steps=steps),
+            replace(recipe, steps=steps, critical_period=rule),
             seed=self.options.seed * 10_007 + number,
             validation=validation,
             teacher=self.original if recipe.distillation else None,
             scratch=scratch,
             only=None if chosen is None else chosen.modules,
             rank=rank,
-        )(network)
+        )
+        trained = train(network)
+        if rule != "never" and train.log is not None:
+            self.tell(_period_text(train.log, steps))
+        return trained
 
     def _tell_share(self, network: Network, chosen: Chosen | None, rank: int) -> None:
         """What a training leaves out, counted."""
@@ -286,3 +297,14 @@ class Recovery:
     def accuracy(self, network: Network) -> float:
         """See `validation_percent`."""
         return validation_percent(network, self.data)
+
+
+def _period_text(log: TrainingLog, steps: int) -> str:
+    """When the critical period ended, and what that saved of the training's steps and augmented samples."""
+    if log.critical_step is None:
+        return f"     critical period: not over within {steps} steps; nothing is saved"
+    plain = log.steps - log.critical_step
+    return (
+        f"     critical period: over at step {log.critical_step} of {steps}; {steps - log.steps} steps are left out "
+        f"({100 * (steps - log.steps) / steps:.0f} % of the work), {plain} take samples as they are"
+    )

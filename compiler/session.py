@@ -56,6 +56,7 @@ class Request:
     recalibrate: bool = False
     train_only: float = 1.0
     low_rank: int = 0
+    critical_period: bool = False
     floor: int = 2
     seed: int = 0
     resume: bool = False
@@ -205,6 +206,7 @@ def compile_to(
         seed=request.seed, floor=request.floor, layer_score=request.layer_score, filter_score=request.filter_score,
         distillation=request.distill, recalibrate=request.recalibrate,
         train_only=request.train_only, low_rank=request.low_rank,
+        critical_period=request.critical_period,
     )  # fmt: skip
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")

@@ -120,6 +120,7 @@ WRONG = {
     "a share of layers": ({"train_only": 0.0}, "above 0"),
     "a rank": ({"low_rank": -1}, "1 or more"),
     "layers from scratch": ({"recovery": "scratch", "train_only": 0.5}, "begins without weights"),
+    "a period of nothing": ({"recovery": "none", "critical_period": True}, "--critical-period: --recovery none trains"),
     "a rank of nothing": ({"recovery": "bn", "low_rank": 2}, "trains nothing"),
     "a share of nothing": ({"recovery": "none", "distillation": 0.5}, "trains nothing"),
 }
@@ -142,6 +143,19 @@ def test_what_is_left_out_of_training_is_told() -> None:
     told.clear()
     recovery(network, data, told, low_rank=1).end(network, 0.0, 2)
     assert "trains adapters of rank 1 in 2 operations of all layers: 26 of " in told[0]
+
+
+def test_a_critical_period_is_told() -> None:
+    """Only the last training is watched; of three copies two are left out after it, which is said in steps."""
+    data, network, told = blobs(), small(), []
+    found = recovery(network, data, told, recovery="published", critical_period=True)
+    found.train(network, found.recipe, 5, 1)
+    assert not told
+    found.train(network, found.recipe, 60, 0, data.validation)
+    words = told[0].split()
+    over, left_out, plain = int(words[5]), int(words[8]), int(words[-6])
+    assert words[:2] == ["critical", "period:"] and 5 < over < 55
+    assert plain == -(-(60 - over) // 3) and left_out == 60 - over - plain
 
 
 def test_options_that_mean_nothing_here() -> None:
