@@ -15,6 +15,7 @@ SEARCHES = {
     OURS: SearchOptions(),
     "layers": SearchOptions(policy="layers"),
     "filters": SearchOptions(policy="filters"),
+    "children": SearchOptions(policy="children"),
     "random": SearchOptions(method="random"),
     "first": SearchOptions(method="first"),
     "l1": SearchOptions(method="l1"),

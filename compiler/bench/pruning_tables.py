@@ -13,6 +13,7 @@ LABELS = {
     OURS: "ours: layers and filters, similarity lost per saving",
     "layers": "layers only, CKA",
     "filters": "filters only, PLS and VIP",
+    "children": "a layer's child against a filters' child, CKA",
     "random": "random",
     "first": "first in order",
     "l1": "L1",
@@ -21,8 +22,20 @@ LABELS = {
     "hand": "the original made narrower, from scratch",
     "original": "the original, trained as long",
 }
-RIVALS = ("random", "scratch", "hand")
-COLOURS = ("#0b6e4f", "#3f88c5", "#7a5195", "#888888", "#c0a060", "#d1495b", "#edae49", "#222222", "#9c6644", "#000000")
+# of LABELS, in their order
+COLOURS = (
+    "#0b6e4f",
+    "#3f88c5",
+    "#7a5195",
+    "#00a6a6",
+    "#888888",
+    "#c0a060",
+    "#d1495b",
+    "#edae49",
+    "#222222",
+    "#9c6644",
+    "#000000",
+)
 
 
 def markdown(rows: Sequence[Row], steps: int, word: str = "accuracy") -> str:
