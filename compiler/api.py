@@ -25,6 +25,7 @@ from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
 from secateur.models.program import Program
+from secateur.passes.network.work import Work, working
 from secateur.targets.target import find
 
 __all__ = ["compile", "Budget", "SearchOptions", "Build", "Result"]
@@ -52,6 +53,7 @@ def compile(
     metric: str | None = None,
     data_options: DataOptions = DataOptions(),  # noqa: B008 - frozen
     resume: bool = False,
+    jobs: int = 1,
     tell: Callable[[str], None] = log.info,
 ) -> Result:
     """Remove until the budget holds; export, build, run, verify. Everything is written to `out`.
@@ -77,6 +79,7 @@ def compile(
             (--preprocess); a preprocess.toml beside MODEL or the model's own when None.
         name: of a module, in C and in the report; its class's by default.
         task, metric: --task and --metric of the command line; found from the labels when None.
+        jobs: threads that score candidates; the same bytes.
         tell: gets one line a step.
 
     Returns: the report, as in report.json, and the command line's exit code: 0 met, 3 too large, 4 inaccurate.
@@ -113,4 +116,6 @@ def compile(
         )  # fmt: skip
     elif data is not None:
         data = retasked(data, wanted)
-    return compile_model(loaded, content, data, found, budget, search, build, out, resume, tell, ["secateur.compile"])
+    with working(Work(jobs)):
+        called = ["secateur.compile"]
+        return compile_model(loaded, content, data, found, budget, search, build, out, resume, tell, called)

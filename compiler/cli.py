@@ -180,6 +180,9 @@ def compile_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue at the last saved step", rich_help_panel=options.SEARCH)
     ] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Threads that score candidates; the same bytes", rich_help_panel=options.SEARCH)
+    ] = 1,
     optimize: Annotated[str, typer.Option(help="balanced, size or speed", rich_help_panel=options.BUILD)] = "balanced",
     patches: options.Patches = "auto",
     slow_ram: options.SlowRam = None,
@@ -216,7 +219,7 @@ def compile_command(
         model=model, target=target, data=data, max_ram=max_ram, max_flash=max_flash, max_latency=max_latency,
         max_drop=max_drop, min_accuracy=min_accuracy, require=require, policy=policy, method=method,
         layer_score=layer_score, filter_score=filter_score,
-        recovery=recovery, steps=steps, distill=distill, recalibrate=recalibrate,
+        recovery=recovery, jobs=jobs, steps=steps, distill=distill, recalibrate=recalibrate,
         train_only=train_only, low_rank=low_rank, critical_period=critical_period,
         floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
@@ -224,7 +227,8 @@ def compile_command(
         window=window, hop=hop, group_column=group_column, time_column=time_column, label_column=label_column,
     )  # fmt: skip
     with ReadingBar(_tell) as progress:
-        result = session.compile_to(request, out, progress.tell, sys.argv, progress)
+        scored = progress.of("candidates")
+        result = session.compile_to(request, out, progress.tell, sys.argv, progress, scored)
     if as_json:
         print((out / "report.json").read_text(), end="")
     else:

@@ -37,6 +37,15 @@ class ReadingBar:
         self._stop()
         self._tell(line)
 
+    def of(self, unit: str) -> Callable[[str, int, int], None]:
+        """The same bar for things of another name."""
+
+        def told(what: str, done: int, total: int) -> None:
+            self._unit = unit
+            self(what, done, total)
+
+        return told
+
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
         if what != self._what:

@@ -27,6 +27,7 @@ from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
 from secateur.models.program import Program
+from secateur.passes.network.work import Work, working
 from secateur.targets.target import Target, find
 
 LARGEST_DIMENSION = 1 << 24
@@ -60,6 +61,7 @@ class Request:
     floor: int = 2
     seed: int = 0
     resume: bool = False
+    jobs: int = 1
     optimize: str = "balanced"
     patches: str = "auto"
     slow_ram: str | None = None
@@ -179,10 +181,11 @@ def compile_to(
     tell: Callable[[str], None],
     command: Sequence[str] = (),
     progress: Progress = quiet,
+    scored: Progress = quiet,
 ) -> Result:
     """Run one compile, as the command line asks for it, into `out`; `command` is for its run record.
 
-    `progress` hears how many of the data's files are read.
+    `progress` hears how many of the data's files are read, `scored` how many candidates of a removal are scored.
 
     Raises UserError before anything in `out` is touched where the request itself is at fault.
     """
@@ -211,7 +214,8 @@ def compile_to(
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")
     build = Build(request.run, request.port, request.optimize)  # type: ignore[arg-type]
-    return compile_model(model, content, data, target, budget, options, build, out, request.resume, tell, command)
+    with working(Work(request.jobs, scored)):
+        return compile_model(model, content, data, target, budget, options, build, out, request.resume, tell, command)
 
 
 def _check_dataless(request: Request) -> None:

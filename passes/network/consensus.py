@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from secateur.errors import UserError
 from secateur.models.data import Split
@@ -37,6 +36,7 @@ from secateur.passes.network.prefix_walk import PrefixWalk
 from secateur.passes.network.removal import Removal
 from secateur.passes.network.samples import balanced, enough
 from secateur.passes.network.scores import F64, Replicates, Scores, margin_of
+from secateur.passes.network.walking import walk_over
 
 METRICS = (
     "cka", "gaussian_0", "gaussian_1", "gaussian_2", "permutation", "linear_0", "linear_1", "wasserstein",
@@ -106,10 +106,9 @@ class Consensus:
     ) -> list[npt.NDArray[np.float32]]:
         """(n, d) of the network, then of every candidate."""
         walk = PrefixWalk(network, [Removal("layer", name) for name in names], self.floor, chunk(network))
-        device = next(network.module.parameters()).device
         parts = []
-        for batch in np.array_split(rows, -(-len(rows) // chunk(network))):
-            reference, others = walk.features(torch.from_numpy(network.preprocess(self.data.x[batch])).to(device))
+        batches = np.array_split(rows, -(-len(rows) // chunk(network)))
+        for reference, others in walk_over(walk, network, self.data, batches):
             parts.append([f.cpu().numpy() for f in (reference, *others)])
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 

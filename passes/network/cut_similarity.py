@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from secateur.errors import UserError
 from secateur.models.data import Split
@@ -23,6 +22,7 @@ from secateur.passes.network.prefix_walk import PrefixWalk
 from secateur.passes.network.removal import Removal
 from secateur.passes.network.samples import balanced, enough
 from secateur.passes.network.scores import CONFIDENCE, CutScores, Replicates
+from secateur.passes.network.walking import walk_over
 
 _ENOUGH = 4000  # samples beyond which more features do not ask for more samples by themselves
 _CHUNK_BYTES = 1 << 26
@@ -56,10 +56,8 @@ class CutSimilarity:
         few = len(chosen) < 4 * self.blocks * width  # rows take less memory than moments by block
         cka = (StoredCKA if few else StreamingCKA)(len(removals), self.debiased, self.blocks)
         low, high = np.inf, -np.inf
-        device = next(network.module.parameters()).device
-        for rows in np.array_split(chosen, -(-len(chosen) // chunk(network))):
-            x = torch.from_numpy(network.preprocess(self.data.x[rows])).to(device)
-            reference, others = walk.features(x)
+        batches = np.array_split(chosen, -(-len(chosen) // chunk(network)))
+        for reference, others in walk_over(walk, network, self.data, batches):
             columns = reference.cpu().numpy()
             low, high = np.minimum(low, columns.min(0)), np.maximum(high, columns.max(0))
             cka.update(columns, [f.cpu().numpy() for f in others])

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from secateur.errors import UserError
@@ -25,6 +24,7 @@ from secateur.passes.network.cut_similarity import chunk
 from secateur.passes.network.prefix_walk import PrefixWalk
 from secateur.passes.network.samples import balanced
 from secateur.passes.network.scores import FilterScores
+from secateur.passes.network.walking import walk_over
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,8 @@ class FilterEffect:
         removals = single_filters(network, trace_channels(network))
         walk = PrefixWalk(network, removals, together=chunk(network))
         cka = StreamingCKA(len(removals))
-        device = next(network.module.parameters()).device
-        for rows in np.array_split(chosen, -(-len(chosen) // chunk(network))):
-            whole, others = walk.features(torch.from_numpy(network.preprocess(self.data.x[rows])).to(device))
+        batches = np.array_split(chosen, -(-len(chosen) // chunk(network)))
+        for whole, others in walk_over(walk, network, self.data, batches):
             cka.update(_rows(whole), [_rows(other) for other in others])
         values: dict[str, list[float]] = {}
         for removal, value in zip(removals, (1 - cka.values()).tolist(), strict=True):

@@ -27,6 +27,7 @@ from secateur.passes.network.prefix_walk import PrefixWalk
 from secateur.passes.network.removal import Removal
 from secateur.passes.network.samples import balanced, blocks_of, enough
 from secateur.passes.network.scores import F64, FilterScores, Replicates, Scores
+from secateur.passes.network.walking import walk_over
 
 _SAMPLES = 1000
 
@@ -58,12 +59,10 @@ class OutputDivergence:
         block = blocks_of(len(rows), self.blocks)
         size = chunk(network)
         walk = PrefixWalk(network, removals, self.floor, size, logits_node(network))
-        device = next(network.module.parameters()).device
         sums = np.zeros((len(removals), self.blocks))
-        for start in range(0, len(rows), size):
-            part = slice(start, start + size)
-            x = torch.from_numpy(network.preprocess(self.data.x[rows[part]])).to(device)
-            reference, others = walk.features(x)
+        parts = [slice(start, start + size) for start in range(0, len(rows), size)]
+        walked = walk_over(walk, network, self.data, [rows[part] for part in parts])
+        for part, (reference, others) in zip(parts, walked, strict=True):
             p = self._logarithms(reference)
             for i, other in enumerate(others):
                 q = self._logarithms(other)

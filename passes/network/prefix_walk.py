@@ -23,6 +23,7 @@ from secateur.passes.network.channels import trace_channels
 from secateur.passes.network.layers import feature_node, find_layers
 from secateur.passes.network.removal import Removal
 from secateur.passes.network.slicing import cut_modules
+from secateur.passes.network.work import Beside, current_work
 
 
 @dataclass
@@ -143,7 +144,17 @@ class PrefixWalk:
         `told` hears how many removals are done.
         """
         found: dict[int, Tensor | None] = {}  # None: nothing changes
-        with torch.no_grad(), evaluating(self.root):
+        with (
+            torch.no_grad(),
+            evaluating(self.root),
+            _beside() as beside,
+        ):
+
+            def settle(results: list[tuple[Sequence[int], Sequence[Tensor]]]) -> None:
+                for part, features in results:
+                    found.update(zip(part, features, strict=True))
+                    told(len(found))
+
             values: dict[str, Tensor] = {}
             for i in range(len(self.nodes) + 1):
                 for group in self.starting.get(i, ()):
@@ -152,10 +163,10 @@ class PrefixWalk:
                     busy = [j for j in group if j not in found]
                     count = max(1, self.together // len(x))
                     for part in (busy[j : j + count] for j in range(0, len(busy), count)):
-                        found.update(zip(part, self._run_beside(part, values), strict=True))
-                        told(len(found))
+                        settle(beside.start(self._run_beside, part, values))
                 if i < len(self.nodes):
                     self._step(i, values, self.modules, x=x)
+            settle(beside.finish())
         rows = values[self.target].flatten(1)
         features = [found[i] for i in range(len(self.branches))]
         return rows, [rows if f is None else f.flatten(1) for f in features]
@@ -202,6 +213,11 @@ class PrefixWalk:
             values[node.name] = function(*args, **node.kwargs)
         for name in [name for name in values if self.last_use[name] <= i]:
             del values[name]
+
+
+def _beside() -> Beside[Sequence[int], Sequence[Tensor]]:
+    """Parts of alike branches to their features, as many at a time as `current_work` allows."""
+    return Beside(current_work().jobs)
 
 
 def _repeated(value: Tensor, count: int) -> Tensor:

@@ -1,0 +1,65 @@
+"""Threads and progress change no score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from secateur.models.data import Split
+from secateur.models.network import Network
+from secateur.models.task import CLASSIFICATION
+from secateur.models.zoo.catalogue import load
+from secateur.passes.network.candidates import candidates
+from secateur.passes.network.cut_similarity import CutSimilarity
+from secateur.passes.network.filter_effect import FilterEffect
+from secateur.passes.network.output_divergence import FilterDivergence, OutputDivergence
+from secateur.passes.network.weight_norms import filter_l1
+from secateur.passes.network.work import Beside, Work, current_work, working
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return load("digits-net")
+
+
+@pytest.fixture(scope="module")
+def data() -> Split:
+    rng = np.random.default_rng(0)
+    return Split(rng.normal(size=(70, 1, 8, 8)).astype(np.float32), np.arange(70) % 10, np.arange(70))
+
+
+def scores(network: Network, data: Split) -> list[Callable[[], dict[object, list[float]]]]:
+    def values(found: object) -> dict[object, list[float]]:
+        return {k: np.atleast_1d(v).tolist() for k, v in found.values.items()}  # type: ignore[attr-defined]
+
+    return [
+        lambda: values(CutSimilarity(data, samples=70)(network, candidates(network, filter_l1(network)))),
+        lambda: values(FilterEffect(data, 70)(network)),
+        lambda: values(FilterDivergence(OutputDivergence(data, CLASSIFICATION, 70))(network)),
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_threads_give_the_same_bits_and_progress_ends_at_all(network: Network, data: Split, which: int) -> None:
+    """One thread or three; each score hears of every candidate of every batch, never of fewer than before."""
+    heard: list[tuple[int, int]] = []
+    run = scores(network, data)[which]
+    alone = run()
+    with working(Work(3, lambda what, done, total: heard.append((done, total)))):
+        assert run() == alone
+    done = [d for d, _ in heard]
+    assert done == sorted(done) and len({t for _, t in heard}) == 1 and heard[-1][0] == heard[-1][1] > 1
+    assert current_work() == Work()
+
+
+def test_no_more_parts_are_under_way_than_jobs() -> None:
+    """A third part waits until the first is done, and what a thread raises is raised."""
+    with Beside[int, int](2) as beside:
+        finished = [beside.start(lambda part, values: part * part, part, {}) for part in range(4)]
+        assert finished == [[], [], [(0, 0)], [(1, 1)]]
+        assert beside.finish() == [(2, 4), (3, 9)]
+        beside.start(lambda part, values: 1 // part, 0, {})
+        with pytest.raises(ZeroDivisionError):
+            beside.finish()
