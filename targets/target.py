@@ -19,6 +19,8 @@ class Target:
     `slow_ram_bytes`: memory beside RAM that our bare image can write, slower than it (0: none).
     `cycles_per_instruction`: (low, high), with `cycles_source` saying where the range comes from.
     `other_clocks_hz`: clocks the chip can run at but our bare image does not set; shown beside.
+    `supply_volts` (0: unknown), `active_currents_ma`: what the chip draws while it computes, radio off, one (clock in
+    Hz, low, high) for each clock of which a data sheet says it; empty: unknown, and `current_source` says why.
     `emulator`: environment of the generated project that runs the same instruction set in QEMU.
     `boards`: PlatformIO board ids that mean this target.
     """
@@ -36,9 +38,16 @@ class Target:
     weights_in_ram: bool
     cycles_per_instruction: tuple[float, float]
     cycles_source: str
+    supply_volts: float
+    active_currents_ma: tuple[tuple[float, float, float], ...]
+    current_source: str
     emulator: str
     environment: str
     boards: tuple[str, ...]
+
+    def current_ma(self, clock_hz: int) -> tuple[float, float] | None:
+        """(low, high) at a clock; None where it is unknown."""
+        return next(((low, high) for hz, low, high in self.active_currents_ma if hz == clock_hz), None)
 
 
 def load(path: Path) -> Target:
@@ -48,8 +57,12 @@ def load(path: Path) -> Target:
     missing, unknown = names - table.keys(), table.keys() - names
     if missing or unknown:
         raise UserError(f"{path.name}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    return Target(**values)
+    return Target(**{name: _frozen(value) for name, value in table.items()})
+
+
+def _frozen(value: Any) -> Any:
+    """Lists, and lists in lists, as tuples."""
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
 
 
 def names() -> list[str]:
