@@ -42,7 +42,7 @@ class Ball:
         eps, low, high = (_a_channel(v, x.ndim) for v in (self.eps, self.low, self.high))
         start = x.astype(np.float64)
         near = np.clip(moved, start - eps, start + eps)
-        return np.clip(near, np.minimum(low, start), np.maximum(high, start)).astype(np.float32)
+        return np.asarray(np.clip(near, np.minimum(low, start), np.maximum(high, start)), np.float32)
 
 
 def fgsm(network: Network, split: Split, task: Task, ball: Ball) -> Floats:

@@ -30,7 +30,7 @@ def gaussian_noise(x: Pictures, severity: int, random: np.random.Generator) -> P
 def shot_noise(x: Pictures, severity: int, random: np.random.Generator) -> Pictures:
     """Poisson, of so many photons at full scale."""
     photons = (500, 250, 100, 75, 50)[severity - 1]
-    return random.poisson(x * photons) / photons
+    return np.asarray(random.poisson(x * photons) / photons, np.float64)
 
 
 def impulse_noise(x: Pictures, severity: int, random: np.random.Generator) -> Pictures:
@@ -53,13 +53,13 @@ def brightness(x: Pictures, severity: int, random: np.random.Generator) -> Pictu
     """The value of HSV, the largest of the channels, is raised; hue and saturation stay."""
     value = x.max(axis=1, keepdims=True)
     raised = np.minimum(value + (0.05, 0.1, 0.15, 0.2, 0.3)[severity - 1], 1)
-    return np.where(value > 0, x * raised / np.where(value > 0, value, 1), raised)
+    return np.asarray(np.where(value > 0, x * raised / np.where(value > 0, value, 1), raised), np.float64)
 
 
 def contrast(x: Pictures, severity: int, random: np.random.Generator) -> Pictures:
     """Towards the picture's mean, channel by channel."""
     mean = x.mean(axis=(2, 3), keepdims=True)
-    return (x - mean) * (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1] + mean
+    return np.asarray((x - mean) * (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1] + mean, np.float64)
 
 
 def pixelate(x: Pictures, severity: int, random: np.random.Generator) -> Pictures:

@@ -38,10 +38,10 @@ def dropped_channel(x: Windows, severity: int, random: np.random.Generator, sens
     """One channel, another in each window, gives 0 over 20, 40, 60, 80 or 100 % of the window."""
     n, c, length = x.shape
     missing = max(1, round(length * severity / 5))
-    channel, start = random.integers(c, size=n), random.integers(length - missing + 1, size=n)
+    channel, start = random.integers(c, size=(n, 1, 1)), random.integers(length - missing + 1, size=(n, 1, 1))
     at = np.arange(length)
-    gone = (at >= start[:, np.newaxis]) & (at < start[:, np.newaxis] + missing)
-    return np.where((np.arange(c) == channel[:, np.newaxis])[..., np.newaxis] & gone[:, np.newaxis], 0.0, x)
+    gone = (at >= start) & (at < start + missing)
+    return np.where((np.arange(c)[:, np.newaxis] == channel) & gone, 0.0, x)
 
 
 def gain_drift(x: Windows, severity: int, random: np.random.Generator, sensor: Sensor) -> Windows:
@@ -69,8 +69,8 @@ def rotation(x: Windows, severity: int, random: np.random.Generator, sensor: Sen
 def time_shift(x: Windows, severity: int, random: np.random.Generator, sensor: Sensor) -> Windows:
     """Cut early or late by 2, 5, 10, 15 or 20 % of the window; the value at the end is held."""
     n, _, length = x.shape
-    by = max(1, round(length * (0.02, 0.05, 0.1, 0.15, 0.2)[severity - 1])) * random.choice((-1, 1), size=n)
-    return _sampled(x, np.arange(length) + by[:, np.newaxis].astype(np.float64))
+    most = max(1, round(length * (0.02, 0.05, 0.1, 0.15, 0.2)[severity - 1]))
+    return _sampled(x, np.arange(length) + most * random.choice((-1.0, 1.0), size=(n, 1)))
 
 
 def time_jitter(x: Windows, severity: int, random: np.random.Generator, sensor: Sensor) -> Windows:
@@ -105,4 +105,5 @@ def _sampled(x: Windows, at: npt.NDArray[np.float64]) -> Windows:
     low = np.minimum(np.floor(at), length - 2).astype(np.int64)
     part = (at - low)[:, np.newaxis]
     index = np.broadcast_to(low[:, np.newaxis], x.shape)
-    return np.take_along_axis(x, index, 2) * (1 - part) + np.take_along_axis(x, index + 1, 2) * part
+    found = np.take_along_axis(x, index, 2) * (1 - part) + np.take_along_axis(x, index + 1, 2) * part
+    return np.asarray(found, np.float64)
