@@ -11,6 +11,7 @@ from torch import nn
 
 from secateur.compiler.budget import Budget
 from secateur.compiler.driver import Build
+from secateur.compiler.energy import Extras
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
 from secateur.compiler.frontends.preprocess_file import read_scaling
@@ -28,7 +29,7 @@ from secateur.models.program import Program
 from secateur.passes.network.work import Work, working
 from secateur.targets.target import find
 
-__all__ = ["compile", "Budget", "SearchOptions", "Build", "Result"]
+__all__ = ["compile", "Budget", "SearchOptions", "Build", "Extras", "Result"]
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def compile(
     task: str | None = None,
     metric: str | None = None,
     data_options: DataOptions = DataOptions(),  # noqa: B008 - frozen
+    extras: Extras = Extras(),  # noqa: B008 - frozen
     resume: bool = False,
     jobs: int = 1,
     tell: Callable[[str], None] = log.info,
@@ -78,6 +80,8 @@ def compile(
         preprocess: what happens to a raw sample before the network and to its outputs after it, or a file that says so
             (--preprocess); a preprocess.toml beside MODEL or the model's own when None.
         name: of a module, in C and in the report; its class's by default.
+        extras: what else is measured: --robustness (its number of test samples, 0: none), --energy and
+            --carbon-intensity of the command line.
         task, metric: --task and --metric of the command line; found from the labels when None.
         jobs: threads that score candidates; the same bytes.
         tell: gets one line a step.
@@ -117,5 +121,6 @@ def compile(
     elif data is not None:
         data = retasked(data, wanted)
     with working(Work(jobs)):
-        called = ["secateur.compile"]
-        return compile_model(loaded, content, data, found, budget, search, build, out, resume, tell, called)
+        return compile_model(
+            loaded, content, data, found, budget, search, build, out, resume, tell, ["secateur.compile"], extras
+        )

@@ -200,6 +200,10 @@ def compile_command(
     preprocess: options.PreprocessFile = None,
     task: options.Task = None,
     metric: options.Metric = None,
+    robustness: options.Robustness = False,
+    robustness_samples: options.RobustnessSamples = 256,
+    energy: options.Energy = False,
+    carbon_intensity: options.CarbonIntensity = 0.432,
     as_json: options.JsonOption = False,
 ) -> None:
     """Remove until the budget holds; export, build, run, verify."""
@@ -225,6 +229,7 @@ def compile_command(
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, layout=layout, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess,
         window=window, hop=hop, group_column=group_column, time_column=time_column, label_column=label_column,
+        robustness=robustness, robustness_samples=robustness_samples, energy=energy, carbon_intensity=carbon_intensity,
     )  # fmt: skip
     with ReadingBar(_tell) as progress:
         scored = progress.of("candidates")
@@ -236,7 +241,7 @@ def compile_command(
 
         flash = f"secateur flash {shlex.quote(str(out))} --port /dev/ttyUSB0"
         command = flash if result.flashable and result.exit_code == 0 else None
-        Console().print(summary(result.report, str(out / "report.html"), command), crop=False)
+        Console().print(summary(result.report, str(out / "report.html"), command, result.spent), crop=False)
     raise typer.Exit(result.exit_code)
 
 

@@ -67,7 +67,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything secateur can use on this machine, present or not, in the order a user meets it."""
-    return [*_python(), *_packages(), _seglearn(), *_commands(), *_esp_machines(), *_serial_ports()]
+    return [*_python(), *_packages(), _seglearn(), _codecarbon(), *_commands(), *_esp_machines(), *_serial_ports()]
 
 
 def _python() -> Iterator[Finding]:
@@ -111,6 +111,18 @@ def _seglearn() -> Finding:
         needed_for="--data zoo:watch, the recordings of make demo",
         # Without its requirements, which could replace packages that are pinned here.
         install=f"pip install --no-deps seglearn=={SEGLEARN}",
+        optional=True,
+    )
+
+
+def _codecarbon() -> Finding:
+    version = _installed("codecarbon")
+    return Finding(
+        name="codecarbon",
+        present=version is not None,
+        version=version,
+        needed_for="--energy, what search and recovery take",
+        install="pip install 'secateur[energy]'",
         optional=True,
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, 
 from secateur.compiler.judge import reached as reached_by
 from secateur.compiler.picture_proof import frames_of
 from secateur.compiler.policies.policy import Exhausted
+from secateur.compiler.report.record import Robustness
+from secateur.compiler.robustness import Subject, measure
 from secateur.compiler.search import Search, SearchOptions, SearchState
 from secateur.compiler.stream_proof import decisions_for, decisions_without_data, pieces, stream_of
 from secateur.errors import UserError
@@ -73,6 +77,9 @@ class Exported:
         """The samples of a split as the int8 Program takes them, (n, input bytes)."""
         return program_inputs(self.program, split)
 
+    def subject(self) -> Subject:
+        return Subject(self.network, self.program, self.content, self.inputs)
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -88,6 +95,8 @@ class Compiled:
     outcome: Outcome
     attempts: tuple[Attempt, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    robustness: Robustness | None = None
+    carbon_intensity: float | None = None
 
 
 def program_inputs(program: Program, split: Split) -> npt.NDArray[np.int8]:
@@ -191,10 +200,13 @@ def compile_network(
     out: Path,
     resume: bool = False,
     tell: Callable[[str], None] = log.info,
+    stressed: int = 0,
+    meter: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
 ) -> Compiled:
     """Remove until the budget holds, prove the image, and judge it on data that chose nothing.
 
-    `check_fit` comes first.
+    `check_fit` comes first. `stressed`: test samples that robustness is measured on, 0: it is not. `meter`: is entered
+    for search and recovery.
     """
     budget = budget.on(target)
     tell(f"baseline: {network.name} on {data.name}, {len(data.validation)} validation samples")
@@ -209,7 +221,8 @@ def compile_network(
     exhausted: str | None = None
     for _ in range(ROUNDS):
         try:
-            state = search.run(state)
+            with meter:
+                state = search.run(state)
         except Exhausted as error:
             exhausted = str(error)
         exported = export(state.network, data, out)
@@ -231,7 +244,12 @@ def compile_network(
     same = exported.content == original.content
     after = replace(after, test=before.test) if same else _tested(after, exported, data)
     shutil.rmtree(scratch, ignore_errors=True)
-    return Compiled(target, budget, options, data, before, after, state, outcome, attempts, _notes(data))
+    robustness = None
+    if stressed:
+        other = None if same else exported.subject()
+        robustness = measure(original.subject(), other, data, stressed, options.seed, tell)
+    notes = _notes(data)
+    return Compiled(target, budget, options, data, before, after, state, outcome, attempts, notes, robustness)
 
 
 def compile_program(
@@ -244,6 +262,7 @@ def compile_program(
     out: Path,
     seed: int = 0,
     tell: Callable[[str], None] = log.info,
+    stressed: int = 0,
 ) -> Compiled:
     """A `.tflite` as it is: nothing is removed, its outputs are proven and its cost is judged."""
     budget = budget.on(target)
@@ -292,7 +311,12 @@ def compile_program(
         whole = plan(program, target)
         before = replace(judged, deployed=Deployed(whole, cost(whole, target), None, None, None, None))
     outcome = judge(before, judged, budget, target, budget.min_accuracy, None)
-    return Compiled(target, budget, SearchOptions(seed=seed), data, before, judged, None, outcome, (), notes)
+    robustness = None
+    if stressed and data is not None:
+        subject = Subject(None, program, content, functools.partial(program_inputs, program))
+        robustness = measure(subject, None, data, stressed, seed, tell)
+    options = SearchOptions(seed=seed)
+    return Compiled(target, budget, options, data, before, judged, None, outcome, (), notes, robustness)
 
 
 def _deployed(

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-BUDGET, SEARCH, RECOVERY, BUILD, MODEL, DATA = "Budget", "Search", "Recovery", "Build", "Model", "Data"
+BUDGET, SEARCH, RECOVERY, BUILD = "Budget", "Search", "Recovery", "Build"
+MODEL, DATA, BESIDE = "Model", "Data", "Measured beside"
 DATA_FORMS = "A folder of images, WAV or CSV files, file.csv, file.npz, file.py:loader or zoo:NAME"
 MODEL_FORMS = (
     "net.onnx (float32 or QDQ int8), net.tflite (int8 or float32), net.keras, net.h5, a SavedModel folder, "
@@ -109,6 +110,24 @@ Policy = Annotated[
         help=f"{', '.join(POLICIES)}: what competes to go, and how it is chosen (docs/policies.md)",
         rich_help_panel=SEARCH,
     ),
+]
+Robustness = Annotated[
+    bool,
+    typer.Option("--robustness", help="FGSM, PGD and corruptions, before and after", rich_help_panel=BESIDE),
+]
+RobustnessSamples = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Test samples that it is measured on", rich_help_panel=BESIDE)
+]
+Energy = Annotated[
+    bool,
+    typer.Option(
+        "--energy",
+        help="Energy and CO2-eq of search and recovery, and of an inference (pip install 'secateur[energy]')",
+        rich_help_panel=BESIDE,
+    ),
+]
+CarbonIntensity = Annotated[
+    float, typer.Option(min=0, metavar="KG", help="kg of CO2-eq per kWh, for --energy", rich_help_panel=BESIDE)
 ]
 LayerScore = Annotated[
     str,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from secateur import __version__
 from secateur.compiler.driver import Compiled
@@ -78,13 +79,16 @@ def claim_out(out: Path, keep_checkpoints: bool, command: Sequence[str], started
             path.unlink(missing_ok=True)
 
 
-def write_run_record(out: Path, command: Sequence[str], started: float, finished: bool) -> None:
-    """`run.json`: everything that differs from run to run."""
+def write_run_record(
+    out: Path, command: Sequence[str], started: float, finished: bool, energy: dict[str, Any] | None = None
+) -> None:
+    """`run.json`: everything that differs from run to run; `energy`: what search and recovery took."""
     seconds = round(time.time() - started, 3) if finished else None
     record = {
         "command": list(command), "host": platform.platform(), "started_unix": round(started, 3), "seconds": seconds,
         "finished": finished, "python": sys.version.split()[0], "cores": os.cpu_count(), "secateur": __version__,
     }  # fmt: skip
+    record |= {} if energy is None else {"energy": energy}
     part = out / f"{RUN}.part"
     part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     part.replace(out / RUN)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from secateur.compiler import robustness
 from secateur.compiler.budget import Budget, parse_bytes, parse_ms
 from secateur.compiler.driver import Build, Compiled, check_fit, compile_network, compile_program
+from secateur.compiler.energy import CARBON_INTENSITY, Extras, Meter, run_document
 from secateur.compiler.frontends.data import load_data, read_labels
 from secateur.compiler.frontends.data_options import DataOptions, Progress, quiet
 from secateur.compiler.frontends.truth import Wanted, agreed, outputs_of
@@ -20,6 +23,7 @@ from secateur.compiler.recovery import check_recovery, recovery_recipe, total_st
 from secateur.compiler.report.folder import write_report
 from secateur.compiler.report.record import Report
 from secateur.compiler.report.tell import to_report
+from secateur.compiler.robustness import SAMPLES
 from secateur.compiler.search import SearchOptions
 from secateur.errors import UserError
 from secateur.firmware.board import load_board
@@ -82,17 +86,25 @@ class Request:
     label_column: str | None = None
     task: str | None = None
     metric: str | None = None
+    robustness: bool = False
+    robustness_samples: int = SAMPLES
+    energy: bool = False
+    carbon_intensity: float = CARBON_INTENSITY
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one compile found. `report`: the record of report.json; `exit_code`: 0 met, 3 too large, 4 inaccurate."""
+    """What one compile found. `report`: the record of report.json; `exit_code`: 0 met, 3 too large, 4 inaccurate.
+
+    `spent`: what run.json says of energy, None where it was not asked for.
+    """
 
     report: Report
     compiled: Compiled
     exit_code: int
     flashable: bool
     out: Path
+    spent: dict[str, Any] | None = None
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:
@@ -214,8 +226,11 @@ def compile_to(
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")
     build = Build(request.run, request.port, request.optimize)  # type: ignore[arg-type]
+    extras = Extras(request.robustness_samples if request.robustness else 0, request.energy, request.carbon_intensity)
     with working(Work(request.jobs, scored)):
-        return compile_model(model, content, data, target, budget, options, build, out, request.resume, tell, command)
+        return compile_model(
+            model, content, data, target, budget, options, build, out, request.resume, tell, command, extras
+        )
 
 
 def _check_dataless(request: Request) -> None:
@@ -272,6 +287,7 @@ def compile_model(
     resume: bool = False,
     tell: Callable[[str], None] = lambda line: None,
     command: Sequence[str] = (),
+    extras: Extras = Extras(),  # noqa: B008 - frozen
 ) -> Result:
     """Compile what is loaded into `out`. `content`: the bytes of the `.tflite` that a Program was read from.
 
@@ -297,21 +313,34 @@ def compile_model(
             check_recovery(model, data, options)
     _check_labels(model)
     _check_background(model)
+    if extras.robustness:
+        robustness.check(model.name, data)
+    meter = Meter() if extras.energy else None
     check_out(out, ())
     claim_out(out, resume, command, started)
     if isinstance(model, Network):
         assert data is not None
         recipe = recovery_recipe(data, total_steps(options, data), options)
-        compiled = compile_network(model, data, target, budget, options, recipe, build, out, resume, tell)
+        compiled = compile_network(
+            model, data, target, budget, options, recipe, build, out, resume, tell, extras.robustness,
+            meter or nullcontext(),
+        )  # fmt: skip
     else:
         assert content is not None, "a Program is verified on the bytes that it was read from"
         idle = _idle(options, resume)
         if idle:
             tell(f"{model.name} enters as int8, nothing is removed from it: {', '.join(idle)} left aside")
-        compiled = compile_program(model, content, data, target, budget, build, out, options.seed, tell)
+        compiled = compile_program(
+            model, content, data, target, budget, build, out, options.seed, tell, extras.robustness
+        )
+    if extras.energy:
+        compiled = replace(compiled, carbon_intensity=extras.carbon_intensity)
     report = to_report(compiled)
     write_trace(compiled, out)
     write_report(report, out)
-    write_run_record(out, command, started, finished=True)
+    spent = None
+    if meter is not None and report.energy is not None:
+        spent = run_document(meter.spent, report.energy, resume)
+    write_run_record(out, command, started, finished=True, energy=spent)
     flashable = compiled.after.deployed.image is not None and load_board(target.environment).chip is not None
-    return Result(report, compiled, compiled.outcome.exit_code, flashable, out)
+    return Result(report, compiled, compiled.outcome.exit_code, flashable, out, spent)

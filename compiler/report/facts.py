@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.compiler.report import words
-from secateur.compiler.report.record import Kind, LimitName, Measured, Report, Side
+from secateur.compiler.report.record import Energy, Kind, LimitName, Measured, Report, Side, Stress
 from secateur.compiler.report.words import (
     bytes_text,
+    clock_text,
     count_text,
     ms_range_text,
     ms_text,
@@ -274,3 +275,42 @@ def _listed(names: list[str]) -> str:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def stress_text(row: Stress, inputs: str) -> str:
+    """FGSM 8/255, FGSM 0.1 sd, PGD-10 8/255, transferred, gaussian noise 3, gaussian noise, mean."""
+    name = row.name.replace("_", " ")
+    if row.kind == "clean":
+        return "clean"
+    if row.kind == "mean":
+        return f"{name}, mean"
+    if row.kind == "corruption":
+        return f"{name} {row.strength:g}"
+    scale = "/255" if inputs == "pictures" else " sd"
+    return f"{name} {row.strength:g}{scale}" + (", transferred" if row.kind == "transfer" else "")
+
+
+def energy_lines(energy: Energy) -> list[str]:
+    """An inference on the device, clock by clock, as a reader of a terminal or of report.html sees it."""
+    lines = [f"energy: {energy.why}"] if energy.why else []
+    for clock in energy.clocks:
+        if clock.baseline_mj is None or clock.result_mj is None:
+            continue
+        ends = clock.baseline_mj.value, clock.result_mj.value
+        before, after = (f"{low:.3g} to {high:.3g} mJ" for low, high in ends)
+        lines.append(f"an inference at {clock_text(clock.clock_hz)}, predicted: {before} before, {after} after")
+    return lines
+
+
+def spent_lines(document: dict[str, Any]) -> list[str]:
+    """What run.json says of energy, for a terminal."""
+    lines = [
+        f"energy of {document['of']}: {document['kwh'] * 1000:.3g} Wh, {document['co2eq_kg'] * 1000:.3g} g CO2-eq at "
+        f"{document['carbon_intensity_kg_per_kwh']:g} kg/kWh, {document['processor_seconds']:,.1f} s of processor time",
+        f"  {document['how']}",
+    ]
+    for hz, ends in document["break_even_inferences"].items():
+        if ends is not None:
+            at = clock_text(int(hz))
+            lines.append(f"  saved again on the device after {ends[0]:,} to {ends[1]:,} inferences at {at}")
+    return lines

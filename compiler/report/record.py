@@ -311,6 +311,67 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Stress:
+    """Accuracies under one disturbance; of the networks before and after, float and int8.
+
+    `kind`: clean; attack: each network is attacked itself; transfer: with what was crafted on the input network;
+    corruption; mean: of a corruption's severities, or of all. `strength`: eps in `Robustness.unit`, or a severity.
+    `change_float`, `change_int8`: result less baseline, points.
+    """
+
+    kind: Literal["clean", "attack", "transfer", "corruption", "mean"]
+    name: str
+    strength: float | None
+    baseline_float: Real = None
+    baseline_int8: Real = None
+    result_float: Real = None
+    result_int8: Real = None
+    change_float: Real = None
+    change_int8: Real = None
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """`samples` of the test set's `of`. `unit`: what an attack's strength is in."""
+
+    inputs: Literal["pictures", "windows"]
+    samples: int
+    of: int
+    unit: str
+    rows: tuple[Stress, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClockEnergy:
+    """Energy of one inference at one clock, (low, high) in millijoules: an estimate, nothing measured.
+
+    `saved_mj`: baseline less result at the same current. `inferences_per_kwh`: that save one kWh; None: none is saved.
+    """
+
+    clock_hz: int
+    current_ma: tuple[float, float]
+    baseline_mj: Interval = None
+    result_mj: Interval = None
+    saved_mj: Interval = None
+    inferences_per_kwh: Interval = None
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What the device needs; what the search needed is volatile, and so run.json's.
+
+    `why`: one sentence where there are no numbers, or not at the clock that the image sets.
+    """
+
+    supply_volts: float | None
+    current_source: str
+    carbon_intensity: float
+    clocks: tuple[ClockEnergy, ...] = ()
+    why: str | None = None
+
+
+@dataclass(frozen=True)
 class Details:
     """What report.html shows and the rest of schema 1 does not name.
 
@@ -355,3 +416,5 @@ class Report:
     schema: int = 1
     task: str | None = "classification"
     metric: str | None = "accuracy"
+    robustness: Robustness | None = None
+    energy: Energy | None = None

@@ -11,6 +11,7 @@ import numpy as np
 from secateur import __version__
 from secateur.compiler.deploy import Deployed
 from secateur.compiler.driver import Compiled
+from secateur.compiler.energy import device_energy
 from secateur.compiler.judge import Judged, Scores, reached
 from secateur.compiler.report import record
 from secateur.compiler.report.record import Kind, Measured
@@ -42,7 +43,11 @@ def to_report(found: Compiled) -> record.Report:
         details=_details(found),
         task=None if found.data is None else found.data.task.name,
         metric=None if found.data is None else found.data.task.metric,
-    )
+        robustness=found.robustness,
+        energy=None if found.carbon_intensity is None else device_energy(
+            found.target, found.before.deployed, found.after.deployed, found.carbon_intensity
+        ),
+    )  # fmt: skip
 
 
 def _side(found: Compiled, judged: Judged) -> record.Side:

@@ -12,19 +12,33 @@ from rich.table import Table
 from rich.text import Text
 
 from secateur.compiler.report import facts, words
-from secateur.compiler.report.record import Measured, Report
+from secateur.compiler.report.record import Measured, Report, Robustness
 
 _SHORT = ("MACs", "RAM", "  stack", "Flash", "Instructions", "Cycles", "Latency",
           "  interval")  # fmt: skip
 
 
-def summary(report: Report, report_path: str | None = None, flash_command: str | None = None) -> Group:
-    """Before and after, the removals, the comparison with the golden runtime, the verdict, the next step."""
+def summary(
+    report: Report,
+    report_path: str | None = None,
+    flash_command: str | None = None,
+    spent: dict[str, Any] | None = None,
+) -> Group:
+    """Before and after, the removals, the comparison with the golden runtime, the verdict, the next step.
+
+    `spent`: what run.json says of energy.
+    """
     parts: list[RenderableType] = [headline_table(report)]
     if report.steps:
         parts += [Text(), steps_table(report)]
     if report.details.measures and report.task != "classification":
         parts += [Text(), measures_table(report)]
+    if report.robustness is not None:
+        parts += [Text(), robustness_table(report.robustness, report.details.arithmetic)]
+        parts += [_indented(note) for note in report.robustness.notes]
+    if report.energy is not None:
+        parts += [Text(), *(Text(line) for line in facts.energy_lines(report.energy))]
+        parts += [Text(line) for line in facts.spent_lines(spent)] if spent is not None else []
     parts += [Text(), Text(facts.verification_line(report)), *verdict_lines(report)]
     parts += [_indented(note) for note in report.details.notes]
     # A path or a command that is broken over lines cannot be copied.
@@ -59,6 +73,22 @@ def measures_table(report: Report) -> Table:
     for m in report.details.measures:
         text = functools.partial(words.measure_text, unit=m.unit)
         table.add_row(Text(m.name), _cell(m.before, text), _cell(m.after, text))
+    return table
+
+
+def robustness_table(found: Robustness, arithmetic: str) -> Table:
+    """Clean, attacked and corrupted, each corruption by its mean; report.html has every severity."""
+    table = _table()
+    table.add_column(f"{found.samples:,} test samples, {found.inputs}")
+    for name in ("before\nfloat", f"before\n{arithmetic}", "after\nfloat", f"after\n{arithmetic}", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found.rows:
+        if row.kind != "corruption":
+            cells = (row.baseline_float, row.baseline_int8, row.result_float, row.result_int8)
+            change = _cell(row.change_int8, lambda v: f"{v:+.1f}")
+            table.add_row(
+                Text(facts.stress_text(row, found.inputs)), *(_cell(c, words.percent_text) for c in cells), change
+            )
     return table
 
 

@@ -8,10 +8,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from secateur.compiler.api import Budget, Build, Result, SearchOptions, compile
+    from secateur.compiler.api import Budget, Build, Extras, Result, SearchOptions, compile
 
 __version__ = "0.1.0"
-__all__ = ["compile", "Budget", "SearchOptions", "Build", "Result"]
+__all__ = ["compile", "Budget", "SearchOptions", "Build", "Extras", "Result"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,19 +11,23 @@ from secateur.compiler.report.record import (
     Budget,
     Certificate,
     Clock,
+    ClockEnergy,
     Confusion,
     Control,
     DataFacts,
     Details,
+    Energy,
     Layer,
     LayerError,
     Measured,
     MemoryMap,
     Placement,
     Report,
+    Robustness,
     Side,
     Sizes,
     Step,
+    Stress,
     TargetFacts,
     Tool,
     Verification,
@@ -145,6 +150,11 @@ def removals(before: Side, after: Side, count: int = 8) -> tuple[Step, ...]:
     return tuple(found)
 
 
+def stress(kind: Any, name: str, strength: float | None, before: float, after: float) -> Stress:
+    values = (before, before - 0.5, after, after - 0.5, after - before, after - before)
+    return Stress(kind, name, strength, *(Measured(v, "measured", "256 test samples") for v in values))
+
+
 @pytest.fixture(scope="session")
 def example() -> Report:
     """Met, emulated: the demo's shape."""
@@ -193,6 +203,30 @@ def example() -> Report:
             ),
             notes=("The ESP32 image was built; the same code ran on the Xtensa emulator (lx106).",),
         ),
+        robustness=Robustness(
+            "windows", 256, 882, "standard deviations of each channel on the recovery set",
+            tuple(
+                stress(kind, name, strength, b, a)
+                for kind, name, strength, b, a in (
+                    ("clean", "no change", None, 92.1, 91.5), ("attack", "FGSM", 0.1, 70.0, 71.0),
+                    ("transfer", "FGSM", 0.1, 70.0, 80.0), ("corruption", "gain_drift", 1.0, 91.0, 90.0),
+                    ("mean", "gain_drift", None, 85.0, 83.0),
+                )
+            ),
+            ("int8 is attacked with examples crafted on its float twin.",),
+        ),
+        energy=Energy(
+            3.3, "a data sheet", 0.432,
+            (
+                ClockEnergy(
+                    160_000_000, (27.0, 44.0),
+                    *(Measured(ends, "predicted", "3.3 V x current x time")
+                      for ends in ((7.1, 23.2), (6.3, 20.5), (0.8, 2.7), (1.4e9, 4.5e9))),
+                ),
+                ClockEnergy(240_000_000, (30.0, 68.0)),
+            ),
+            "the image sets 40 MHz, of which the source gives no current",
+        ),
     )  # fmt: skip
 
 
@@ -208,4 +242,6 @@ def bare(example: Report) -> Report:
         verification=None,
         steps=(),
         details=Details("watch-resnet"),
+        robustness=None,
+        energy=None,
     )

@@ -56,7 +56,9 @@ def test_design_names_are_all_there(example):
         arena_lower_bound_bytes stack_bytes ram_bytes weights_bytes flash_bytes instructions cycles
         latency_ms latency_ms_low latency_ms_high layers"""
     assert list(found["result"]) == list(found["baseline"]) == side.split()
-    top = "schema tool target baseline result budget verification steps details task metric provenance"
+    top = (
+        "schema tool target baseline result budget verification steps details task metric robustness energy provenance"
+    )
     assert list(found) == top.split()
     assert list(found["steps"][0]) == [
         *("pass", "unit", "score", "accuracy_cut", "accuracy_recovered"),
@@ -149,7 +151,9 @@ def test_every_number_says_where_it_is_from(example):
 
     needed = [p for key in ("baseline", "result", "steps") for p in numbers(found[key], f"/{key}")]
     assert len(needed) > 100
-    assert set(needed) == {p for p in found["provenance"] if not p.startswith("/details/")}
+    assert set(needed) == {
+        p for p in found["provenance"] if not p.startswith(("/details/", "/robustness/", "/energy/"))
+    }
     assert found["provenance"]["/result/accuracy_interval/1"]["kind"] == "measured"
     assert found["provenance"]["/result/layers/0/instructions"]["kind"] == "emulated"
 
