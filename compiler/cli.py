@@ -201,9 +201,9 @@ def compile_command(
     task: options.Task = None,
     metric: options.Metric = None,
     robustness: options.Robustness = False,
-    robustness_samples: options.RobustnessSamples = 256,
+    robustness_samples: options.RobustnessSamples = None,
     energy: options.Energy = False,
-    carbon_intensity: options.CarbonIntensity = 0.432,
+    carbon_intensity: options.CarbonIntensity = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Remove until the budget holds; export, build, run, verify."""

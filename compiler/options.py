@@ -116,7 +116,8 @@ Robustness = Annotated[
     typer.Option("--robustness", help="FGSM, PGD and corruptions, before and after", rich_help_panel=BESIDE),
 ]
 RobustnessSamples = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Test samples that it is measured on", rich_help_panel=BESIDE)
+    int | None,
+    typer.Option(min=1, metavar="N", help="Test samples that it is measured on; 256", rich_help_panel=BESIDE),
 ]
 Energy = Annotated[
     bool,
@@ -127,7 +128,8 @@ Energy = Annotated[
     ),
 ]
 CarbonIntensity = Annotated[
-    float, typer.Option(min=0, metavar="KG", help="kg of CO2-eq per kWh, for --energy", rich_help_panel=BESIDE)
+    float | None,
+    typer.Option(min=0, metavar="KG", help="kg of CO2-eq per kWh, for --energy; 0.432", rich_help_panel=BESIDE),
 ]
 LayerScore = Annotated[
     str,

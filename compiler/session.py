@@ -87,9 +87,9 @@ class Request:
     task: str | None = None
     metric: str | None = None
     robustness: bool = False
-    robustness_samples: int = SAMPLES
+    robustness_samples: int | None = None
     energy: bool = False
-    carbon_intensity: float = CARBON_INTENSITY
+    carbon_intensity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,18 @@ def budget_of(request: Request) -> Budget:
     )
 
 
+def extras_of(request: Request) -> Extras:
+    """What is measured beside. Raises UserError for an option that says something of what was not asked for."""
+    for flag, option, asked, value in (
+        ("--robustness", "--robustness-samples", request.robustness, request.robustness_samples),
+        ("--energy", "--carbon-intensity", request.energy, request.carbon_intensity),
+    ):
+        if value is not None and not asked:
+            raise UserError(f"{option}: without {flag} this says nothing. Give {flag}, or leave it out")
+    intensity = CARBON_INTENSITY if request.carbon_intensity is None else request.carbon_intensity
+    return Extras((request.robustness_samples or SAMPLES) if request.robustness else 0, request.energy, intensity)
+
+
 def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | Program, bytes | None]:
     """What MODEL and its options name, with its preprocessing; and the bytes of a `.tflite`."""
     labels = read_labels(request.labels) if request.labels is not None else ()
@@ -203,7 +215,7 @@ def compile_to(
     """
     target, budget = find(request.target), budget_of(request)
     budget.check(target)
-    wanted = Wanted(request.task, request.metric)
+    wanted, extras = Wanted(request.task, request.metric), extras_of(request)
     given = (request.weights, request.labels, request.preprocess)
     check_out(out, [Path(request.model), *(path for path in given if path is not None)])
     model, content = model_of(request, tell)
@@ -226,7 +238,6 @@ def compile_to(
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")
     build = Build(request.run, request.port, request.optimize)  # type: ignore[arg-type]
-    extras = Extras(request.robustness_samples if request.robustness else 0, request.energy, request.carbon_intensity)
     with working(Work(request.jobs, scored)):
         return compile_model(
             model, content, data, target, budget, options, build, out, request.resume, tell, command, extras

@@ -17,6 +17,7 @@ from torch import nn
 import secateur
 from secateur.compiler.energy import Extras, Meter, Spent, device_energy, run_document
 from secateur.compiler.report.facts import spent_lines
+from secateur.compiler.session import Request, extras_of
 from secateur.errors import UserError
 from secateur.models.data import Data, Split
 from secateur.targets.target import find
@@ -116,6 +117,17 @@ def test_without_codecarbon_the_command_that_brings_it_is_said(monkeypatch):
         Meter()
     with pytest.raises(UserError, match="--carbon-intensity -1"):
         Extras(carbon_intensity=-1)
+
+
+def test_an_option_without_its_flag_is_refused():
+    """Nothing is ignored in silence; with the flags, what is not said has its default."""
+    request = Request("zoo:digits-net", "esp32")
+    for option in ({"robustness_samples": 8}, {"carbon_intensity": 0.1}):
+        with pytest.raises(UserError, match=r"without --(robustness|energy) this says nothing"):
+            extras_of(replace(request, **option))
+    assert extras_of(request) == Extras()
+    assert extras_of(replace(request, robustness=True, energy=True)) == Extras(256, True, 0.432)
+    assert extras_of(replace(request, energy=True, carbon_intensity=0.0)).carbon_intensity == 0
 
 
 def bright_or_dark(out: Path, extras: Extras) -> None:
