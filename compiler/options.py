@@ -18,7 +18,7 @@ MODEL_FORMS = (
 
 POLICIES = ("everything", "layers", "filters", "children", "children-published")
 LAYER_SCORES = (
-    "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first",
+    "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "snip", "l1", "l2", "bn-scale", "random", "first",
 )  # fmt: skip
 FILTER_SCORES = ("plsvip", "cipls", "cka", "kl", "taylor", "l1", "l2", "bn-scale", "random", "first")
 """The names of `policies` and of `score_catalogue`, whose import takes seconds."""

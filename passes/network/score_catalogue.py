@@ -20,6 +20,7 @@ from secateur.passes.network.layer_similarity import LayerSimilarity
 from secateur.passes.network.norm_scale import FilterScale, LayerScale
 from secateur.passes.network.output_divergence import FilterDivergence, LayerDivergence, OutputDivergence
 from secateur.passes.network.scores import FilterScore, LayerScore
+from secateur.passes.network.snip import LayerSnip
 from secateur.passes.network.taylor import FilterTaylor, LayerTaylor
 from secateur.passes.network.weight_norms import FilterNorm, LayerNorm
 
@@ -67,6 +68,10 @@ LAYER_SCORES: dict[str, LayerKind] = {
     "kl": LayerKind(lambda s: LayerDivergence(_divergence(s)), "divergence of the outputs"),
     "taylor": LayerKind(
         lambda s: LayerTaylor(s.data, s.task, floor=s.floor, seed=s.seed), "change of the loss to first order"
+    ),
+    "snip": LayerKind(
+        lambda s: LayerSnip(s.data, s.task, floor=s.floor, seed=s.seed),
+        "what weights matter to the loss",
     ),
     "l1": LayerKind(lambda s: LayerNorm(1, s.floor), "norm of the weights"),
     "l2": LayerKind(lambda s: LayerNorm(2, s.floor), "norm of the weights"),
