@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from secateur.compiler.budget import Budget, Margins, violated
 from secateur.compiler.deploy import Deployed, deploy
@@ -41,7 +42,7 @@ from secateur.models.network import Network
 from secateur.models.preprocess import IDENTITY
 from secateur.models.program import Program, random_inputs
 from secateur.models.task import Anomaly, Classification, MultiLabel
-from secateur.models.training import Recipe, ends_in_softmax
+from secateur.models.training import Recipe, ends_in, ends_in_softmax
 from secateur.passes.program.cost import cost, plan
 from secateur.passes.program.lower import lower, to_channels_last
 from secateur.passes.program.regions import PATCHES, Relief
@@ -175,6 +176,11 @@ def check_fit(model: Network | Program, data: Data) -> None:
                 "(channels first); give the data in that shape"
             )
         outputs = model.classes
+        if isinstance(data.task, MultiLabel) and ends_in(model.module, nn.Hardsigmoid):
+            raise UserError(
+                f"{model.name}: ends in a hard sigmoid, whose values are no probabilities to train; several labels "
+                "need a sigmoid or logits: name the layer before it with --cut-at"
+            )
         if isinstance(data.task, MultiLabel) and ends_in_softmax(model.module):
             raise UserError(
                 f"{model.name}: ends in a softmax, which gives one class; several labels need logits: name the layer "

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from secateur.compiler.budget import Budget, Reached, violated
 from secateur.compiler.deploy import Deployed
@@ -16,7 +17,7 @@ from secateur.models.network import Network
 from secateur.models.program import Program, unpack
 from secateur.models.reference_float import arithmetic
 from secateur.models.task import CLASSIFICATION, Task
-from secateur.models.training import predict, seen
+from secateur.models.training import ends_in, predict, seen
 from secateur.passes.program.cost import latency_ms
 from secateur.passes.program.lower import to_channels_last
 from secateur.runtime_bench.golden import golden_outputs
@@ -95,7 +96,9 @@ def evaluate(
     percent = task.percent(split, guess)
     if network is None:
         return Scores(split, percent, guess, task=task)
-    float_guess = task.answers(predict(network.module, split.x, network.preprocess), x, False)
+    float_guess = task.answers(
+        predict(network.module, split.x, network.preprocess), x, ends_in(network.module, nn.Sigmoid)
+    )
     return Scores(split, percent, guess, task.percent(split, float_guess), float_guess, task)
 
 

@@ -161,8 +161,8 @@ def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> No
 def validation_percent(network: Network, data: Data) -> float:
     """The task's metric of the float network on validation, percent."""
     task, split = data.task, data.validation
-    outputs = predict(network.module, split.x, network.preprocess)
-    return task.percent(split, task.answers(outputs, seen(split, network.preprocess, task), False))
+    outputs, x = predict(network.module, split.x, network.preprocess), seen(split, network.preprocess, task)
+    return task.percent(split, task.answers(outputs, x, ends_in(network.module, nn.Sigmoid)))
 
 
 class Recovery:

@@ -13,6 +13,7 @@ from secateur.errors import UserError
 from secateur.models.affine import fold_affine
 from secateur.models.network import Network, verify_network
 from secateur.models.preprocess import Preprocess
+from secateur.models.recognize import recognize
 from secateur.models.rewrite import Rewriter
 from secateur.models.takes import fold_takes, merge_biases
 from secateur.models.trace import DataDependent, trace
@@ -47,14 +48,15 @@ def canonicalize(
     result = fx.GraphModule(rewriter.modules, new, class_name="Canonical")
     rewriter.problems += fold_takes(result)
     result.graph.eliminate_dead_code()
+    rewriter.problems += recognize(result)
     rewriter.problems += fold_affine(result)
     merge_biases(result)
     if rewriter.problems:
         raise UserError(
             f"{len(rewriter.problems)} unsupported operator(s): {'; '.join(rewriter.problems)}. "
-            "Replace them by supported ones (Conv1d/2d, Linear, BatchNorm, ReLU, ReLU6, Add, Mul, Concat, "
-            "pooling, Flatten, Pad, Slice, Softmax, LayerNorm, attention), or end the network before them with "
-            "--cut-at NAME."
+            "Replace them by supported ones (Conv1d/2d, Linear, BatchNorm, ReLU, ReLU6, Sigmoid, Hardsigmoid, Tanh, "
+            "SiLU, Hardswish, GELU, ELU, LeakyReLU, PReLU, Add, Mul, Concat, pooling, Flatten, Pad, Slice, Softmax, "
+            "LayerNorm, attention), or end the network before them with --cut-at NAME."
         )
     result.graph.eliminate_dead_code()
     result.delete_all_unused_submodules()

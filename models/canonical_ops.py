@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.models import canonical_activations
+from secateur.models.activations import Unsqueeze
+from secateur.models.affine import Affine
 from secateur.models.network import Pad, Slice
+from secateur.models.unsupported import Unsupported as Unsupported
 
 Shape = tuple[int, ...]
-
-
-class Unsupported(Exception):
-    """This operator, as it is used here, has no canonical form. The text is the reason."""
 
 
 def same_size_padding(conv: nn.Conv1d | nn.Conv2d) -> tuple[tuple[int, int], ...]:
@@ -74,7 +74,10 @@ def _hardtanh(module: Any, shape: Shape) -> list[nn.Module]:
         return [nn.ReLU6()]
     if low == 0 and high >= 1e30:
         return [nn.ReLU()]
-    raise Unsupported(f"clamps to {low}..{high}; only 0..6 (ReLU6) and 0..infinity (ReLU)")
+    if low == 0 and high == 1:  # Hardsigmoid is clamp(x / 6 + 1 / 2, 0, 1)
+        factor, summand = torch.full((shape[0],), 6.0), torch.full((shape[0],), -3.0)
+        return [Affine(factor, summand, "clamp"), nn.Hardsigmoid()]
+    raise Unsupported(f"clamps to {low}..{high}; only 0..6 (ReLU6), 0..1 and 0..infinity (ReLU)")
 
 
 def _tuple(value: Any, rank: int) -> tuple[int, ...]:
@@ -219,7 +222,8 @@ _BY_TYPE: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, Shape], list[n
     ((nn.Softmax, nn.Softmax2d), _softmax),
     ((nn.ConstantPad1d, nn.ConstantPad2d, nn.ZeroPad1d, nn.ZeroPad2d), _pad_module),
     ((nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout), _nothing),
-    ((Pad, Slice), _same),
+    ((Pad, Slice, Unsqueeze), _same),
+    *canonical_activations.BY_TYPE,
 )
 
 
@@ -327,6 +331,7 @@ _BY_NAME: dict[str, Callable[..., nn.Module]] = {
     "conv2d": _conv_function(2),
     "linear": _linear_function,
     "batch_norm": _norm_function,
+    **canonical_activations.BY_NAME,
 }
 
 PASS_THROUGH = {

@@ -5,7 +5,9 @@ Its nodes are one `placeholder`, one `output` (a single tensor), and:
 
 - `call_module` of Conv1d, Conv2d, Linear, BatchNorm1d, BatchNorm2d, ReLU, ReLU6, MaxPool1d, MaxPool2d,
   AvgPool1d, AvgPool2d, AdaptiveAvgPool1d(1), AdaptiveAvgPool2d(1), Flatten(1), Softmax(dim=1), Pad, Slice
-  (`Pad` and `Slice` are below), and of tokens (n, d, l): Tokens, Bias, ChannelNorm, Attention (`tokens.py`);
+  (`Pad` and `Slice` are below), Unsqueeze and the ACTIVATIONS of `activations.py` (Sigmoid, Hardsigmoid, Tanh,
+  SiLU, Hardswish, GELU, ELU, LeakyReLU, PReLU), and of tokens (n, d, l): Tokens, Bias, ChannelNorm, Attention
+  (`tokens.py`);
 - `call_function` of operator.add, operator.mul, torch.cat (dim 1), of tensors.
 
 Module targets are unique: no module is called twice. Tensors are channels first, (n, c, l) or (n, c, h, w).
@@ -21,6 +23,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.models.activations import ACTIVATIONS, Unsqueeze
 from secateur.models.preprocess import Preprocess
 from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 
@@ -70,6 +73,8 @@ MODULES = (
     nn.Softmax,
     Pad,
     Slice,
+    Unsqueeze,
+    *ACTIVATIONS,
     Tokens,
     Bias,
     ChannelNorm,

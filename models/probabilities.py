@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from secateur.models.network import Network
-from secateur.models.training import ends_in_softmax
+from secateur.models.training import ends_in_probabilities
 
 NAME = "probabilities"
 
@@ -19,8 +19,8 @@ def for_decisions(network: Network) -> Network:
 
 
 def with_probabilities(network: Network) -> Network:
-    """The network with a softmax behind its logits; as it is where it ends in one already."""
-    if ends_in_softmax(network.module):
+    """The network with a softmax behind its logits; as it is where it gives probabilities already."""
+    if ends_in_probabilities(network.module):
         return network
     changed = network.clone()
     module, graph = changed.module, changed.graph

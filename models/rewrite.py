@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.models.activations import Unsqueeze
 from secateur.models.affine import Affine
 from secateur.models.canonical_ops import Unsupported, function_chain, module_chain, reduce
 from secateur.models.network import Slice
@@ -136,6 +137,8 @@ class Rewriter:
             return self._concatenate(node, tuple(actual.shape))
         if name in ARITHMETIC:
             return self._arithmetic(node, name, tuple(actual.shape))
+        if name in ("pow", "square"):
+            return self._power(node, name, tuple(actual.shape))
         if name in ("mean", "amax"):
             return self._reduce(node, name, tuple(actual.shape))
         return self._chain(node, name)
@@ -171,6 +174,7 @@ class Rewriter:
             path = str(node.target).removeprefix("whole.")
             own = made is chain[-1] and node.op == "call_module" and path not in self.modules
             value = self._call(path if own else self.free(place(node)), made, value)
+            value.node.meta["rank"] = len(value.shape)
         return value
 
     def once(self, target: str, node: fx.Node) -> None:
@@ -233,6 +237,9 @@ class Rewriter:
         if value.shape == (shape[0], math.prod(shape[1:])):
             flat = Seen(value.node, shape)
             return self._call(self.free("flatten"), nn.Flatten(1), flat).node
+        if len(shape) == 2 and value.shape == (*shape, *[1] * (len(value.shape) - 2)):
+            whole = Seen(value.node, shape)
+            return self._call(self.free("unsqueeze"), Unsqueeze(len(value.shape) - 2), whole).node
         raise Unsupported(f"reshapes {shape[1:]} to {value.shape[1:]}; only flattening is supported")
 
     def _concatenate(self, node: fx.Node, shape: tuple[int, ...]) -> Seen:
@@ -318,6 +325,17 @@ class Rewriter:
             raise Unsupported(f"shapes {left.shape[1:]} and {right.shape[1:]} do not match")
         call = operator.mul if multiplies else operator.add
         return self._call_function(node, call, (self.node_of(left), self.node_of(right)), shape)
+
+    def _power(self, node: fx.Node, name: str, shape: tuple[int, ...]) -> Seen:
+        exponent = 2 if name == "square" else constants(node.args[1])
+        return self.power(node, self.node_of(self._input(node)), exponent, shape)
+
+    def power(self, node: fx.Node, whole: fx.Node, exponent: Any, shape: tuple[int, ...]) -> Seen:
+        """`whole` times itself, once or twice."""
+        if float(exponent) not in (2.0, 3.0):
+            raise Unsupported(f"to the power {float(exponent):g}; only 2 and 3")
+        value = self._call_function(node, operator.mul, (whole, whole), shape)
+        return value if float(exponent) == 2 else self._call_function(node, operator.mul, (value.node, whole), shape)
 
     def _affine(self, node: fx.Node, source: Seen, scale: Any, shift: Any) -> Seen:
         if len(source.shape) < 2:

@@ -111,7 +111,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, output: Tensor, y: Tensor, x: Tensor, normalized: bool, smoothing: float = 0.0) -> Tensor:
-        """Of a batch. `x`: the samples as preprocessed, without noise. `normalized`: the outputs are a softmax's."""
+        """Of a batch. `x`: the samples as preprocessed, without noise. `normalized`: the outputs are probabilities."""
 
     @abstractmethod
     def follow(self, output: Tensor, goal: Tensor, normalized: tuple[bool, bool], temperature: float) -> Tensor:
@@ -265,11 +265,11 @@ class MultiLabel(Task):
         return (Measure("mean average precision", "%", 100 * float(np.mean(precisions))), *found)
 
     def loss(self, output: Tensor, y: Tensor, x: Tensor, normalized: bool, smoothing: float = 0.0) -> Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(output, y)
+        return nn.functional.binary_cross_entropy_with_logits(_logits(output, normalized), y)
 
     def follow(self, output: Tensor, goal: Tensor, normalized: tuple[bool, bool], temperature: float) -> Tensor:
-        t = temperature
-        return (t * t) * nn.functional.binary_cross_entropy_with_logits(output / t, torch.sigmoid(goal / t))
+        t, mine, theirs = temperature, _logits(output, normalized[0]), _logits(goal, normalized[1])
+        return (t * t) * nn.functional.binary_cross_entropy_with_logits(mine / t, torch.sigmoid(theirs / t))
 
     def response(self, x: Floats, y: Array, every: Array) -> Floats:
         return np.asarray(y, np.float64)
@@ -464,3 +464,8 @@ def pure_groups(y: Array, groups: Ints) -> bool:
 def _logarithms(output: Tensor, normalized: bool) -> Tensor:
     """Logits, or logarithms of probabilities: softmax of either is the same."""
     return output.clamp_min(1e-12).log() if normalized else output
+
+
+def _logits(output: Tensor, normalized: bool) -> Tensor:
+    """What a logistic function took, for each of several labels."""
+    return torch.logit(output, 1e-6) if normalized else output

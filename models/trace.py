@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.models.activations import Unsqueeze
 from secateur.models.network import Pad, Slice
 from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 
@@ -72,9 +73,8 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, _OPENED):
             return False
-        return isinstance(m, (Pad, Slice, Tokens, Bias, ChannelNorm, Attention)) or super().is_leaf_module(
-            m, module_qualified_name
-        )
+        own = (Pad, Slice, Unsqueeze, Tokens, Bias, ChannelNorm, Attention)
+        return isinstance(m, own) or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)

@@ -149,7 +149,7 @@ class _Trainer:
         self.generator = torch.Generator().manual_seed(seed)
         self.order = torch.empty(0, dtype=torch.long)
         self.optimizer = _optimizer(module, recipe)
-        self.normalized = ends_in_softmax(module)
+        self.normalized = ends_in_probabilities(module)
         self.norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
         self.momenta = [m.momentum for m in self.norms]
         self.frozen = [m for m in self.norms if m.weight is not None and not m.weight.requires_grad]
@@ -238,7 +238,7 @@ class _Trainer:
         if self.teacher is not None:
             with torch.no_grad():
                 goal = self.teacher(noisy)
-            normalized = self.normalized, ends_in_softmax(self.teacher)
+            normalized = self.normalized, ends_in_probabilities(self.teacher)
             follow = recipe.task.follow(output, goal, normalized, recipe.temperature)
             loss = (1 - recipe.distillation) * loss + recipe.distillation * follow
         loss.backward()  # type: ignore[no-untyped-call]
@@ -320,19 +320,30 @@ def reinitialize(module: nn.Module, seed: int) -> None:
 
 
 def ends_in_softmax(module: nn.Module) -> bool:
-    """Whether the outputs are probabilities already. Known for fx graphs; any other module gives logits."""
+    """Whether the outputs are probabilities of one class each. Known for fx graphs; any other module gives logits."""
+    return ends_in(module, nn.Softmax)
+
+
+def ends_in_probabilities(module: nn.Module) -> bool:
+    """Whether the outputs are a softmax's, or a logistic function's."""
+    return ends_in(module, nn.Softmax, nn.Sigmoid)
+
+
+def ends_in(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether a module of `kinds` makes the outputs of an fx graph."""
     if not isinstance(module, fx.GraphModule):
         return False
     output = next(n for n in module.graph.nodes if n.op == "output").args[0]
     if not isinstance(output, fx.Node) or output.op != "call_module":
         return False
-    return isinstance(module.get_submodule(str(output.target)), nn.Softmax)
+    return isinstance(module.get_submodule(str(output.target)), kinds)
 
 
 def _measure(module: nn.Module, split: Split, preprocess: Preprocess, task: Task) -> tuple[float, float]:
     outputs, x = predict(module, split.x, preprocess), seen(split, preprocess, task)
-    metric = task.percent(split, task.answers(outputs, x, False)) / 100
-    loss = task.loss(torch.from_numpy(outputs), task.truth(split.y), torch.from_numpy(x), ends_in_softmax(module))
+    metric = task.percent(split, task.answers(outputs, x, ends_in(module, nn.Sigmoid))) / 100
+    normalized = ends_in_probabilities(module)
+    loss = task.loss(torch.from_numpy(outputs), task.truth(split.y), torch.from_numpy(x), normalized)
     return metric, float(loss)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from secateur.models.program import Op, Program
+from secateur.models.program import Op, Options, Program
 
 Range = tuple[float, float]
 Value = torch.Tensor
@@ -140,6 +141,10 @@ def _compute(program: Program, op: Op, values: dict[int, Value], quantized: dict
         return x[(slice(None), *(slice(b, b + (n - 1) * s + 1, s) for b, n, s in ranges))]
     if op.kind == "SOFTMAX":
         return torch.softmax(x * o.beta, dim=-1)
+    if op.kind in _CURVES:
+        return _CURVES[op.kind](x, o)
+    if op.kind == "PRELU":
+        return torch.where(x < 0, x * read(1), x)
     if op.kind in ("SUB", "BATCH_MATMUL"):
         a, b = (v.transpose(-1, -2) if turned else v for v, turned in zip((x, read(1)), o.adjoint, strict=True))
         return a - b if op.kind == "SUB" else a @ b
@@ -148,6 +153,16 @@ def _compute(program: Program, op: Op, values: dict[int, Value], quantized: dict
     if op.kind == "L2_NORMALIZATION":
         return functional.normalize(x, dim=-1)
     raise AssertionError(f"no float arithmetic for {op.kind}")
+
+
+_CURVES: dict[str, Callable[[Value, Options], Value]] = {
+    "LOGISTIC": lambda x, o: torch.sigmoid(x),
+    "TANH": lambda x, o: torch.tanh(x),
+    "ELU": lambda x, o: functional.elu(x),
+    "HARD_SWISH": lambda x, o: functional.hardswish(x),
+    "LEAKY_RELU": lambda x, o: functional.leaky_relu(x, o.alpha),
+    "GELU": lambda x, o: functional.gelu(x, approximate="tanh" if o.approximate else "none"),
+}
 
 
 def _convolve(op: Op, x: Value, weights: Value, bias: Value) -> Value:

@@ -20,8 +20,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import fx, nn
 
+from secateur.compiler.export.onnx_activations import activation_nodes
 from secateur.compiler.export.onnx_tokens import TOKEN_MODULES, token_nodes
 from secateur.errors import MismatchError
+from secateur.models.activations import ACTIVATIONS, Unsqueeze
 from secateur.models.network import Network, Pad, Slice
 
 OPSET = 18
@@ -75,6 +77,12 @@ def _model(network: Network) -> onnx.ModelProto:
             continue
         names[node] = OUTPUT if node is result else node.name
         module = network.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, ACTIVATIONS):
+            source, rank = names[node.all_input_nodes[0]], len(shapes[node.name]) + 1
+            several, extra = activation_nodes(module, str(node.target), rank, source, names[node], node.name)
+            nodes += several
+            constants |= extra
+            continue
         if isinstance(module, TOKEN_MODULES):
             known = [shapes[n.name] for n in (*node.args, node)]
             operands = [names[n] for n in node.args]
@@ -214,4 +222,5 @@ _WRITERS: dict[type[nn.Module], Callable[[Any], Made]] = {
     nn.Softmax: lambda m: ("Softmax", {"axis": 1}, {}),
     Pad: _pad,
     Slice: _slice,
+    Unsqueeze: lambda m: ("Unsqueeze", {}, {"axes": np.arange(2, 2 + m.count, dtype=np.int64)}),
 }

@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from secateur.compiler.export.calibrate import Range
+from secateur.compiler.export.fixed_outputs import FIXED, separate_fixed
 from secateur.models.program import DTYPES, Op, Program, Quantization, Tensor, verify_program
 
 # Operators whose output carries the input's scale: TFLite's kernels move or compare bytes, they do not rescale.
 SAME_SCALE = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "CONCATENATION",
               "TRANSPOSE")  # fmt: skip
-SOFTMAX_OUTPUT = Quantization((1 / 256,), (-128,))
-FIXED = {"SOFTMAX": SOFTMAX_OUTPUT, "L2_NORMALIZATION": Quantization((1 / 128,), (0,))}
-"""Outputs whose scale TFLite prescribes."""
 LARGEST_BIAS = 1 << 29
 WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
@@ -29,6 +27,7 @@ def quantize(program: Program, ranges: dict[int, Range]) -> Program:
 
     `ranges`: (lowest, highest) of every activation (`calibrate`).
     """
+    program, ranges = separate_fixed(program, ranges, (*SAME_SCALE, "RELU6"))
     tensors = list(program.tensors)
     for index, quantization in _activations(program, ranges).items():
         tensors[index] = replace(tensors[index], dtype="int8", quantization=quantization)
@@ -43,7 +42,7 @@ def quantize(program: Program, ranges: dict[int, Range]) -> Program:
             tensors[op.inputs[2]] = replace(
                 tensors[op.inputs[2]], dtype="int8", data=value, quantization=out.quantization
             )
-        elif op.kind in ("ADD", "MUL"):
+        elif op.kind in ("ADD", "MUL", "PRELU"):
             for i in op.inputs:
                 if tensors[i].data is not None and tensors[i].dtype == "float32":
                     tensors[i] = _constant(tensors[i])
@@ -96,16 +95,17 @@ def _activations(program: Program, ranges: dict[int, Range]) -> dict[int, Quanti
             i = root[i]
         return i
 
-    fixed: dict[int, Quantization] = {}
+    fixed: dict[int, Quantization] = {}  # by root
     lowest: set[int] = set()  # outputs that hold padding with the lowest value: no evidence of a range
     for op in program.ops:
-        if op.kind in FIXED:
-            fixed[op.outputs[0]] = FIXED[op.kind]
         if op.kind == "PADV2" and _pads_lowest(program.tensors[op.inputs[2]]):
             lowest.add(op.outputs[0])
         if op.kind in SAME_SCALE or (op.kind == "RELU6"):
             for i in program.activations(op):
                 root[find(op.outputs[0])] = find(i)
+    for op in program.ops:
+        if op.kind in FIXED:
+            fixed[find(op.outputs[0])] = FIXED[op.kind]
     united: dict[int, Range] = {}
     for i, (low, high) in ranges.items():
         if i in lowest:
@@ -113,8 +113,11 @@ def _activations(program: Program, ranges: dict[int, Range]) -> dict[int, Quanti
         r = find(i)
         old = united.get(r, (low, high))
         united[r] = (min(low, old[0]), max(high, old[1]))
-    found = {i: activation_quantization(*united[find(i)]) for i in ranges if find(i) in united}
-    return found | fixed
+    return {
+        i: fixed.get(find(i)) or activation_quantization(*united[find(i)])
+        for i in ranges
+        if find(i) in united or find(i) in fixed
+    }
 
 
 def _pads_lowest(value: Tensor) -> bool:
@@ -149,7 +152,7 @@ def _weights(tensors: list[Tensor], op: Op) -> None:
 
 
 def _constant(tensor: Tensor) -> Tensor:
-    """A constant operand of ADD or MUL, quantized by its own range."""
+    """A constant operand of ADD, MUL or PRELU, quantized by its own range."""
     assert tensor.data is not None
     quantization = activation_quantization(float(tensor.data.min()), float(tensor.data.max()))
     q = np.clip(np.rint(tensor.data / quantization.scale[0]) + quantization.zero_point[0], -128, 127)

@@ -26,7 +26,7 @@ TYPES = {
 VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "ADD": 2, "MUL": 2, "MEAN": 2, "PAD": 2,
             "PADV2": 2, "MAX_POOL_2D": 2, "AVERAGE_POOL_2D": 2, "SOFTMAX": 2, "CONCATENATION": 2, "STRIDED_SLICE": 2,
             "RELU": 2, "RELU6": 2, "QUANTIZE": 2, "SUB": 2, "LEAKY_RELU": 2, "LOGISTIC": 2, "TANH": 2,
-            "BATCH_MATMUL": 2, "TRANSPOSE": 2, "L2_NORMALIZATION": 2}  # fmt: skip
+            "GELU": 2, "BATCH_MATMUL": 2, "TRANSPOSE": 2, "L2_NORMALIZATION": 2}  # fmt: skip
 
 PER_CHANNEL_FULLY_CONNECTED = 12
 
@@ -145,11 +145,12 @@ class _Writer:
             "SUB": (types.SubOptions, schema.SubOptionsT),
             "LEAKY_RELU": (types.LeakyReluOptions, schema.LeakyReluOptionsT),
             "HARD_SWISH": (types.HardSwishOptions, schema.HardSwishOptionsT),
+            "GELU": (types.GeluOptions, schema.GeluOptionsT),
             "BATCH_MATMUL": (types.BatchMatMulOptions, schema.BatchMatMulOptionsT),
             "TRANSPOSE": (types.TransposeOptions, schema.TransposeOptionsT),
             "L2_NORMALIZATION": (types.L2NormOptions, schema.L2NormOptionsT),
         }
-        if op.kind in ("RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH"):
+        if op.kind in ("RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH", "ELU", "PRELU"):
             return types.NONE, None
         number, make = build[op.kind]
         record, o = make(), op.options
@@ -176,6 +177,8 @@ class _Writer:
             record.adjX, record.adjY = o.adjoint
         if op.kind == "LEAKY_RELU":
             record.alpha = o.alpha
+        if op.kind == "GELU":
+            record.approximate = o.approximate
         return number, record
 
     def padding(self, op: Op) -> int:

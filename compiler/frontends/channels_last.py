@@ -24,6 +24,15 @@ from secateur.models.trace import named
 Floats = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
 Pairs = Sequence[tuple[int, int]]
+CURVES: dict[str, Callable[[Any], Any]] = {
+    "relu": F.relu, "relu6": F.relu6, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "elu": F.elu,
+    "silu": F.silu, "swish": F.silu, "gelu": F.gelu, "gelu_tanh": lambda t: F.gelu(t, approximate="tanh"),
+    "hard_silu": F.hardswish, "hard_swish": F.hardswish, "leaky_relu": lambda t: F.leaky_relu(t, 0.2),
+    "hard_sigmoid": F.hardsigmoid,
+    "hard_sigmoid_2": lambda t: F.hardsigmoid(t * 1.2),
+}  # fmt: skip
+"""Activations by Keras's names, with its defaults. `hard_sigmoid_2` is clip(0.2 x + 0.5, 0, 1), that of Keras 2."""
+ACTIVATIONS = ("linear", "softmax", *(name for name in CURVES if not name.endswith(("_2", "_tanh"))))
 MAX_ELEMENTS = 1 << 26
 """Of one value; more is a damaged file, or nothing for a microcontroller."""
 
@@ -241,9 +250,24 @@ class ChannelsLast:
             return v
         if name == "softmax":
             return self.softmax(v)
-        if name not in ("relu", "relu6"):
-            raise Refused(f"activation {name}; only linear, relu, relu6 and softmax")
-        return self._add(F.relu if name == "relu" else F.relu6, v, places=v.places)
+        if name not in CURVES:
+            raise Refused(f"activation {name}; only {', '.join(ACTIVATIONS)}")
+        return self.curve(v, CURVES[name])
+
+    def curve(self, v: Value, run: Callable[[Any], Any]) -> Value:
+        """A function of each value by itself."""
+        return self._add(run, v, places=v.places)
+
+    def prelu(self, v: Value, alpha: Floats) -> Value:
+        """`alpha`: one value, or one a channel."""
+        if alpha.size not in (1, v.shape[-1]) or alpha.ndim != len(v.shape) or alpha.size != alpha.shape[-1]:
+            raise Refused(f"slopes of {_text(alpha.shape)} on {_text(v.shape)}; one a channel: share the other axes")
+        if len(v.shape) == 1:
+            x, places = self._features(v)
+            made = self._own(nn.PReLU(alpha.size), weight=alpha if alpha.size == 1 else _scattered(alpha, places))
+            return self._add(lambda t: made(t), x, places=places)
+        made = self._own(nn.PReLU(alpha.size), weight=alpha.ravel())
+        return self._add(lambda t: made(t), self._arranged(v))
 
     def softmax(self, v: Value) -> Value:
         """Over the last dimension."""
@@ -363,6 +387,15 @@ class ChannelsLast:
         elif not b.any():
             run = lambda t: t * factor  # noqa: E731
         return self._add(run, v, places=v.places)
+
+
+def number(value: Any, what: str) -> float:
+    """A plain number, or one that Keras 2 wrote as an array."""
+    if isinstance(value, dict):
+        value = value.get("value", value.get("config", {}).get("value"))
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+        raise Refused(f"{what} {value!r}")
+    return float(value)
 
 
 def _text(shape: Sequence[int]) -> str:

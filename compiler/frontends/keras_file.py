@@ -16,7 +16,7 @@ import numpy as np
 from secateur.compiler.frontends.channels_last import ChannelsLast
 from secateur.compiler.frontends.h5_weights import read_weights
 from secateur.compiler.frontends.keras_config import parse_config
-from secateur.compiler.frontends.keras_module import KerasBuilder, sample_shape, unsupported
+from secateur.compiler.frontends.keras_module import KerasBuilder, sample_shape, settle_hard_sigmoid, unsupported
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.network import Network
@@ -54,12 +54,14 @@ def load_keras(
     document: Any
     source: Path | io.BytesIO
     if path.suffix.lower() == ".keras":
-        document, source = _archive(path)
+        document, source, version = _archive(path)
     elif path.suffix.lower() == ".json":
         document, source = _json(path.read_bytes(), str(path)), _beside(path, weights)
+        version = _version(document)
     else:
-        document, source = _whole(path)
+        document, source, version = _whole(path)
     graph = parse_config(document, str(path))
+    settle_hard_sigmoid(graph, version, str(path))
     problems = unsupported(graph)
     if problems and cut_at is None:
         raise UserError(
@@ -124,8 +126,13 @@ def _beside(path: Path, weights: Path | None) -> Path:
     raise UserError(f"{path}: the architecture alone. Give its weights: --weights w.h5.")
 
 
-def _archive(path: Path) -> tuple[Any, io.BytesIO]:
-    """Configuration and weights of a .keras file."""
+def _version(record: Any) -> str:
+    """Of Keras, or nothing."""
+    return str(record.get("keras_version", "")) if isinstance(record, dict) else ""
+
+
+def _archive(path: Path) -> tuple[Any, io.BytesIO, str]:
+    """Configuration and weights of a .keras file, and Keras's version."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -134,25 +141,29 @@ def _archive(path: Path) -> tuple[Any, io.BytesIO]:
             if "config.json" not in names or "model.weights.h5" not in names:
                 missing = "config.json" if "config.json" not in names else "model.weights.h5"
                 raise UserError(f"{path}: no {missing} in it; it is no model.save('net.keras'), or a sharded one.")
-            return _json(archive.read("config.json"), str(path)), io.BytesIO(archive.read("model.weights.h5"))
+            document = _json(archive.read("config.json"), str(path))
+            told = _json(archive.read("metadata.json"), str(path)) if "metadata.json" in names else None
+            return document, io.BytesIO(archive.read("model.weights.h5")), _version(told)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:  # what zipfile lets through of its files
         raise _unreadable(path, error) from error
 
 
-def _whole(path: Path) -> tuple[Any, Path]:
-    """Configuration of an .h5 file, its own or that of the .json beside it."""
+def _whole(path: Path) -> tuple[Any, Path, str]:
+    """Configuration of an .h5 file, its own or that of the .json beside it, and Keras's version."""
     try:
         with _h5(path, str(path)) as root:
-            text = root.attrs.get("model_config")
+            text, version = root.attrs.get("model_config"), root.attrs.get("keras_version", "")
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise _unreadable(path, error) from error
     if text is not None:
-        return _json(text if isinstance(text, (bytes, str)) else str(text), str(path)), path
+        document = _json(text if isinstance(text, (bytes, str)) else str(text), str(path))
+        return document, path, version.decode() if isinstance(version, bytes) else str(version)
     for beside in (path.with_suffix(".json"), Path(str(path).removesuffix(".weights.h5") + ".json")):
         if beside.is_file():
-            return _json(beside.read_bytes(), str(beside)), path
+            document = _json(beside.read_bytes(), str(beside))
+            return document, path, _version(document)
     raise UserError(
         f"{path}: weights alone. Save the whole model (model.save('net.keras')), or its architecture beside it: "
         f"{path.with_suffix('.json').name} with model.to_json()."

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch.nn.functional as F
 
-from secateur.compiler.frontends.channels_last import ChannelsLast, Floats, Refused, Value
+from secateur.compiler.frontends.channels_last import ChannelsLast, Floats, Refused, Value, number
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,6 @@ class Use:
 
     def number(self, name: str, default: float) -> float:
         return number(self.config.get(name, default), name)
-
-
-def number(value: Any, what: str) -> float:
-    """A plain number, or one that Keras 2 wrote as an array."""
-    if isinstance(value, dict):
-        value = value.get("value", value.get("config", {}).get("value"))
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        raise Refused(f"{what} {value!r}")
-    return float(value)
 
 
 def activation_name(value: Any) -> str:
@@ -177,7 +169,24 @@ def _activation(use: Use) -> Value:
 
 
 def _relu(use: Use) -> Value:
+    slope = use.number("negative_slope", 0) if use.config.get("negative_slope") else 0.0
+    if slope and use.config.get("max_value") is None and not use.config.get("threshold"):
+        return use.net.curve(use.x, lambda t: F.leaky_relu(t, slope))
     return use.net.activation(use.x, relu_name(use.config))
+
+
+def _leaky_relu(use: Use) -> Value:
+    slope = use.number("alpha" if "alpha" in use.config else "negative_slope", 0.3)
+    return use.net.curve(use.x, lambda t: F.leaky_relu(t, slope))
+
+
+def _elu(use: Use) -> Value:
+    alpha = use.number("alpha", 1.0)
+    return use.net.curve(use.x, lambda t: F.elu(t, alpha))
+
+
+def _prelu(use: Use) -> Value:
+    return use.net.prelu(use.x, use.weight("alpha"))
 
 
 def _softmax(use: Use) -> Value:
@@ -324,6 +333,9 @@ LAYERS: dict[str, Make] = {
     "BatchNormalization": _batch_norm,
     "Activation": _activation,
     "ReLU": _relu,
+    "LeakyReLU": _leaky_relu,
+    "ELU": _elu,
+    "PReLU": _prelu,
     "Softmax": _softmax,
     "MaxPooling1D": _pool,
     "MaxPooling2D": _pool,
@@ -370,6 +382,7 @@ TRAINED: dict[str, Sequence[str]] = {
     "SeparableConv1D": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "BatchNormalization": ("gamma", "beta"),
+    "PReLU": ("alpha",),
 }
 """Names of the weights that training moves, in Keras's order."""
 

@@ -9,13 +9,35 @@ from typing import Any
 import numpy as np
 
 from secateur.compiler.frontends import keras_operations
-from secateur.compiler.frontends.channels_last import MAX_ELEMENTS, ChannelsLast, Places, Refused, Value, channels_first
+from secateur.compiler.frontends.channels_last import (
+    ACTIVATIONS,
+    MAX_ELEMENTS,
+    ChannelsLast,
+    Places,
+    Refused,
+    Value,
+    channels_first,
+)
 from secateur.compiler.frontends.h5_weights import Weights
 from secateur.compiler.frontends.keras_config import Graph, Layer, Ref
 from secateur.compiler.frontends.keras_layers import LAYERS, Use, activation_name
 from secateur.errors import UserError
 
 _NO_TENSOR = ("mask", "training")  # arguments that do not matter outside of training
+
+
+def settle_hard_sigmoid(graph: Graph, version: str, where: str) -> None:
+    """Say which of the two functions of this name a layer means: of Keras 2, or relu6(x + 3) / 6 of Keras 3."""
+    for layer in graph.everything():
+        if layer.config.get("activation") != "hard_sigmoid":
+            continue
+        if version[:2] not in ("2.", "3."):
+            raise UserError(
+                f"{where}: {layer.path}: hard_sigmoid is another function in Keras 2 than in Keras 3, and the file "
+                "does not say which wrote it. Save it as a .keras or .h5 file."
+            )
+        if version.startswith("2."):
+            layer.config["activation"] = "hard_sigmoid_2"
 
 
 def unsupported(graph: Graph) -> list[str]:
@@ -46,10 +68,11 @@ def _reason(layer: Layer) -> str | None:
         chosen = activation_name(layer.config.get("activation"))
     except Refused as reason:
         return str(reason)
-    return None if chosen in ("linear", "relu", "relu6", "softmax") else f"activation {chosen}"
+    known = chosen in (*ACTIVATIONS, "hard_sigmoid_2")
+    return None if known else f"activation {chosen}"
 
 
-_WITH_WEIGHTS = ("Dense", "BatchNormalization", "Normalization", *(k for k in LAYERS if "Conv" in k))
+_WITH_WEIGHTS = ("Dense", "PReLU", "BatchNormalization", "Normalization", *(k for k in LAYERS if "Conv" in k))
 
 
 def _policy(layer: Layer) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch.nn.functional as F
 
-from secateur.compiler.frontends.channels_last import ChannelsLast, Floats, Refused, Value
+from secateur.compiler.frontends.channels_last import ChannelsLast, Floats, Refused, Value, number
 
 _NAMES = {
     "__operators__.add": "add", "math.add": "add", "math.subtract": "subtract", "math.multiply": "multiply",
     "math.truediv": "divide", "math.divide": "divide", "truedivide": "divide", "true_divide": "divide",
     "__operators__.sub": "subtract", "__operators__.mul": "multiply", "__operators__.truediv": "divide",
     "nn.relu": "relu", "nn.relu6": "relu6", "nn.softmax": "softmax", "compat.v1.nn.relu6": "relu6",
+    "math.sigmoid": "sigmoid", "nn.sigmoid": "sigmoid", "math.tanh": "tanh", "nn.tanh": "tanh", "nn.elu": "elu",
+    "nn.silu": "silu", "nn.swish": "silu", "swish": "silu", "hardsigmoid": "hard_sigmoid", "hardsilu": "hard_silu",
+    "nn.leaky_relu": "leaky_relu", "leakyrelu": "leaky_relu", "nn.gelu": "tf_gelu",
     "math.reduce_mean": "mean", "reduce_mean": "mean", "concat": "concatenate", "math.negative": "negative",
 }  # fmt: skip
 _FIRST = ("x1", "x", "a", "tensor", "tensors", "values", "xs", "input_tensor", "features", "logits")
@@ -27,7 +31,8 @@ def operation_name(kind: str, config: dict[str, Any]) -> str:
 
 KNOWN = (
     *("add", "subtract", "multiply", "divide", "negative", "relu", "relu6", "softmax", "mean", "max", "amax"),
-    *("reshape", "transpose", "concatenate"),
+    *("reshape", "transpose", "concatenate", "sigmoid", "tanh", "silu", "hard_sigmoid", "hard_silu", "elu"),
+    *("leaky_relu", "gelu", "tf_gelu"),
 )
 
 
@@ -53,8 +58,17 @@ def apply(
     x = operands[0]
     if not isinstance(x, Value):
         raise Refused("of a constant")
-    if name in ("relu", "relu6"):
+    if name in ("relu", "relu6", "sigmoid", "tanh", "silu", "hard_sigmoid", "hard_silu"):
         return net.activation(x, name)
+    if name == "elu":
+        alpha = number(given.get("alpha", (operands[1:] or [1.0])[0]), "alpha")
+        return net.curve(x, lambda t: F.elu(t, alpha))
+    if name == "leaky_relu":
+        slope = number(given.get("negative_slope", given.get("alpha", (operands[1:] or [0.2])[0])), "negative_slope")
+        return net.curve(x, lambda t: F.leaky_relu(t, slope))
+    if name in ("gelu", "tf_gelu"):  # Keras approximates unless told otherwise, TensorFlow does not
+        approximate = given.get("approximate", (operands[1:] or [name == "gelu"])[0])
+        return net.activation(x, "gelu_tanh" if approximate else "gelu")
     if name == "negative":
         return net.affine(x, np.array(-1.0), np.array(0.0))
     if name == "softmax":

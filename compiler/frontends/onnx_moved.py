@@ -14,7 +14,10 @@ import numpy.typing as npt
 
 from secateur.compiler.frontends.onnx_operators import Refused
 
-KEEP = ("Relu", "Clip", "Identity", "Dropout", "Cast")
+KEEP = (
+    *("Relu", "Clip", "Identity", "Dropout", "Cast", "Sigmoid", "HardSigmoid", "Tanh", "HardSwish", "Swish", "Gelu"),
+    *("Elu", "LeakyRelu", "Erf"),
+)
 
 
 class Moved:
@@ -43,7 +46,7 @@ class Moved:
         moved = [n for n in names if n in self.orders or n in self.columns]
         if moved and op not in (*KEEP, "Reshape", "Flatten", "Gemm", "MatMul"):
             raise Refused(
-                f"behind a Transpose that moves {moved[0]}; only Relu, Clip, Flatten and a fully connected layer may be"
+                f"behind a Transpose that moves {moved[0]}; only activations, Flatten and fully connected layers may be"
             )
 
     def passes(

@@ -168,7 +168,9 @@ def _clip(c: Call) -> Step:
         return lambda x: F.relu6(x)
     if least == 0 and most >= 1e30:
         return lambda x: F.relu(x)
-    raise Refused(f"to {least:g}..{most:g}; only 0..6 and 0..infinity")
+    if least == 0 and most == 1:
+        return lambda x: torch.clamp(x, 0.0, 1.0)
+    raise Refused(f"to {least:g}..{most:g}; only 0..6, 0..1 and 0..infinity")
 
 
 def _pool(c: Call) -> Step:
@@ -365,6 +367,53 @@ def _cast(c: Call) -> Step:
     return lambda x: x
 
 
+def _hard_sigmoid(c: Call) -> Step:
+    """clip(alpha x + beta, 0, 1) by torch's, which has 1/6 and 1/2."""
+    alpha, beta = float(c.attributes.get("alpha", 0.2)), float(c.attributes.get("beta", 0.5))
+    scale, shift = 6 * alpha, 6 * beta - 3
+    if abs(scale - 1) < 1e-6 and abs(shift) < 1e-6:
+        return lambda x: F.hardsigmoid(x)
+    return lambda x: F.hardsigmoid(x * scale + shift)
+
+
+def _leaky_relu(c: Call) -> Step:
+    slope = float(c.attributes.get("alpha", 0.01))
+    return lambda x: F.leaky_relu(x, slope)
+
+
+def _elu(c: Call) -> Step:
+    alpha = float(c.attributes.get("alpha", 1.0))
+    return lambda x: F.elu(x, alpha)
+
+
+def _gelu(c: Call) -> Step:
+    form = c.attributes.get("approximate", b"none").decode()
+    return lambda x: F.gelu(x, approximate=form)
+
+
+def _prelu(c: Call) -> Step:
+    slope = c.constant(1, "the slope")
+    if slope.size not in (1, c.shape()[1]) or (slope.size > 1 and slope.shape[-len(c.shape()) + 1 :][0] != slope.size):
+        raise Refused(f"with a slope of shape {slope.shape}; only one value, or one a channel")
+    made = c.own(_fill(nn.PReLU(slope.size), weight=slope.ravel()))
+    return lambda x: made(x)
+
+
+def _swish(c: Call) -> Step:
+    alpha = float(c.attributes.get("alpha", 1.0))
+    if alpha == 1:
+        return lambda x: F.silu(x)
+    return lambda x: x * torch.sigmoid(x * alpha)
+
+
+def _pow(c: Call) -> Step:
+    exponent = c.constant(1, "the exponent")
+    if exponent.size != 1 or float(np.ravel(exponent)[0]) not in (2.0, 3.0):
+        raise Refused(f"to the power {np.ravel(exponent)[:4].tolist()}; only 2 and 3")
+    power = int(np.ravel(exponent)[0])
+    return lambda x: torch.pow(x, power)
+
+
 OPERATORS: dict[str, Callable[[Call], Step]] = {
     "Conv": _conv,
     "Gemm": _gemm,
@@ -372,6 +421,17 @@ OPERATORS: dict[str, Callable[[Call], Step]] = {
     "BatchNormalization": _batch_norm,
     "Relu": lambda c: lambda x: F.relu(x),
     "Clip": _clip,
+    "Sigmoid": lambda c: lambda x: torch.sigmoid(x),
+    "HardSigmoid": _hard_sigmoid,
+    "Tanh": lambda c: lambda x: torch.tanh(x),
+    "HardSwish": lambda c: lambda x: F.hardswish(x),
+    "Swish": _swish,
+    "Gelu": _gelu,
+    "Elu": _elu,
+    "LeakyRelu": _leaky_relu,
+    "PRelu": _prelu,
+    "Erf": lambda c: lambda x: torch.erf(x),
+    "Pow": _pow,
     "Add": _binary(torch.add),
     "Sub": _binary(torch.sub),
     "Mul": _binary(torch.mul),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secateur.compiler.export.quantize import SOFTMAX_OUTPUT
+from secateur.compiler.export.fixed_outputs import FIXED as FIXED_OUTPUTS
 from secateur.compiler.frontends.onnx_operators import Refused
 from secateur.models.program import Op, Options, Padding, Quantization, Tensor
 from secateur.passes.program.lower import same_padding
@@ -21,7 +21,7 @@ from secateur.passes.program.lower import same_padding
 Places = npt.NDArray[np.int64]
 
 FUSABLE = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL")
-FIXED = {"SOFTMAX": SOFTMAX_OUTPUT, "LOGISTIC": SOFTMAX_OUTPUT, "TANH": Quantization((1 / 128,), (0,))}
+FIXED = FIXED_OUTPUTS
 CLIPS = {"NONE": (-math.inf, math.inf), "RELU": (0.0, math.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from secateur.compiler.frontends.channels_last import ChannelsLast, Floats, Refused, Value
 from secateur.compiler.frontends.saved_model_constants import strided_slice
@@ -307,6 +309,16 @@ def _slice(c: Call) -> Value:
     return c.net.slice(c.x, ranges[1:])
 
 
+def _curve(name: str) -> Callable[[Call], Value]:
+    return lambda c: c.net.activation(c.x, name)
+
+
+def _leaky_relu(c: Call) -> Value:
+    slope = setting(c.op, "alpha")
+    slope = 0.2 if slope is None else float(slope)
+    return c.net.curve(c.x, lambda t: F.leaky_relu(t, slope))
+
+
 def _softmax(c: Call) -> Value:
     return c.net.softmax(c.x)
 
@@ -323,6 +335,9 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _batch_norm),
     "Relu": lambda c: c.net.activation(c.x, "relu"),
     "Relu6": lambda c: c.net.activation(c.x, "relu6"),
+    **{kind: _curve(kind.lower()) for kind in ("Sigmoid", "Tanh", "Elu")},
+    "LeakyRelu": _leaky_relu,
+    "Erf": lambda c: c.net.curve(c.x, torch.erf),
     "ClipByValue": _clip,
     "Maximum": _minimum,
     "Softmax": _softmax,

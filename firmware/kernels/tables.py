@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secateur.firmware.kernels.descriptor import Call, Constant, Kernel, Params, Ref, nhwc
+from secateur.firmware.kernels.descriptor import Call, Constant, Kernel, Params, Ref, compute_types, nhwc
 from secateur.firmware.kernels.elementwise import refuse_types, strides
 from secateur.models.fixed_point import quantize_multiplier
 from secateur.models.program import Op, Program
@@ -24,7 +24,7 @@ class Table(Kernel):
             if int(divisor.data.ravel()[0]) == divisor.zero_point:
                 return "a divisor of 0"
         types = {program.tensors[i].dtype for i in (op.inputs[0], *op.outputs)}
-        return None if types == {"int8"} else "types " + ", ".join(sorted(types))
+        return None if types == compute_types(program) else "types " + ", ".join(sorted(types))
 
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         return program.tensors[op.outputs[0]].elements

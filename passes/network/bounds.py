@@ -8,11 +8,13 @@ import operator
 import torch
 from torch import fx, nn
 
+from secateur.models.activations import ACTIVATIONS, IDENTITY_ABOVE_ZERO, Unsqueeze, activation_bounds
 from secateur.models.network import Network, Pad, Slice
 from secateur.models.tokens import Tokens
 
 Bounds = tuple[float, float]
 ANY: Bounds = (-math.inf, math.inf)
+_MOVES = (nn.Flatten, Slice, Unsqueeze)
 
 
 def value_bounds(network: Network) -> dict[str, Bounds]:
@@ -29,9 +31,9 @@ def clamps(network: Network, node: fx.Node, incoming: Bounds) -> bool | None:
     module = network.module.get_submodule(str(node.target)) if node.op == "call_module" else None
     if isinstance(module, nn.ReLU6):
         return not (incoming[0] >= 0 and incoming[1] <= 6)
-    if isinstance(module, nn.ReLU):
+    if isinstance(module, (nn.ReLU, *IDENTITY_ABOVE_ZERO)):
         return not incoming[0] >= 0
-    return None
+    return True if isinstance(module, ACTIVATIONS) else None
 
 
 def _bounds(network: Network, node: fx.Node, inputs: list[Bounds]) -> Bounds:
@@ -51,13 +53,15 @@ def _bounds(network: Network, node: fx.Node, inputs: list[Bounds]) -> Bounds:
         return min(max(low, 0.0), 6.0), min(max(high, 0.0), 6.0)
     if isinstance(module, nn.ReLU):
         return max(low, 0.0), max(high, 0.0)
+    if isinstance(module, ACTIVATIONS):
+        return activation_bounds(module, low, high)
     if isinstance(module, nn.Softmax):
         return 0.0, 1.0
     if isinstance(module, Pad):
         return min(low, module.value), max(high, module.value)
     if isinstance(module, (nn.AvgPool1d, nn.AvgPool2d)):
         return min(low, 0.0), max(high, 0.0)  # padding counts as zeros
-    if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, Slice)):
+    if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, *_MOVES)):
         return low, high
     if isinstance(module, Tokens):
         return low, high

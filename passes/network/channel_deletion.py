@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.models.activations import ACTIVATIONS, Unsqueeze
 from secateur.models.network import Network, Pad, Slice
 from secateur.passes.network.channels import Channels
 from secateur.passes.network.removal import Removal
@@ -28,7 +29,7 @@ from secateur.passes.network.removal import Removal
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
 _BY_CHANNEL = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, Pad, Slice,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, Pad, Slice, Unsqueeze, *ACTIVATIONS,
 )  # fmt: skip
 _JOINS = (operator.add, operator.mul, torch.cat)
 

@@ -24,12 +24,13 @@ from dataclasses import dataclass, field, replace
 
 from torch import fx, nn
 
+from secateur.models.activations import ACTIVATIONS
 from secateur.models.network import Network, Pad
 from secateur.models.tokens import ChannelNorm
 from secateur.passes.network.bounds import clamps, value_bounds
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
-FOLLOWERS = (nn.BatchNorm1d, nn.BatchNorm2d, ChannelNorm, nn.ReLU, nn.ReLU6)
+FOLLOWERS = (nn.BatchNorm1d, nn.BatchNorm2d, ChannelNorm, nn.ReLU, nn.ReLU6, *ACTIVATIONS)
 NO_STAGE = -1
 
 

@@ -111,10 +111,11 @@ class FilterDivergence:
 
 
 def logits_node(network: Network) -> str:
-    """Name of the node whose value is the output before a softmax at the end."""
+    """Name of the node whose value is the output before a softmax or a sigmoid at the end."""
     last = next(n for n in network.graph.nodes if n.op == "output").all_input_nodes[0]
-    softmax = last.op == "call_module" and isinstance(network.module.get_submodule(str(last.target)), nn.Softmax)
-    return str((last.all_input_nodes[0] if softmax else last).name)
+    module = network.module.get_submodule(str(last.target)) if last.op == "call_module" else None
+    probable = isinstance(module, (nn.Softmax, nn.Sigmoid))
+    return str((last.all_input_nodes[0] if probable else last).name)
 
 
 def means(sums: F64, counts: F64) -> tuple[F64, F64]:

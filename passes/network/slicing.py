@@ -94,6 +94,9 @@ def _cut(module: nn.Module, keep_in: Keep, keep_out: Keep) -> nn.Module | None:
             old = getattr(new, name)
             new.register_buffer(name, old[index.to(old.device)].clone())
         new.num_features = int(keep_out.sum())
+    elif isinstance(new, nn.PReLU) and new.num_parameters > 1:
+        new.weight = _take(new.weight, keep_out)
+        new.num_parameters = int(keep_out.sum())
     elif isinstance(new, Pad):
         before, after = new.amounts[0]
         last = len(keep_out) - after

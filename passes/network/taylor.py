@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.models.task import CLASSIFICATION, Task
-from secateur.models.training import ends_in_softmax
+from secateur.models.training import ends_in_probabilities
 from secateur.passes.network.channels import trace_channels
 from secateur.passes.network.cut_similarity import chunk
 from secateur.passes.network.layers import removable_layers
@@ -127,7 +127,7 @@ def _changes(
     rows = balanced(asked.data.y, asked.samples or len(asked.data), asked.seed)
     enough(network, len(rows), 2 * asked.blocks)
     block = blocks_of(len(rows), asked.blocks)
-    normalized = ends_in_softmax(network.module)
+    normalized = ends_in_probabilities(network.module)
     device = next(network.module.parameters()).device
     sums: list[F64] = []
     size = chunk(network)

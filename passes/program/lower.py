@@ -15,10 +15,13 @@ import torch
 from torch import fx, nn
 
 from secateur.errors import UserError
+from secateur.models.activations import ACTIVATIONS as CURVES
+from secateur.models.activations import Unsqueeze
 from secateur.models.network import Network, Pad, Slice
 from secateur.models.program import Op, Options, Padding, Program, Tensor, verify_program, with_ops
 from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 from secateur.passes.program import lower_tokens
+from secateur.passes.program.lower_activations import lower_activation
 
 Floats = npt.NDArray[np.float32]
 FUSABLE = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL")
@@ -160,6 +163,9 @@ class _Lowering:
         if isinstance(module, (nn.ReLU, nn.ReLU6)):
             self.value[node] = self.activation(node, ACTIVATIONS[type(module)])
             return
+        if isinstance(module, CURVES):
+            self.value[node] = lower_activation(self, node, module)
+            return
         self.refuse_unflattened(node, [self.source(node)])
         if isinstance(module, (nn.Conv1d, nn.Conv2d)):
             self.value[node] = self.convolution(node, module)
@@ -173,6 +179,8 @@ class _Lowering:
             self.value[node] = self.emit("MEAN", [self.source(node), axes], self.out_shape(node), node.name, options)
         elif isinstance(module, nn.Flatten):
             self.value[node] = self.flatten(node)
+        elif isinstance(module, Unsqueeze):
+            self.value[node] = self.emit("RESHAPE", [self.source(node)], self.out_shape(node), node.name, Options())
         elif isinstance(module, nn.Softmax):
             self.value[node] = self.emit(
                 "SOFTMAX", [self.source(node)], self.out_shape(node), node.name, Options(beta=1.0)

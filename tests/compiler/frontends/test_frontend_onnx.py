@@ -255,16 +255,16 @@ def test_weights_keep_the_names_of_the_file(tmp_path: Path) -> None:
 def test_all_unsupported_operators_are_listed_at_once(tmp_path: Path) -> None:
     """By the node's name, with the reason where it is how the operator is used, and its domain."""
     nodes = [
-        node("Gelu", "x", "a"), node("Conv", "a w", "b1"),
+        node("Mish", "x", "a"), node("Conv", "a w", "b1"),
         node("MaxPool", "b1", "c", kernel_shape=[2, 2], dilations=[2, 2]),
-        node("Sigmoid", "c", "d"), node("Erf", "d"),
+        node("Softplus", "c", "d"), node("Exp", "d"),
     ]  # fmt: skip
     path = write(tmp_path / "net.onnx", nodes, [1, 4, 8, 8], {"w": C["w"]}, 20)
     with pytest.raises(UserError) as caught:
         load_onnx(path)
     message = str(caught.value)
-    assert "4 unsupported operator(s): Gelu_a (Gelu); MaxPool_c (MaxPool: dilations [2, 2]); " in message
-    assert "Sigmoid_d (Sigmoid); Erf_y (Erf)" in message and "\n" not in message
+    assert "4 unsupported operator(s): Mish_a (Mish); MaxPool_c (MaxPool: dilations [2, 2]); " in message
+    assert "Softplus_d (Softplus); Exp_y (Exp)" in message and "\n" not in message
 
 
 def test_what_torch_cannot_place_is_named_as_in_the_file(tmp_path: Path) -> None:
@@ -276,10 +276,10 @@ def test_what_torch_cannot_place_is_named_as_in_the_file(tmp_path: Path) -> None
 
 def test_cut_at_ends_the_network_before_what_is_unsupported(tmp_path: Path) -> None:
     """By a value or a node; the tail is not even looked at."""
-    nodes = [node("Flatten", "x", "t"), node("Erf", "t")]
+    nodes = [node("Flatten", "x", "t"), node("Exp", "t")]
     path = write(tmp_path / "net.onnx", nodes, [1, 4, 2])
     assert load_onnx(path, cut_at="t").classes == load_onnx(path, cut_at="Flatten_t").classes == 8
-    with pytest.raises(UserError, match="no such node or value; the last ones are Flatten_t, Erf_y"):
+    with pytest.raises(UserError, match="no such node or value; the last ones are Flatten_t, Exp_y"):
         load_onnx(path, cut_at="z")
 
 

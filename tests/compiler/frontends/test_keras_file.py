@@ -260,18 +260,19 @@ def test_all_that_is_unsupported_is_listed_at_once(tmp_path: Path) -> None:
     """Name, class and reason of each; a Lambda's code is not run."""
     document = chain(
         entry(8, 8, 2),
-        layer("Conv2D", "c", kernel_size=[3, 3], activation="tanh"),
-        layer("LeakyReLU", "leak"),
+        layer("Conv2D", "c", kernel_size=[3, 3], activation="mish"),
+        layer("LeakyReLU", "leak", negative_slope=0.1),
+        layer("ThresholdedReLU", "over"),
         layer("Lambda", "code", function=["4wEAAAA=", None, None]),
         layer("LSTM", "memory"),
         layer("ReLU", "cap", max_value=4.0),
-        layer("Dense", "d", activation="sigmoid"),
+        layer("Dense", "d", activation="softplus"),
     )
     with pytest.raises(UserError) as caught:
         load(write_h5(tmp_path / "net.h5", document, {}))
     text = str(caught.value)
-    assert "\n" not in text and "5 unsupported layer(s): c (Conv2D: activation tanh); leak (LeakyReLU); " in text
-    assert "code (Lambda: its Python code is never run); memory (LSTM); d (Dense: activation sigmoid)." in text
+    assert "\n" not in text and "5 unsupported layer(s): c (Conv2D: activation mish); over (ThresholdedReLU); " in text
+    assert "code (Lambda: its Python code is never run); memory (LSTM); d (Dense: activation softplus)." in text
 
 
 def _truncated(path: Path) -> None:
