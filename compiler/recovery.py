@@ -13,7 +13,7 @@ from secateur.models.critical_period import Rule
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.models.task import Agreement
-from secateur.models.training import Recipe, TrainingLog, predict, seen
+from secateur.models.training import Recipe, TrainingLog, ends_in, predict, seen
 from secateur.models.zoo.catalogue import augmentation
 from secateur.passes.network.low_rank import adapt, adaptable
 from secateur.passes.network.recover import Recover

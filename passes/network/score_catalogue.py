@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from secateur.models.data import Split
 from secateur.models.task import CLASSIFICATION, Task
+from secateur.passes.network.amp import Amp
 from secateur.passes.network.baselines import FirstFilters, FirstLayers, RandomFilters, RandomLayers
 from secateur.passes.network.consensus import Consensus
 from secateur.passes.network.filter_effect import FilterEffect
@@ -88,6 +89,7 @@ FILTER_SCORES: dict[str, FilterKind] = {
     ),
     "kl": FilterKind(lambda s: FilterDivergence(_divergence(s)), "divergence of the outputs"),
     "taylor": FilterKind(lambda s: FilterTaylor(s.data, s.task, seed=s.seed), "change of the loss to first order"),
+    "amp": FilterKind(lambda s: Amp(s.data, seed=s.seed), "heads' and hidden units' activations"),
     "l1": FilterKind(lambda s: FilterNorm(1), "norm of the weights"),
     "l2": FilterKind(lambda s: FilterNorm(2), "norm of the weights"),
     "bn-scale": FilterKind(lambda s: FilterScale(), "scale of the batch norm"),
