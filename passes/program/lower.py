@@ -75,6 +75,8 @@ class _Lowering:
         self.value: dict[fx.Node, int] = {}
         # tensors whose features are still in (c, h, w) order for whoever indexes them, after a Flatten
         self.unflattened: dict[int, tuple[int, ...]] = {}
+        # tensors that are still to be multiplied with gains and added to biases, one a channel, by all their readers
+        self.gains: dict[int, tuple[Floats, Floats]] = {}
 
     def program(self) -> Program:
         network, output = self.network, -1
@@ -241,6 +243,9 @@ class _Lowering:
         else:
             kind, ohwi = "CONV_2D", np.transpose(weights, (0, 2, 3, 1))
         bias = np.zeros(len(weights), np.float32) if module.bias is None else _array(module.bias)
+        if source in self.gains:
+            gain, shift = self.gains[source]
+            bias, ohwi = bias + ohwi[:, 0, 0] @ shift, ohwi * gain
         inputs = [
             source,
             self.constant(f"{node.name}_weights", ohwi),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import fx, nn
 
+from secateur.models.canonical_ops import same_size_padding
 from secateur.models.program import Options
 from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 
@@ -36,15 +37,39 @@ def lower(to: _Lowering, node: fx.Node, module: nn.Module) -> int:
 
 def _channel_norm(to: _Lowering, node: fx.Node, module: ChannelNorm) -> int:
     source, shape = to.source(node), to.out_shape(node)
-    name, channels = node.name, shape[-1]
+    if len(shape) == 2:
+        source = to.emit("RESHAPE", [source], (1, 1, 1, shape[1]), f"{node.name}_in", Options())
+        out = _norm_of(to, node, module, source, f"{node.name}_out")
+        return to.emit("RESHAPE", [out], shape, node.name, Options())
+    return _norm_of(to, node, module, source, node.name)
+
+
+def _norm_of(to: _Lowering, node: fx.Node, module: ChannelNorm, source: int, name: str) -> int:
+    shape = to.tensors[source].shape
+    channels = shape[-1]
     axes = to.constant(f"{name}_axes", np.array([len(shape) - 1], np.int32), "int32")
     mean = to.emit("MEAN", [source, axes], (*shape[:-1], 1), f"{name}_mean", Options(keep_dims=True))
     centred = to.emit("SUB", [source, mean], shape, f"{name}_centred", Options())
     unit = to.emit("L2_NORMALIZATION", [centred], shape, f"{name}_unit", Options())
     gain = module.weight.detach().cpu().numpy() * np.float32(np.sqrt(channels))
+    shift = module.bias.detach().cpu().numpy()
+    if all(_takes_gain(to, user) for user in node.users):
+        to.gains[unit] = (gain.astype(np.float32), shift)
+        return unit
     weights = to.constant(f"{name}_weights", gain.astype(np.float32).reshape(1, 1, 1, -1))
-    bias = to.constant(f"{name}_bias", module.bias.detach().cpu().numpy())
+    bias = to.constant(f"{name}_bias", shift)
     return to.emit("DEPTHWISE_CONV_2D", [unit, weights, bias], shape, name, Options())
+
+
+def _takes_gain(to: _Lowering, user: fx.Node) -> bool:
+    """Gain and bias are exact in front of a convolution of kernel 1 without padding."""
+    module = to.network.module.get_submodule(str(user.target)) if user.op == "call_module" else None
+    return (
+        isinstance(module, (nn.Conv1d, nn.Conv2d))
+        and module.groups == 1
+        and all(k == 1 for k in module.kernel_size)
+        and not any(map(any, same_size_padding(module)))
+    )
 
 
 def _attention(to: _Lowering, node: fx.Node, module: Attention) -> int:
