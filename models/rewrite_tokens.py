@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.models.activations import ACTIVATIONS
+from secateur.models.canonical_activations import Erf
 from secateur.models.canonical_ops import Unsupported, function_chain, module_chain, reduce
 from secateur.models.network import Pad, Slice
 from secateur.models.seen import Misplaced, Seen, arrangement, batch_axis, in_order, places
@@ -43,7 +45,7 @@ class TokenRewriter:
         """The value of `node`, or None where it is none of these operators'."""
         inputs = [self.to.env[n] for n in node.all_input_nodes if n in self.to.env]
         module = self.to.root.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if not inputs or not node.args or not isinstance(node.args[0], (fx.Node, list, tuple)):
+        if not inputs or not node.args:
             return None
         first = self.to.env.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
         moved = any(v.index is not None for v in inputs) or self._adds_to_tokens(node, name, inputs)
@@ -276,6 +278,9 @@ class TokenRewriter:
         if name in ARITHMETIC:
             return self._arithmetic(node, name, value)
         natural = self.to.shapes[value.node]
+        if name in ("pow", "square"):
+            exponent = 2 if name == "square" else constants(node.args[1])
+            return Seen(self.to.power(node, value.node, exponent, natural).node, value.shape, value.index)
         if module is not None:
             chain = module_chain(module, natural[1:])
         else:
@@ -421,4 +426,4 @@ class TokenRewriter:
 
 
 def _elementwise(module: nn.Module) -> bool:
-    return type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, nn.Softmax)
+    return isinstance(module, (nn.ReLU, nn.ReLU6, Erf, *ACTIVATIONS))

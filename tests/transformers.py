@@ -31,8 +31,8 @@ class Encoder(nn.Module):
         return self.head(self.norm(x).mean(0 if self.tokens_first else 1))  # type: ignore[no-any-return]
 
 
-def torch_layer(norm_first: bool = False, batch_first: bool = True) -> nn.Module:
-    return nn.TransformerEncoderLayer(WIDTH, HEADS, 24, 0.1, batch_first=batch_first, norm_first=norm_first)
+def torch_layer(norm_first: bool = False, batch_first: bool = True, activation: str = "relu") -> nn.Module:
+    return nn.TransformerEncoderLayer(WIDTH, HEADS, 24, 0.1, activation, batch_first=batch_first, norm_first=norm_first)
 
 
 class Residual(nn.Module):
@@ -47,6 +47,18 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.dropout(self.attention(self.norm1(x)))
         return x + self.down(functional.relu(self.up(self.norm2(x))))  # type: ignore[no-any-return]
+
+
+class GeluByHand(nn.Module):
+    """What exporters make of GELU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(WIDTH, 24), nn.Linear(24, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up(x)
+        return self.down(x * 0.5 * (1.0 + torch.erf(x / 2**0.5)))  # type: ignore[no-any-return]
 
 
 class Multihead(nn.Module):
@@ -207,6 +219,8 @@ SHAPE, PICTURE = (6, 3 * TOKENS), (3, 12, 12)
 WRITTEN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "encoder layer, norm last": (lambda: Encoder(torch_layer(), torch_layer()), SHAPE, 2),
     "encoder layer, norm first": (lambda: Encoder(torch_layer(True), torch_layer(True)), SHAPE, 2),
+    "encoder layer, gelu": (lambda: Encoder(torch_layer(True, activation="gelu")), SHAPE, 1),
+    "gelu by hand": (lambda: Encoder(Residual(GeluByHand())), SHAPE, 0),
     "encoder layer, tokens first": (lambda: Encoder(torch_layer(batch_first=False), tokens_first=True), SHAPE, 1),
     "multi-head": (lambda: Encoder(Residual(Multihead())), SHAPE, 1),
     "multi-head, no weights": (lambda: Encoder(Residual(Multihead(need_weights=False))), SHAPE, 1),
