@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -214,7 +215,8 @@ class Search:
         smaller = chosen.network
         cut = self.accuracy(smaller)
         recovered, after = self.recovery.remeasured(smaller, cut)
-        steps = self.recovery.short_steps(state.trained_steps) if self.recovery.harmed(after) else 0
+        trains = self.policy.trains_between and self.recovery.harmed(after)
+        steps = self.recovery.short_steps(state.trained_steps) if trains else 0
         if steps:
             recovered = self.recovery.after_cut(recovered, steps, len(state.steps) + 1)
             after = self.accuracy(recovered)
@@ -260,7 +262,9 @@ class Search:
             return
         last = state.steps[-1]
         before = (state.network, last)
-        ended = self.recovery.end(state.network, last.accuracy_recovered, steps)
+        begun = self.policy.begins_last(state.network)
+        untrained = begun is not state.network  # then what comes of it stays, whatever that is
+        ended = self.recovery.end(begun, -math.inf if untrained else last.accuracy_recovered, steps)
         state.before_final = before
         state.steps[-1] = replace(last, accuracy_recovered=ended.accuracy, trained_steps=last.trained_steps + steps)
         state.network, state.trainings = ended.network, ended.trainings

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from secateur.compiler.budget import Budget
-from secateur.compiler.search import Search, SearchOptions, recovery_recipe
+from secateur.compiler.recovery import recovery_recipe
+from secateur.compiler.search import Search, SearchOptions
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
 from secateur.models.network import Network

@@ -6,6 +6,7 @@ A new policy is one file, one line here, one in `options.POLICIES`, one in docs/
 from secateur.compiler.policies.children import Children, ChildrenPublished
 from secateur.compiler.policies.everything import Everything, Filters, Layers
 from secateur.compiler.policies.policy import Policy
+from secateur.compiler.policies.tickets import Rewind, Tickets
 
 POLICIES: dict[str, type[Policy]] = {
     "everything": Everything,
@@ -13,4 +14,6 @@ POLICIES: dict[str, type[Policy]] = {
     "filters": Filters,
     "children": Children,
     "children-published": ChildrenPublished,
+    "tickets": Tickets,
+    "rewind": Rewind,
 }

@@ -40,11 +40,13 @@ class Policy(ABC):
     """Chooses steps for one search. It holds no state that its choices depend on: a resumed search is as good.
 
     `layer_score`, `filter_score`: whether those options have a say. `controls`: whether `--method` has one.
+    `trains_between`: whether a step that harms is followed by training.
     """
 
     layer_score = True
     filter_score = True
     controls = False
+    trains_between = True
 
     def __init__(self, search: Search) -> None:
         self.search = search
@@ -52,6 +54,10 @@ class Policy(ABC):
     @abstractmethod
     def choose(self, state: SearchState, now: Cost) -> Choice:
         """The next step of a search whose network costs `now`. Raises Exhausted."""
+
+    def begins_last(self, network: Network) -> Network:
+        """What the last recovery begins with, for the network that the last step led to."""
+        return network
 
     @classmethod
     def check(cls, options: SearchOptions) -> None:
