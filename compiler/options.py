@@ -16,7 +16,7 @@ MODEL_FORMS = (
     "--out too"
 )
 
-POLICIES = ("everything", "layers", "filters", "children", "children-published", "tickets", "rewind")
+POLICIES = ("everything", "layers", "filters", "children", "children-published", "tickets", "rewind", "growth")
 LAYER_SCORES = (
     "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "snip", "l1", "l2", "bn-scale", "random", "first",
 )  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any
 from secateur import __version__
 from secateur.compiler.driver import Compiled
 from secateur.errors import UserError
+from secateur.passes.network.removal import RESTORED
 
 RUN = "run.json"
 # The report first: without it nothing half-done looks finished.
@@ -100,7 +101,8 @@ def write_trace(compiled: Compiled, out: Path) -> None:
     for number, step in enumerate(compiled.state.steps if compiled.state else (), 1):
         lines.append(
             {
-                "event": "remove", "step": number, "kind": step.kind, "unit": step.unit, "classes": step.classes,
+                "event": "restore" if step.kind == RESTORED else "remove",
+                "step": number, "kind": step.kind, "unit": step.unit, "classes": step.classes,
                 "similarity": step.similarity, "accuracy_cut": step.accuracy_cut,
                 "accuracy_recovered": step.accuracy_recovered, "trained_steps": step.trained_steps,
                 "macs": step.macs, "ram_bytes": step.reached.ram_bytes, "flash_bytes": step.reached.flash_bytes,

@@ -21,14 +21,14 @@ from safetensors.torch import load_file, save_file
 from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, violated
 from secateur.compiler.code_digest import code_digest
 from secateur.compiler.policies import POLICIES
-from secateur.compiler.policies.policy import Exhausted
+from secateur.compiler.policies.policy import Choice, Exhausted
 from secateur.compiler.recovery import Recovery, RecoveryOptions, Training
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.task import strata
 from secateur.models.training import Recipe
-from secateur.passes.network.removal import Removal, apply_all
+from secateur.passes.network.removal import RESTORED, Removal, apply_all
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
 from secateur.passes.program.cost import Cost, cost, plan
 from secateur.passes.program.lower import lower
@@ -147,6 +147,7 @@ class Search:
         self.options, self.recipe, self.checkpoints, self.tell = options, recipe, checkpoints, tell
         self.policy = POLICIES[options.policy](self)
         self.recovery = Recovery(original, data, options, recipe, tell)
+        self._best: Network | None = None  # where no checkpoints are kept
         rng = np.random.default_rng(options.seed)
         take = min(options.samples, len(data.recovery))
         self.sample = data.recovery.subset(_balanced(strata(data.recovery.y), take, rng))
@@ -179,16 +180,20 @@ class Search:
             now = self.cost(state.network)
             # Where other limits are broken too, RAM keeps its say in what goes: left to patches, the demo's search
             # took 37 removals in place of 18.
-            if not self._broken(now, state) or not self._broken(self.cost_with_relief(state), state):
+            met = self.fits(state.network, state, now)
+            if met and (state.finished or not self.policy.improves):
                 break
             if state.finished:
                 _reopen(state)  # an image taught that more must go
             try:
-                self._step(state, now)
+                chosen = self.policy.choose(state, now)
             except Exhausted:
                 # the best attempt is trained like any other: what does not fit is compared at equal training too
                 self._end(state)
                 raise
+            if chosen is None:
+                break
+            self._step(state, chosen)
             self._save(state)
         self._end(state)
         return state
@@ -202,28 +207,32 @@ class Search:
         """Predicted cost, by shape-only lowering."""
         return cost(plan(lower(network), self.target, QUICK_PLAN), self.target)
 
-    def cost_with_relief(self, state: SearchState) -> Cost:
+    def fits(self, network: Network, state: SearchState, found: Cost | None = None) -> bool:
+        """Whether every limit is predicted to hold. `found`: the network's cost, where it is known."""
+        found = found or self.cost(network)
+        return not self._broken(found, state) or not self._broken(self.cost_with_relief(network, state), state)
+
+    def cost_with_relief(self, network: Network, state: SearchState) -> Cost:
         """The same where patches or slow memory may hold the RAM limit: fewer bytes, more operations or slower ones."""
         room = self.budget.room(state.margins)
-        return cost(plan(lower(state.network), self.target, QUICK_PLAN, room, self.budget.relief), self.target)
+        return cost(plan(lower(network), self.target, QUICK_PLAN, room, self.budget.relief), self.target)
 
     def _broken(self, found: Cost, state: SearchState) -> dict[str, tuple[float, float]]:
         return violated(reached(found, self.target, state.margins), self.budget)
 
-    def _step(self, state: SearchState, now: Cost) -> None:
-        chosen = self.policy.choose(state, now)
+    def _step(self, state: SearchState, chosen: Choice) -> None:
         smaller = chosen.network
         cut = self.accuracy(smaller)
         recovered, after = self.recovery.remeasured(smaller, cut)
         trains = self.policy.trains_between and self.recovery.harmed(after)
-        steps = self.recovery.short_steps(state.trained_steps) if trains else 0
+        steps = max(0, self.recovery.short_steps(state.trained_steps) - chosen.trained) if trains else 0
         if steps:
             recovered = self.recovery.after_cut(recovered, steps, len(state.steps) + 1)
             after = self.accuracy(recovered)
         found = reached(self.cost(recovered), self.target, state.margins)
         removal, *more = chosen.removals
         step = Step(
-            removal.kind, removal.unit, removal.classes, chosen.similarity, cut, after, steps,
+            removal.kind, removal.unit, removal.classes, chosen.similarity, cut, after, chosen.trained + steps,
             self.cost(recovered).macs, found, tuple(more),
         )  # fmt: skip
         state.network = recovered
@@ -231,9 +240,10 @@ class Search:
         self._keep_best(state, after)
         latency = "" if found.latency_ms is None else f"  latency <= {found.latency_ms:.1f} ms"
         note = f"  {chosen.note}" if chosen.note else ""
-        what = f"{step.kind} {step.what}"
+        what = step.what if step.kind == RESTORED else f"{step.kind} {step.what}"
+        verb = "put back" if step.kind == RESTORED else "remove"
         self.tell(
-            f"{len(state.steps):3d}  remove {what:42s} {self.data.task.word} {cut:5.1f} -> {after:5.1f} %  "
+            f"{len(state.steps):3d}  {verb} {what:42s} {self.data.task.word} {cut:5.1f} -> {after:5.1f} %  "
             f"RAM {found.ram_bytes:,} B  flash {found.flash_bytes:,} B{latency}{note}"
         )
 
@@ -325,23 +335,34 @@ class Search:
 
     def replay(self, steps: list[Step]) -> Network:
         """The architecture that these removals lead to, with the weights of the original that survive."""
-        network = self.original
+        gone: list[list[Removal]] = []
         for step in steps:
-            network = apply_all(network, step.removals, self.options.floor)
+            back = {r.unit for r in step.removals if r.kind == RESTORED}
+            gone = [[r for r in removals if r.kind != "layer" or r.unit not in back] for removals in gone]
+            gone.append([r for r in step.removals if r.kind != RESTORED])
+        network = self.original
+        for removals in gone:
+            network = apply_all(network, removals, self.options.floor)
         return network
 
     def best_network(self, state: SearchState) -> Network | None:
-        """The most accurate network on the way; None where nothing was removed or no checkpoints are kept."""
-        if self.checkpoints is None or state.best is None:
+        """The most accurate network on the way; None where nothing was removed."""
+        if state.best is None:
             return None
-        name = state.best[1]
-        network = self.replay(state.steps[: int(name.removesuffix(".safetensors").removesuffix("-final"))])
-        network.module.load_state_dict(load_file(self.checkpoints / name))
+        if self.checkpoints is None:
+            return self._best
+        network = self.replay(state.steps[: self.best_step(state)])
+        network.module.load_state_dict(load_file(self.checkpoints / state.best[1]))
         return network
+
+    def best_step(self, state: SearchState) -> int:
+        """Number of the step that led to it."""
+        assert state.best is not None, "no step was taken"
+        return int(state.best[1].removesuffix(".safetensors").removesuffix("-final"))
 
     def _keep_best(self, state: SearchState, accuracy: float) -> None:
         if state.best is None or accuracy >= state.best[0]:
-            state.best = (accuracy, _checkpoint(state))
+            state.best, self._best = (accuracy, _checkpoint(state)), state.network
 
 
 def _checkpoint(state: SearchState) -> str:

@@ -5,6 +5,7 @@ A new policy is one file, one line here, one in `options.POLICIES`, one in docs/
 
 from secateur.compiler.policies.children import Children, ChildrenPublished
 from secateur.compiler.policies.everything import Everything, Filters, Layers
+from secateur.compiler.policies.growth import Growth
 from secateur.compiler.policies.policy import Policy
 from secateur.compiler.policies.tickets import Rewind, Tickets
 
@@ -16,4 +17,5 @@ POLICIES: dict[str, type[Policy]] = {
     "children-published": ChildrenPublished,
     "tickets": Tickets,
     "rewind": Rewind,
+    "growth": Growth,
 }

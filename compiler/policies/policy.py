@@ -28,32 +28,36 @@ class Choice:
     """One step: what goes, and the network that this leads to.
 
     `similarity`: to the network before, where it was measured. `note`: ends the line that is told of the step.
+    `trained`: optimizer steps that the network was trained for to be chosen.
     """
 
     removals: tuple[Removal, ...]
     network: Network
     similarity: float | None
     note: str = ""
+    trained: int = 0
 
 
 class Policy(ABC):
     """Chooses steps for one search. It holds no state that its choices depend on: a resumed search is as good.
 
     `layer_score`, `filter_score`: whether those options have a say. `controls`: whether `--method` has one.
-    `trains_between`: whether a step that harms is followed by training.
+    `trains_between`: whether a step that harms is followed by training. `improves`: whether it takes steps within the
+    budget too, until it says that it has ended.
     """
 
     layer_score = True
     filter_score = True
     controls = False
     trains_between = True
+    improves = False
 
     def __init__(self, search: Search) -> None:
         self.search = search
 
     @abstractmethod
-    def choose(self, state: SearchState, now: Cost) -> Choice:
-        """The next step of a search whose network costs `now`. Raises Exhausted."""
+    def choose(self, state: SearchState, now: Cost) -> Choice | None:
+        """The next step of a search whose network costs `now`; None where `improves` has ended. Raises Exhausted."""
 
     def begins_last(self, network: Network) -> Network:
         """What the last recovery begins with, for the network that the last step led to."""

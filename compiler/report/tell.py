@@ -24,6 +24,7 @@ from secateur.models.metrics import bootstrap, can_certify, confusion, paired_bo
 from secateur.models.program import op_macs
 from secateur.models.reference_float import arithmetic
 from secateur.models.task import Classification
+from secateur.passes.network.removal import RESTORED
 from secateur.passes.program.cost import latency_ms
 
 LEVEL = 0.9
@@ -186,7 +187,7 @@ def _steps(found: Compiled) -> tuple[record.Step, ...]:
     model, told = "cost model", []
     validation = f"float network, validation set of {found.data.name}" if found.data else "validation"
     for s in found.state.steps:
-        name = "remove_layer" if s.kind == "layer" else "remove_filters"
+        name = {"layer": "remove_layer", RESTORED: "restore_layer"}.get(s.kind, "remove_filters")
         unit = s.unit + (f" (-{len(s.classes)})" if s.classes else "")
         if s.more:
             also = sum(len(r.classes) for r in s.more)

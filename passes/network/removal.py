@@ -15,11 +15,14 @@ from secateur.passes.network.remove_filters import RemoveFilters, RemoveWidth
 from secateur.passes.network.remove_layer import RemoveLayer
 from secateur.passes.network.slicing import put_modules, zeroed_modules
 
+RESTORED = "restored"
+
 
 @dataclass(frozen=True)
 class Removal:
     """`kind`: "layer" or "filters". `unit`: name of a LayerUnit or FilterGroup.
 
+    In the record of a search that grows, RESTORED takes the removal of a layer back.
     `classes`: for filters, positions in the group's list of channel classes.
     """
 
@@ -30,6 +33,7 @@ class Removal:
 
 def apply(network: Network, removal: Removal, floor: int = 2) -> Network:
     """The network after the removal, checked on both sides by the pass that does it. Raises PassError."""
+    assert removal.kind != RESTORED, f"{removal.unit}: cannot be cut, it was put back"
     if removal.kind == "layer":
         return RemoveLayer(removal.unit, floor=floor)(network)
     return RemoveFilters(removal.unit, removal.classes)(network)

@@ -7,6 +7,7 @@ from policy_runs import STEPS, search_of, small_network
 
 import secateur
 from secateur.compiler import options
+from secateur.compiler.budget import Margins
 from secateur.compiler.policies import POLICIES
 from secateur.compiler.search import SearchOptions
 from secateur.errors import UserError
@@ -85,3 +86,26 @@ def test_a_search_ends_within_its_budget_and_killed_with_the_same_bytes(network,
     again = search_of(network, policy, tmp_path / "broken")
     assert again.run(again.start(True)).network.hash() == state.network.hash()
     assert saved(tmp_path / "broken") == saved(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["rewind", "growth"])
+def test_an_image_that_taught_more_continues_the_same_after_a_resume(network, tmp_path, monkeypatch, policy):
+    """A larger margin after the last recovery: more goes, chosen on what was chosen on before; growth takes back."""
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "cache"))
+    results = []
+    for stop in (False, True):
+        folder = tmp_path / str(stop)
+        run = search_of(network, policy, folder, less=2000)
+        state = run.run(run.start(False))
+        if stop:
+            run = search_of(network, policy, folder, less=2000)
+            state = run.start(True)
+        before = len(state.steps)
+        over = run.budget.flash_bytes - run.cost(state.network).flash_bytes + 1
+        state.margins = Margins(flash_bytes=over)
+        state = run.run(state)
+        assert run.fits(state.network, state) and len(state.steps) > before and state.steps[-1].kind == "layer"
+        assert state.trained_steps == STEPS
+        results.append((state.network.hash(), saved(folder)))
+    assert results[0] == results[1]
