@@ -170,9 +170,10 @@ def run_document(spent: Spent, energy: Energy, resumed: bool) -> dict[str, Any]:
     for clock in energy.clocks:
         ends = clock.inferences_per_kwh
         even[str(clock.clock_hz)] = None if ends is None else [round(spent.kwh * n) for n in ends.value]
+    how = f"processor: {spent.how}; memory: estimated from its size; GPU: measured where there is one"
     return {
         "of": "search and recovery" + (" since it was resumed" if resumed else ""),
-        "how": f"processor: {spent.how}; memory: estimated from its size; GPU: measured where there is one",
+        "how": how if spent.seconds else "nothing was searched or trained",
         "seconds": round(spent.seconds, 3), "processor_seconds": round(spent.processor_seconds, 3),
         "kwh": spent.kwh, "processor_kwh": spent.processor_kwh, "memory_kwh": spent.memory_kwh,
         "gpu_kwh": spent.gpu_kwh, "co2eq_kg": spent.kwh * energy.carbon_intensity,

@@ -68,6 +68,8 @@ def test_break_even_is_what_was_spent_by_what_is_saved():
     assert told["break_even_inferences"] == {"100000000": [9_000_000, 36_000_000], "200000000": [9_000_000, 24_000_000]}
     np.testing.assert_allclose((told["kwh"], told["co2eq_kg"]), (0.001, 0.0005))
     assert "since it was resumed" in told["of"] and "processor: estimated" in told["how"]
+    nothing = run_document(Spent(), device_energy(CHIP, deployed(10), deployed(10), 0.5), resumed=False)
+    assert nothing["how"] == "nothing was searched or trained" and nothing["kwh"] == 0
     lines = spent_lines(told)
     assert "1 Wh, 0.5 g CO2-eq at 0.5 kg/kWh, 12.5 s of processor time" in lines[0]
     assert "after 9,000,000 to 36,000,000 inferences at 100 MHz" in lines[2]
