@@ -175,6 +175,7 @@ def compile_command(
     train_only: options.TrainOnly = 1.0,
     low_rank: options.LowRank = 0,
     critical_period: options.CriticalPeriod = False,
+    quantization_aware: options.QuantizationAware = "auto",
     floor: options.Floor = 2,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=options.SEARCH)] = 0,
     resume: Annotated[
@@ -216,6 +217,7 @@ def compile_command(
     _choose("--filter-score", filter_score, options.FILTER_SCORES)
     _choose("--method", method, ("similarity", "random", "first", "l1", "uniform"))
     _choose("--recovery", recovery, options.RECOVERIES)
+    _choose("--quantization-aware", quantization_aware, ("auto", "on", "off"))
     _choose("--optimize", optimize, ("balanced", "size", "speed"))
     _choose("--patches", patches, ("auto", "off"))
     _choose("--run", run, ("auto", "host", "emulator", "board", "none"))
@@ -225,6 +227,7 @@ def compile_command(
         layer_score=layer_score, filter_score=filter_score,
         recovery=recovery, jobs=jobs, steps=steps, distill=distill, recalibrate=recalibrate,
         train_only=train_only, low_rank=low_rank, critical_period=critical_period,
+        quantization_aware=quantization_aware,
         floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, layout=layout, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess,

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, 
 from secateur.compiler.judge import reached as reached_by
 from secateur.compiler.picture_proof import frames_of
 from secateur.compiler.policies.policy import Exhausted
+from secateur.compiler.quantization_aware import calibration_samples, trained, wanted
+from secateur.compiler.recovery import Training
 from secateur.compiler.report.record import Robustness
 from secateur.compiler.robustness import Subject, measure
 from secateur.compiler.search import Search, SearchOptions, SearchState
@@ -50,7 +53,6 @@ from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
 
-CALIBRATION_SAMPLES = 512
 VERIFIED_SAMPLES = 32
 ROUNDS = 5  # searches, each after an image that turned out larger than predicted
 
@@ -130,15 +132,10 @@ def _raw(program: Program, data: Data | None, seed: int = 0) -> npt.NDArray[np.i
 def export(network: Network, data: Data, folder: Path | None = None) -> Exported:
     """ONNX (checked with onnxruntime) and int8 TFLite (read back) of a network.
 
-    Calibration takes recovery samples only; of a reconstruction, whose recovery set holds nothing but normal samples,
-    validation samples too: what lies outside the range of int8 would be clipped, and its error with it. With `folder`,
-    `model.onnx` and `model.tflite` are written there.
+    With `folder`, `model.onnx` and `model.tflite` are written there.
     """
-    sets = (data.recovery, data.validation) if data.task.reconstructs else (data.recovery,)
-    seen = [s.x[:: max(1, len(s) // CALIBRATION_SAMPLES)] for s in sets]
-    x = to_channels_last(network.preprocess(np.concatenate(seen)))
     floats = lower(network)
-    quantized = quantize(floats, calibrate(floats, x))
+    quantized = quantize(floats, calibrate(floats, calibration_samples(network, data)))
     content = tflite_bytes(quantized)
     program = parse_tflite(content, network.name, "model.tflite")  # what the file cannot hold comes from the network
     program = replace(program, labels=network.labels, preprocess=network.preprocess)
@@ -241,6 +238,11 @@ def compile_network(
             break
         state.margins = _learned(after.deployed, state.margins)
         tell("the image is larger or slower than predicted: removing more")
+    deployed = partial(
+        _deployed, data=data, target=target, build=build, project=out / "firmware", room=budget.room(state.margins),
+        relief=budget.relief, tell=tell, tight=exhausted is None,
+    )  # fmt: skip
+    exported, after = _quantization_aware(search, state, exported, after, out, deployed)
     after = replace(after, errors=_worst_layers(exported, after, data))
     attempts: tuple[Attempt, ...] = ()
     outcome = judge(before, after, budget, target, floor, exhausted)
@@ -359,6 +361,42 @@ def _deployed(
         exported.network, exported.program, exported.content, data.validation, inputs, data.task
     )
     return Judged(deployed, validation, None, exported.program.macs, exported.program.parameters)
+
+
+def _quantization_aware(
+    search: Search, state: SearchState, exported: Exported, after: Judged, out: Path, deployed: Callable[..., Judged]
+) -> tuple[Exported, Judged]:
+    """Trained as int8 computes, where that is wanted and int8 then does better on validation within the same limits."""
+    was, data, options = after.validation, search.data, search.options
+    assert was is not None
+    steps = wanted(options, data, was.float_percent - was.int8_percent)
+    if not steps:
+        return exported, after
+    network = trained(state.network, search.original, data, options, search.recipe, steps, out / "checkpoints")
+    again = export(network, data)
+    now = evaluate(
+        again.network, again.program, again.content, data.validation, again.inputs(data.validation), data.task
+    )
+    kept = now.int8_percent > was.int8_percent
+    if kept:
+        redone = deployed(export(network, data, out), known=now)
+        worse = set(violated(reached_by(redone.deployed, search.target), search.budget))
+        kept = worse <= set(violated(reached_by(after.deployed, search.target), search.budget))
+        if not kept:
+            after = deployed(export(state.network, data, out), known=was)
+    search.tell(
+        f"     int8 {data.task.word} on validation {was.int8_percent:.1f} % (float {was.float_percent:.1f} %), after "
+        f"{steps} quantization-aware steps {now.int8_percent:.1f} %: "
+        f"{'kept' if kept else 'the network before it stays'}"
+    )
+    state.trainings += (
+        Training("as exported", "int8", state.trained_steps, was.int8_percent, not kept),
+        Training("quantization-aware", "int8", state.trained_steps + steps, now.int8_percent, kept),
+    )
+    if not kept:
+        return exported, after
+    state.network = network
+    return again, redone
 
 
 def _tested(judged: Judged, exported: Exported, data: Data) -> Judged:

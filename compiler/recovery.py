@@ -40,7 +40,8 @@ class RecoveryOptions:
     the published recovery 0. `recalibrate`: batch norms' statistics are measured anew after each removal. `train_only`:
     share of the layers that is trained, those that change most what goes through them. `low_rank`: rank of the
     adapters that are trained in the place of weights, 0: the weights are. `critical_period`: augmentation stops, and
-    the steps of copies with it, when the weights turn slowly.
+    the steps of copies with it, when the weights turn slowly. `quantization_aware`: auto (where int8 loses more than
+    half a point of float), on or off.
 
     Raises UserError where a value is unknown or out of range, or would have no say.
     """
@@ -54,6 +55,7 @@ class RecoveryOptions:
     train_only: float = 1.0
     low_rank: int = 0
     critical_period: bool = False
+    quantization_aware: str = "auto"
 
     def __post_init__(self) -> None:
         if self.recovery not in MODES:
@@ -62,6 +64,8 @@ class RecoveryOptions:
             raise UserError(f"--distill {self.distillation:g}: a share of the loss, 0 to 1")
         if not 0 < self.train_only <= 1:
             raise UserError(f"--train-only {self.train_only:g}: a share of the layers, above 0 and at most 1")
+        if self.quantization_aware not in ("auto", "on", "off"):
+            raise UserError(f"--quantization-aware {self.quantization_aware}: unknown; one of auto, on, off")
         if self.low_rank < 0:
             raise UserError(f"--low-rank {self.low_rank}: a rank, 1 or more; 0 for none")
         if not self.trains:

@@ -62,6 +62,7 @@ class Request:
     train_only: float = 1.0
     low_rank: int = 0
     critical_period: bool = False
+    quantization_aware: str = "auto"
     floor: int = 2
     seed: int = 0
     resume: bool = False
@@ -233,7 +234,7 @@ def compile_to(
         seed=request.seed, floor=request.floor, layer_score=request.layer_score, filter_score=request.filter_score,
         distillation=request.distill, recalibrate=request.recalibrate,
         train_only=request.train_only, low_rank=request.low_rank,
-        critical_period=request.critical_period,
+        critical_period=request.critical_period, quantization_aware=request.quantization_aware,
     )  # fmt: skip
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")

@@ -20,6 +20,7 @@ from secateur.errors import UserError
 from secateur.models.augment import NONE, Augmentation
 from secateur.models.critical_period import LEAST_LOOKS, CriticalPeriod, Rule
 from secateur.models.data import Split
+from secateur.models.fake_quantize import FakeQuantized
 from secateur.models.preprocess import Preprocess
 from secateur.models.task import CLASSIFICATION, Task
 
@@ -331,6 +332,8 @@ def ends_in_probabilities(module: nn.Module) -> bool:
 
 def ends_in(module: nn.Module, *kinds: type[nn.Module]) -> bool:
     """Whether a module of `kinds` makes the outputs of an fx graph."""
+    if isinstance(module, FakeQuantized):
+        module = module.network
     if not isinstance(module, fx.GraphModule):
         return False
     output = next(n for n in module.graph.nodes if n.op == "output").args[0]
