@@ -436,6 +436,7 @@ def bench_pruning(
         typer.Option(metavar="A,B,..", help="Budgets as percentages of the original's predicted latency, e.g. 50,25"),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of every method")] = 1000,
+    recovery: Annotated[str, typer.Option(help="short, full or published: the recipe of every method")] = "short",
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; 3, or 1 a fold")] = None,
     folds: Annotated[
         int | None, typer.Option(min=3, help="Divide by group; MODEL is trained anew on each fold")
@@ -454,8 +455,9 @@ def bench_pruning(
     from secateur.compiler.session import Request
 
     request = Request(
-        model, target, data, max_ram, max_flash, max_latency, steps=steps, weights=weights, input_shape=input_shape
-    )
+        model, target, data, max_ram, max_flash, max_latency, steps=steps, recovery=recovery, weights=weights,
+        input_shape=input_shape,
+    )  # fmt: skip
     chosen = pruning_plan.METHODS if methods is None else tuple(methods.split(","))
     wanted = pruning_plan.parse_shares(shares)
     cases = seeds or (1 if folds else 3)

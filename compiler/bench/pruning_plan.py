@@ -41,6 +41,8 @@ class Plan:
     emulate: bool = False
 
     def __post_init__(self) -> None:
+        if self.request.recovery not in ("short", "full", "published"):
+            raise UserError(f"--recovery {self.request.recovery}: short, full or published; from scratch is a method")
         unknown = sorted(set(self.methods) - set(METHODS))
         if unknown:
             raise UserError(f"--methods {', '.join(unknown)}: unknown; {', '.join(METHODS)} are known")

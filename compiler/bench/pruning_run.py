@@ -45,6 +45,7 @@ def key_of(plan: Plan) -> dict[str, Any]:
     data = load_recordings(request.data) if plan.folds else _divided(network, plan)
     return {
         "network": network.hash(), "data": data.fingerprint(), "target": request.target, "steps": plan.steps,
+        "recovery": request.recovery,
         "budget": asdict(budget_of(request)), "folds": plan.folds, "metric": plan.metric, "emulate": plan.emulate,
         "train_steps": plan.train_steps if plan.folds else None,
     }  # fmt: skip
@@ -99,10 +100,10 @@ def one(plan: Plan, job: Job, folder: str) -> One:
     torch.set_num_threads(1)
     out, target = Path(folder), find(plan.request.target)
     network, data = _subject(plan, job.fold, job.seed, out)
-    recipe = recovery_recipe(data, plan.steps)
     budget = budget_of(plan.request).on(target)
     usual = SEARCHES.get(job.method, SEARCHES[OURS])
-    options = replace(usual, total_steps=plan.steps, seed=job.seed)
+    options = replace(usual, total_steps=plan.steps, seed=job.seed, recovery=plan.request.recovery)
+    recipe = recovery_recipe(data, plan.steps, options)
     if job.share is not None:
         budget = _share_of(Search(network, data, target, budget, options, recipe), job.share)
 

@@ -5,6 +5,7 @@ Nothing of the data is in the repository; without it these tests are skipped.
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,20 @@ def test_resnet20_fits_256k_and_keeps_its_accuracy_in_int8(shared_data: Path, tm
     int8, floats = (np.mean([getattr(s, n) for s in scores]) for n in ("int8_percent", "float_percent"))
     assert int8 == pytest.approx(floats, abs=1.5) and floats == pytest.approx(92.4, abs=3)
     assert "certify nothing" in (tmp_path / "out" / "report.json").read_text()
+
+
+def test_all_of_cifar_10_is_read_from_its_binary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Label first, then planes; the last images of every class choose; a folder that lacks a file is named."""
+    full = runpy.run_path(str(EXAMPLES / "cifar10.py"))["full"]
+    rng = np.random.default_rng(0)
+    monkeypatch.setenv("SECATEUR_CIFAR10", str(tmp_path))
+    for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
+        with pytest.raises(FileNotFoundError, match="binary version"):
+            full()
+        rows = rng.integers(0, 256, (1010, 3073), dtype=np.uint8)
+        rows[:, 0] = np.arange(1010) % 10
+        rows.tofile(tmp_path / name)
+    found = full()
+    assert [len(found[f"x_{part}"]) for part in ("train", "validation", "test")] == [50, 5000, 1010]
+    assert found["x_test"].shape[1:] == (32, 32, 3) and found["y_test"][3] == 3
+    assert (found["x_test"][3, :, :, 1].ravel() == rows[3, 1 + 1024 : 1 + 2048]).all()
