@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import Encoder, torch_layer
 
 from secateur.models.attacks import Ball, Gradient, cross_entropy, fgsm, pgd
 from secateur.models.canonical import to_network
@@ -120,6 +121,27 @@ def test_the_same_seed_gives_the_same_bytes_and_the_network_is_left_alone(digits
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
     np.testing.assert_array_equal(first, pgd(network, split, CLASSIFICATION, ball(0.4), step, steps=3, seed=1))
+
+
+def test_a_transformer_is_attacked_too():
+    """Attention and layer norms have a float64 gradient, that of finite differences."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = to_network(Encoder(torch_layer()).eval(), (6, 24), "encoder")
+    x = np.random.default_rng(0).normal(size=(3, 6, 24)).astype(np.float32)
+    split = Split(x, np.array([0, 1, 4]), np.arange(3))
+    gradient = Gradient(network, CLASSIFICATION)
+    found = gradient(split.x, split.y)
+    step = np.float32(1 / 64)
+    losses = []
+    for sign in (1, -1):
+        moved = x.copy()
+        moved[:, 2, 7] += sign * step
+        output = gradient.module(torch.from_numpy(moved.astype(np.float64)))
+        losses.append(float(cross_entropy(output, torch.from_numpy(split.y))))
+    np.testing.assert_allclose(found[:, 2, 7].sum(), (losses[0] - losses[1]) / (2 * step), rtol=1e-2)
+    moved = fgsm(network, split, CLASSIFICATION, ball(0.1, 6, -9, 9))
+    np.testing.assert_allclose(np.abs(moved - x), 0.1, rtol=1e-4)
 
 
 def test_another_tasks_loss_has_a_gradient_too():
