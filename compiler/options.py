@@ -16,7 +16,9 @@ MODEL_FORMS = (
     "--out too"
 )
 
-POLICIES = ("everything", "layers", "filters", "children", "children-published", "tickets", "rewind", "growth")
+POLICIES = (
+    "everything", "layers", "filters", "children", "children-published", "mixture", "tickets", "rewind", "growth",
+)  # fmt: skip
 LAYER_SCORES = (
     "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "snip", "l1", "l2", "bn-scale", "random", "first",
 )  # fmt: skip

@@ -145,6 +145,7 @@ class Search:
     ) -> None:
         self.original, self.data, self.target, self.budget = original, data, target, budget
         self.options, self.recipe, self.checkpoints, self.tell = options, recipe, checkpoints, tell
+        POLICIES[options.policy].check_network(original)
         self.policy = POLICIES[options.policy](self)
         self.recovery = Recovery(original, data, options, recipe, tell)
         self._best: Network | None = None  # where no checkpoints are kept

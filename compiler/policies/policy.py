@@ -72,6 +72,11 @@ class Policy(ABC):
                 f"two out, or take --layer-score {'random' if options.method == 'uniform' else options.method}"
             )
 
+    @classmethod
+    def check_network(cls, network: Network) -> None:
+        """Raise UserError for a network that the policy is not made for: of itself, for none."""
+        return
+
     @property
     def options(self) -> SearchOptions:
         return self.search.options
