@@ -4,8 +4,9 @@ Source: Jacob et al. 2018, section 3: weights are rounded to their int8 grid, a 
 theirs, and gradients pass the rounding as if it were not there, inside a grid's range (straight-through estimator).
 Batch norms are folded into the weights in front of them as `lower` folds them, with statistics that stay; their gain
 and shift are trained. Grids of values are given (by calibration), those of weights follow the weights.
-Deviations from the Program: the output of a softmax is not rounded (its logarithm is trained), and where no average
-pool rounds, a value half way between two steps may go to the other one.
+Deviations from the Program: the output of a softmax or of a logistic function is not rounded (its logarithm is
+trained); inside attention, layer norms and gates nothing is; where no average pool rounds, a value half way between two
+steps may go to the other one.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class _Walk(fx.Interpreter):
     def __init__(self, owner: FakeQuantized) -> None:
         super().__init__(owner.network)
         self.owner = owner
-        self.scales: dict[fx.Node, float] = {}
+        self.scales: dict[fx.Node, float | None] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         owner = self.owner
@@ -68,8 +69,8 @@ class _Walk(fx.Interpreter):
         else:
             value = super().run_node(n)
         grid = owner.grids.get(n.name)
-        if grid is None or isinstance(module, nn.Softmax):
-            self.scales[n] = self.scales[n.all_input_nodes[0]] if n.all_input_nodes else 1.0
+        if grid is None or isinstance(module, nn.Softmax | nn.Sigmoid):
+            self.scales[n] = self.scales[n.all_input_nodes[0]] if isinstance(module, nn.Flatten) else None
             return value
         self.scales[n] = grid[0]
         if isinstance(module, nn.AvgPool1d | nn.AvgPool2d):
@@ -101,8 +102,10 @@ def _folds(network: fx.GraphModule) -> dict[fx.Node, fx.Node]:
     return found
 
 
-def _weighted(module: nn.Conv1d | nn.Conv2d | nn.Linear, norm: nn.Module | None, x: Tensor, scale: float) -> Tensor:
-    """The operation on rounded weights and biases; `scale`: of its input's grid."""
+def _weighted(
+    module: nn.Conv1d | nn.Conv2d | nn.Linear, norm: nn.Module | None, x: Tensor, scale: float | None
+) -> Tensor:
+    """The operation on rounded weights and biases; `scale`: of its input's grid, None: it has none of its own."""
     weight = module.weight
     bias = torch.zeros(len(weight)) if module.bias is None else module.bias
     if norm is not None:
@@ -114,10 +117,11 @@ def _weighted(module: nn.Conv1d | nn.Conv2d | nn.Linear, norm: nn.Module | None,
         bias = (bias - norm.running_mean) * gain + shift
         weight = weight * gain.view(-1, *[1] * (weight.ndim - 1))
     with torch.no_grad():  # as `quantize` has them
-        least = (bias.abs() if len(bias) > 1 else bias.abs().max()) / (scale * LARGEST_BIAS)
-        scales = torch.maximum(weight.abs().flatten(1).amax(1) / 127, least)
+        scales = weight.abs().flatten(1).amax(1) / 127
+        if scale is not None:
+            scales = torch.maximum(scales, bias.abs() / (scale * LARGEST_BIAS))
         scales = torch.where(scales > 0, scales, torch.ones_like(scales))
-        rounded = torch.round(bias / (scales * scale)) * (scales * scale)
+        rounded = bias if scale is None else torch.round(bias / (scales * scale)) * (scales * scale)
     bias = bias + (rounded - bias).detach()
     weight = torch.fake_quantize_per_channel_affine(
         weight, scales, torch.zeros(len(weight), dtype=torch.int32), 0, -127, 127

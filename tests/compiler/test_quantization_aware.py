@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from transformers import Encoder, torch_layer
 
 import secateur
 from secateur.compiler import driver, quantization_aware
@@ -124,6 +125,22 @@ def test_it_computes_as_the_int8_program(which: str, steps: int, least_db: float
     assert (fake.argmax(1) == exact.argmax(1)).mean() >= 0.99
     assert found[2] < steps + 0.1, found
     assert found[0] > max(least_db, found[1] + 3), found
+
+
+def test_a_transformer_can_be_trained_so() -> None:
+    """Outputs lie on their grid and every parameter gets a gradient, though attention and layer norms round nothing."""
+    torch.manual_seed(0)
+    network = to_network(Encoder(torch_layer()), (6, 24), "encoder")
+    x = np.random.default_rng(0).normal(size=(64, 6, 24)).astype(np.float32)
+    split = Split(x, np.arange(64, dtype=np.int64) % 5, np.arange(64))
+    known = grids(network, Data("noise", split, split, split, labels=tuple("abcde")))
+    module = FakeQuantized(network.module, known)
+    out = module(torch.from_numpy(x))
+    scale, zero = known["head"]
+    q = out.detach().double().numpy() / scale + zero
+    assert np.abs(q - np.rint(q)).max() < 1e-3 and q.min() >= -128.001 and q.max() <= 127.001
+    out[:, 0].square().sum().backward()
+    assert all(p.grad is not None for p in network.module.parameters())
 
 
 def test_gradients_pass_the_rounding_and_norms_keep_their_statistics() -> None:

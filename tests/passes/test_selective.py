@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import Encoder, torch_layer
 
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.models.training import Recipe
-from secateur.passes.network.low_rank import SCALE, adapt, merged_state
+from secateur.passes.network.low_rank import SCALE, LowRank, adapt, merged_state
 from secateur.passes.network.recover import Recover
 from secateur.passes.network.selective import choose_layers, freeze_others, training_work
 
@@ -89,6 +90,25 @@ def test_merged_adapters_are_the_adapted_network() -> None:
     merged.module.load_state_dict(merged_state(adapted))
     assert torch.equal(merged.module(x), expected)
     assert not torch.equal(expected, network.module(x))
+
+
+def test_adapters_of_a_transformer_are_merged_exactly() -> None:
+    """Projections and the layers between them are matrices: all seven operations get adapters of rank 2."""
+    torch.manual_seed(0)
+    network = to_network(Encoder(torch_layer()), (6, 24), "encoder")
+    adapted = network.clone().module
+    trained = adapt(adapted, None, 2, seed=0)
+    adapters = [m for m in adapted.modules() if isinstance(m, LowRank)]
+    assert trained < sum(p.numel() for p in network.module.parameters()) / 2
+    with torch.no_grad():
+        for adapter in adapters:
+            adapter.b.normal_(std=0.1)
+    x = torch.randn(4, 6, 24)
+    expected = adapted.eval()(x)
+    merged = network.clone()
+    merged.module.load_state_dict(merged_state(adapted))
+    assert len(adapters) == 7
+    assert torch.equal(merged.module(x), expected) and not torch.equal(network.module(x), expected)
 
 
 def test_adapters_leave_the_rest_and_the_order_of_parameters() -> None:
