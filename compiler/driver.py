@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import shutil
 from collections.abc import Callable
@@ -321,7 +320,7 @@ def compile_program(
     outcome = judge(before, judged, budget, target, budget.min_accuracy, None)
     robustness = None
     if stressed and data is not None:
-        subject = Subject(None, program, content, functools.partial(program_inputs, program))
+        subject = Subject(None, program, content, partial(program_inputs, program))
         robustness = measure(subject, None, data, stressed, seed, tell)
     options = SearchOptions(seed=seed)
     return Compiled(target, budget, options, data, before, judged, None, outcome, (), notes, robustness)

@@ -198,6 +198,7 @@ def test_cuts_around_squeeze_and_excite_are_exact(linear: bool) -> None:
 
 
 def test_unsqueeze_adds_dimensions_behind() -> None:
+    """What makes (n, c) gate (n, c, h, w)."""
     assert Unsqueeze(2)(torch.zeros(3, 4)).shape == (3, 4, 1, 1)
 
 
