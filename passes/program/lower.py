@@ -21,6 +21,7 @@ from secateur.models.network import Network, Pad, Slice
 from secateur.models.program import Op, Options, Padding, Program, Tensor, verify_program, with_ops
 from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 from secateur.passes.program import lower_tokens
+from secateur.passes.program.centred import centred_nodes
 from secateur.passes.program.lower_activations import lower_activation
 
 Floats = npt.NDArray[np.float32]
@@ -77,6 +78,7 @@ class _Lowering:
         self.unflattened: dict[int, tuple[int, ...]] = {}
         # tensors that are still to be multiplied with gains and added to biases, one a channel, by all their readers
         self.gains: dict[int, tuple[Floats, Floats]] = {}
+        self.centred = centred_nodes(network)
 
     def program(self) -> Program:
         network, output = self.network, -1
@@ -243,6 +245,8 @@ class _Lowering:
         else:
             kind, ohwi = "CONV_2D", np.transpose(weights, (0, 2, 3, 1))
         bias = np.zeros(len(weights), np.float32) if module.bias is None else _array(module.bias)
+        if node in self.centred:
+            bias, ohwi = bias - bias.mean(), ohwi - ohwi.mean(0)
         if source in self.gains:
             gain, shift = self.gains[source]
             bias, ohwi = bias + ohwi[:, 0, 0] @ shift, ohwi * gain

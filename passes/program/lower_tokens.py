@@ -29,6 +29,7 @@ def lower(to: _Lowering, node: fx.Node, module: nn.Module) -> int:
         return to.emit("RESHAPE", [source], shape, node.name, Options())
     values = module.bias.detach().cpu().numpy()  # type: ignore[operator]
     if isinstance(module, Bias):
+        values = values - values.mean(0) if node in to.centred else values
         constant = to.constant(f"{node.name}_values", values.T.reshape(shape))
         return to.emit("ADD", [source, constant], shape, node.name, Options())
     assert isinstance(module, ChannelNorm)
@@ -47,9 +48,11 @@ def _channel_norm(to: _Lowering, node: fx.Node, module: ChannelNorm) -> int:
 def _norm_of(to: _Lowering, node: fx.Node, module: ChannelNorm, source: int, name: str) -> int:
     shape = to.tensors[source].shape
     channels = shape[-1]
-    axes = to.constant(f"{name}_axes", np.array([len(shape) - 1], np.int32), "int32")
-    mean = to.emit("MEAN", [source, axes], (*shape[:-1], 1), f"{name}_mean", Options(keep_dims=True))
-    centred = to.emit("SUB", [source, mean], shape, f"{name}_centred", Options())
+    centred = source
+    if node.args[0] not in to.centred:
+        axes = to.constant(f"{name}_axes", np.array([len(shape) - 1], np.int32), "int32")
+        mean = to.emit("MEAN", [source, axes], (*shape[:-1], 1), f"{name}_mean", Options(keep_dims=True))
+        centred = to.emit("SUB", [source, mean], shape, f"{name}_centred", Options())
     unit = to.emit("L2_NORMALIZATION", [centred], shape, f"{name}_unit", Options())
     gain = module.weight.detach().cpu().numpy() * np.float32(np.sqrt(channels))
     shift = module.bias.detach().cpu().numpy()
