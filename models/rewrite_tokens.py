@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 TURNS = {
     "transpose", "permute", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "getattr", "select", "unbind", "flip",
+    "index_select",
 }  # fmt: skip
 KEEPS = {
     "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "getitem", "narrow",
@@ -48,7 +49,7 @@ class TokenRewriter:
         if not inputs or not node.args:
             return None
         first = self.to.env.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
-        moved = any(v.index is not None for v in inputs) or self._adds_to_tokens(node, name, inputs)
+        moved = any(v.index is not None or self._split(v) for v in inputs) or self._adds_to_tokens(node, name, inputs)
         if first is not None and self._moves(node, name, moved):
             return self._move(node, name, first)
         if first is not None and len(first.shape) > 1:
@@ -64,6 +65,11 @@ class TokenRewriter:
         if len(inputs) > 1:
             return self._pair(node, name)
         return self._by_element(node, name, module, inputs[0])
+
+    def _split(self, value: Seen) -> bool:
+        """In order, but with more dimensions than its node has: channels are split into heads."""
+        shape = self.to.shapes[value.node]
+        return 2 < len(shape) < len(value.shape)
 
     def _adds_to_tokens(self, node: fx.Node, name: str, inputs: list[Seen]) -> bool:
         """A constant of more than one value a channel."""
@@ -175,16 +181,19 @@ class TokenRewriter:
     def channels_last(self, value: Seen, where: str, axis: int = -1) -> tuple[fx.Node, Callable[[fx.Node], Seen]]:
         """A node (n, c, ...) with what lies along `axis` as channels, and how a node with other channels is seen so."""
         index = value.places()
-        batch = batch_axis(index, self.to.shapes[value.node])
-        axis %= index.ndim
-        order = [batch, axis, *(i for i in range(index.ndim) if i not in (batch, axis))]
-        moved = index.permute(order)
-        node = self.arranged(value.node, moved.flatten(2) if moved.ndim > 2 else moved[:, :, None], where)
+        shape = self.to.shapes[value.node]
+        moved = index.movedim(axis, -1)
+        rows = moved.reshape(-1, moved.shape[-1])
+        samples = rows[:, 0] // math.prod(shape[1:])
+        order = samples.argsort(stable=True)  # tokens of one sample together
+        node = self.arranged(value.node, rows[order].reshape(shape[0], -1, rows.shape[1]).transpose(1, 2), where)
 
         def back(made: fx.Node) -> Seen:
             shape = self.to.shapes[made]
-            there = places((*shape[:2], *moved.shape[2:]))
-            return self.seen(made, there.permute([order.index(i) for i in range(len(order))]))
+            there = places(shape).reshape(*shape[:2], -1).transpose(1, 2).reshape(-1, shape[1])
+            found = torch.empty_like(there)
+            found[order] = there
+            return self.seen(made, found.reshape(*moved.shape[:-1], shape[1]).movedim(-1, axis))
 
         return node, back
 
@@ -289,7 +298,7 @@ class TokenRewriter:
         made = value.node
         for part in chain:
             if not _elementwise(part):
-                raise Misplaced(f"on tokens seen as {value.shape[1:]}; transpose them to (channels, tokens) first")
+                raise Misplaced(f"takes {value.shape[1:]}, whose elements are in another order than its channels first")
             made = self._put_as(node, part, made) if part is chain[-1] else self.put(where, part, made)
         return Seen(made, value.shape, value.index)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.models.affine import Affine
 from secateur.models.network import Slice
 from secateur.models.tokens import Bias
 
@@ -27,6 +28,7 @@ def fold_takes(module: fx.GraphModule) -> list[str]:
     """Remove every Take: a convolution or linear layer that only Takes read becomes one for each of them, which is what
     one layer for queries, keys and values is cut to. Returns what could not be removed (name and reason)."""
     problems = []
+    _behind_affine(module)
     for node in list(module.graph.nodes):
         source, take = _source(node), _module(module, node)
         if not isinstance(take, Take) or source is None:
@@ -45,6 +47,27 @@ def fold_takes(module: fx.GraphModule) -> list[str]:
         rest = source.meta["shape"][2:]
         _put(module, str(node.target), Slice(((begin, begin + count, 1), *((0, n, 1) for n in rest))))
     return problems
+
+
+def _behind_affine(module: fx.GraphModule) -> None:
+    """Constants that only Takes read are taken after them, so that the convolution before them can be split."""
+    for node in list(module.graph.nodes):
+        affine = _module(module, node)
+        takes = [(user, _module(module, user)) for user in node.users]
+        if not isinstance(affine, Affine) or not all(isinstance(take, Take) for _, take in takes):
+            continue
+        source = node.args[0]
+        for user, take in takes:
+            assert isinstance(take, Take) and isinstance(source, fx.Node)
+            part = Affine(affine.scale[take.index], affine.shift[take.index], affine.where)
+            with module.graph.inserting_after(user):
+                target = f"{user.target}_constants"
+                _put(module, target, part)
+                after = module.graph.call_module(target, (user,))
+            after.meta.update(rank=node.meta["rank"], shape=user.meta["shape"])
+            user.replace_all_uses_with(after, delete_user_cb=lambda reader, after=after: reader is not after)
+            user.args = (source,)
+        module.graph.erase_node(node)
 
 
 def merge_biases(module: fx.GraphModule) -> None:

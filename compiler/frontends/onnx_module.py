@@ -16,7 +16,6 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from secateur.compiler.frontends.onnx_cuts import advice, proposed
-from secateur.compiler.frontends.onnx_moved import Moved
 from secateur.compiler.frontends.onnx_operators import OPERATORS, Call, Refused, Step
 from secateur.errors import UserError
 from secateur.models.trace import named
@@ -62,7 +61,6 @@ class ImportedModule(nn.Module):
         self._inferred = _inferred_shapes(model, self.input, shape)
         self._values: dict[str, torch.Tensor | None] = {self.input: torch.zeros(shape)}  # None: unknown
         self._producers: dict[str, str] = {}
-        self._moved = Moved()
         problems, refused = [], []
         for node in nodes:
             try:
@@ -88,7 +86,7 @@ class ImportedModule(nn.Module):
                 f"{path}: output {output} has shape {self._shape(output)[1:]} per sample, one dimension (classes) "
                 f"expected. Add a Flatten, or end it earlier with --cut-at {others[-1] if others else 'NAME'}."
             )
-        del self._values, self._inferred, self._moved
+        del self._values, self._inferred
 
     def forward(self, x: Any) -> Any:
         values = {self.input: x}
@@ -115,13 +113,7 @@ class ImportedModule(nn.Module):
             self._values.update(dict.fromkeys(node.output))  # behind an operator that is already listed
             return
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        if node.op_type == "Transpose" and "perm" in attributes and self._transpose(node, list(attributes["perm"])):
-            return
-        self._moved.refuse(node.op_type, names)
         inputs = tuple(None if not i else self.constants[i] if i in self.constants else self._shape(i) for i in names)
-        if node.op_type in ("Gemm", "MatMul") and isinstance(inputs[1], np.ndarray):
-            taken = self._moved.weights(names[0], inputs[1], int(bool(attributes.get("transB", 0))))
-            inputs = (inputs[0], taken, *inputs[2:])
         call = Call(
             node.op_type,
             attributes,
@@ -139,35 +131,17 @@ class ImportedModule(nn.Module):
             raise Refused(str(error).split("\n")[0]) from error
         results = result if isinstance(result, (tuple, list)) else (result,)
         outputs = tuple(str(o) for o in node.output)
-        before = tuple(self._known(names[0]).shape) if names[0] in self._values else ()
-        self._moved.passes(node.op_type, names, list(outputs), before, tuple(results[0].shape))
         self._values.update(zip(outputs, results, strict=False))
         self._producers.update(dict.fromkeys(outputs, node.op_type))
         self.steps.append(_Step(run, moving, outputs, where(node)))
 
-    def _transpose(self, node: onnx.NodeProto, order: list[int]) -> bool:
-        """Follow a Transpose that moves elements; False where it is none."""
-        name, output = node.input[0], node.output[0]
-        shape = tuple(self._known(name).shape)
-        found = self._moved.transposes(name, shape, order)
-        if found is None:
-            return False
-        if found != tuple(range(len(shape))):
-            self._moved.orders[output] = found
-        self._values[output] = self._values[name]
-        self._producers[output] = node.op_type
-        self.steps.append(_Step(lambda x: x, (name,), (output,), where(node)))
-        return True
-
     def _shape(self, name: str) -> tuple[int, ...]:
-        """The shape that the file means."""
-        return self._moved.shape(name, tuple(self._known(name).shape))
+        return tuple(self._known(name).shape)
 
     def _may_end(self, name: str) -> bool:
         """Is the value one row a sample, in the file's order?"""
         value = self._values.get(name)
-        straight = name not in self._moved.columns and name not in self._moved.orders
-        return name != self.input and value is not None and value.ndim == 2 and straight
+        return name != self.input and value is not None and value.ndim == 2
 
     def _known(self, name: str) -> torch.Tensor:
         value = self._values.get(name)

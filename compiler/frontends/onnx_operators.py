@@ -141,6 +141,8 @@ def _linear(c: Call, weight: npt.NDArray[Any], bias: npt.NDArray[Any] | None) ->
 
 
 def _matmul(c: Call) -> Step:
+    if all(isinstance(value, tuple) for value in c.inputs):
+        return lambda x, y: torch.matmul(x, y)
     weight = c.constant(1, "the second factor")
     if weight.ndim != 2:
         raise Refused(f"by a tensor of shape {weight.shape}")
@@ -261,9 +263,13 @@ def _sum(c: Call) -> Step:
 
 def _concat(c: Call) -> Step:
     axis = int(c.attributes["axis"])
-    if any(isinstance(v, np.ndarray) for v in c.inputs):
-        raise Refused("of a constant")
-    return lambda *values: torch.cat(values, axis)
+    known = [_tensor(v) if isinstance(v, np.ndarray) else None for v in c.inputs]
+
+    def cat(*values: Any) -> Any:
+        given = iter(values)
+        return torch.cat([next(given) if v is None else v for v in known], axis)
+
+    return cat
 
 
 def _reshape(c: Call) -> Step:
@@ -302,7 +308,7 @@ def _transpose(c: Call) -> Step:
     order = [int(v) for v in c.attributes.get("perm", range(len(shape))[::-1])]
     moved = [i for i in order if shape[i] != 1]
     if moved != sorted(moved):
-        raise Refused(f"perm {order} of {shape}; only where nothing but dimensions of 1 move")
+        return lambda x: x.permute(order)
     target = [shape[i] for i in order]
     return lambda x: x.reshape(target)
 
@@ -349,6 +355,35 @@ def _split(c: Call) -> Step:
         each = math.ceil(length / c.outputs)
         size = [min(each, length - i * each) for i in range(c.outputs)]
     return lambda x: torch.split(x, size, axis)
+
+
+def _gather(c: Call) -> Step:
+    at, axis = c.constant(1, "the index").astype(np.int64), int(c.attributes.get("axis", 0))
+    length = c.shape()[axis]
+    if at.ndim > 1 or at.size == 0 or at.min() < -length or at.max() >= length:
+        raise Refused(f"by an index of shape {at.shape}; one place or a row of them, inside its input")
+    index = torch.from_numpy(np.array(at % length))
+    if at.ndim == 0:
+        return lambda x: x.select(axis, int(index))
+    return lambda x: torch.index_select(x, axis, index)
+
+
+def _layer_norm(c: Call) -> Step:
+    shape, axis = c.shape(), int(c.attributes.get("axis", -1))
+    if axis not in (-1, len(shape) - 1) or c.outputs > 1:
+        raise Refused("of more than the last dimension, or with its mean and deviation as outputs")
+    norm = nn.LayerNorm(shape[-1], float(c.attributes.get("epsilon", 1e-5)))
+    weight, bias = (np.broadcast_to(v, shape[-1:]) if v is not None else None
+                    for v in (c.constant(1, "the scale"), c.optional(2, "the bias")))  # fmt: skip
+    made = c.own(_fill(norm, weight=weight, bias=bias))
+    return lambda x: made(x)
+
+
+def _einsum(c: Call) -> Step:
+    equation = c.attributes["equation"].decode()
+    if not all(isinstance(value, tuple) for value in c.inputs):
+        raise Refused("of a constant")
+    return lambda *values: torch.einsum(equation, *values)
 
 
 def _softmax(c: Call) -> Step:
@@ -454,6 +489,9 @@ OPERATORS: dict[str, Callable[[Call], Step]] = {
     "Slice": _slice,
     "Split": _split,
     "Softmax": _softmax,
+    "Gather": _gather,
+    "LayerNormalization": _layer_norm,
+    "Einsum": _einsum,
     "Identity": _identity,
     "Dropout": _identity,
     "Cast": _cast,
