@@ -22,6 +22,7 @@ from secateur.models.fake_quantize import Grid
 from secateur.models.network import Network
 from secateur.models.training import Recipe
 from secateur.passes.network.quantization_aware import QuantizationAware
+from secateur.passes.program.centred import without_means
 from secateur.passes.program.lower import lower, to_channels_last
 
 LOST_POINTS = 0.5
@@ -87,7 +88,7 @@ def trained(
     train = QuantizationAware(
         data.recovery, slow, options.seed * 10_007, lambda now: grids(now, data), data.validation, teacher
     )
-    found = _alone(lambda: train(network))
+    found = _alone(lambda: train(without_means(network)))
     checkpoints.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     save_file({k: v.contiguous().clone() for k, v in found.module.state_dict().items()}, part, {"key": key})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 
+import torch
 from torch import fx, nn
 
 from secateur.models.network import Network, Pad, Slice
@@ -64,3 +65,21 @@ def _keeps_channels(module: Pad | Slice, channels: int) -> bool:
 
 def _module(modules: dict[str, nn.Module], node: fx.Node) -> nn.Module | None:
     return modules.get(str(node.target)) if node.op == "call_module" else None
+
+
+def without_means(network: Network) -> Network:
+    """The same network, whose such streams have no mean already, as `lower` writes them; itself where it has none.
+
+    Training on the grids of the int8 Program needs values that lie on them.
+    """
+    names = {n.name for n in centred_nodes(network)}
+    if not names:
+        return network
+    found = network.clone()
+    with torch.no_grad():
+        for node in found.graph.nodes:
+            module = found.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+            if node.name in names and isinstance(module, (nn.Conv1d, nn.Conv2d, Bias)):
+                for value in module.parameters(recurse=False):
+                    value.sub_(value.mean(0, keepdim=True))
+    return found
