@@ -11,6 +11,7 @@ FIXED = {
     "SOFTMAX": Quantization((1 / 256,), (-128,)),
     "LOGISTIC": Quantization((1 / 256,), (-128,)),
     "TANH": Quantization((1 / 128,), (0,)),
+    "L2_NORMALIZATION": Quantization((1 / 128,), (0,)),
 }
 
 
