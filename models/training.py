@@ -23,6 +23,7 @@ from secateur.models.data import Split
 from secateur.models.fake_quantize import FakeQuantized
 from secateur.models.preprocess import Preprocess
 from secateur.models.task import CLASSIFICATION, Task
+from secateur.models.tokens import Bias, ChannelNorm
 
 log = logging.getLogger(__name__)
 
@@ -308,7 +309,7 @@ def recalibrate_batch_norm(module: nn.Module, split: Split, preprocess: Preproce
 
 
 def reinitialize(module: nn.Module, seed: int) -> None:
-    """He-normal convolutions, uniform linear layers, identity norms: nothing learned. In place."""
+    """He-normal convolutions, uniform linear layers, identity norms, small positions: nothing learned. In place."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for part in module.modules():
@@ -318,6 +319,11 @@ def reinitialize(module: nn.Module, seed: int) -> None:
                     nn.init.zeros_(part.bias)
             elif isinstance(part, nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
                 part.reset_parameters()
+            elif isinstance(part, ChannelNorm):
+                nn.init.ones_(part.weight)
+                nn.init.zeros_(part.bias)
+            elif isinstance(part, Bias):
+                nn.init.normal_(part.bias, std=0.02)
 
 
 def ends_in_softmax(module: nn.Module) -> bool:

@@ -28,6 +28,7 @@ from secateur.models.zoo.mlp import Mlp
 from secateur.models.zoo.mobilenet import MobileNetV1
 from secateur.models.zoo.resnet import cifar_resnet, resnet8
 from secateur.models.zoo.resnet1d import watch_resnet
+from secateur.models.zoo.transformer import watch_transformer
 
 PREFIX = "zoo:"
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -67,6 +68,10 @@ def _numbered(classes: int) -> tuple[str, ...]:
 ENTRIES: dict[str, Entry] = {
     "watch-resnet": Entry(
         "1-D residual network, smartwatch exercises", watch_resnet, watch.INPUT_SHAPE, watch.LABELS,
+        watch.watch_data, trained=True,
+    ),
+    "watch-transformer": Entry(
+        "transformer of 3 blocks, smartwatch exercises", watch_transformer, watch.INPUT_SHAPE, watch.LABELS,
         watch.watch_data, trained=True,
     ),
     "digits-net": Entry(

@@ -31,6 +31,18 @@ WATCH = Recipe(
     evaluations=20,
 )
 
+WATCH_TRANSFORMER = Recipe(
+    steps=3000,
+    batch=64,
+    lr=2e-3,
+    optimizer="adamw",
+    schedule="one-cycle",
+    weight_decay=0.05,
+    label_smoothing=0.1,
+    augmentation=watch.AUGMENTATION,
+    evaluations=20,
+)
+
 DIGITS = Recipe(steps=600, batch=64, lr=0.1, weight_decay=1e-3, augmentation=digits.AUGMENTATION)
 
 KEYWORDS = Recipe(
@@ -42,7 +54,9 @@ KEYWORDS = Recipe(
     augmentation=keywords.AUGMENTATION,
 )
 
-RECIPES = {"watch-resnet": WATCH, "digits-net": DIGITS, "keywords-dscnn": KEYWORDS}
+RECIPES = {
+    "watch-resnet": WATCH, "watch-transformer": WATCH_TRANSFORMER, "digits-net": DIGITS, "keywords-dscnn": KEYWORDS,
+}  # fmt: skip
 
 
 def train(name: str, output: Path, seed: int = 0) -> dict[str, float]:

@@ -39,6 +39,7 @@ def test_every_entry_is_a_canonical_network(name):
     "name, macs",
     [
         ("watch-resnet", 3_795_504),
+        ("watch-transformer", 467_168),
         ("resnet8", 12_501_632),
         ("resnet32", 69_124_736),
         ("resnet56", 125_747_840),
@@ -68,11 +69,12 @@ def test_option_a_shortcuts_are_sliced_and_padded():
 
 
 @installed
-def test_watch_weights_recognise_people_they_never_met():
+@pytest.mark.parametrize("key", ["watch-resnet", "watch-transformer"])
+def test_watch_weights_recognise_people_they_never_met(key):
     """More than 90 % on validation and on test people, and exactly what the file says of itself."""
-    network, data = catalogue.load("watch-resnet"), catalogue.zoo_data("zoo:watch-resnet")
-    about = catalogue.about_weights("watch-resnet")
-    assert about["command"].startswith("python -m secateur.models.zoo.train watch-resnet")
+    network, data = catalogue.load(key), catalogue.zoo_data(f"zoo:{key}")
+    about = catalogue.about_weights(key)
+    assert about["command"].startswith(f"python -m secateur.models.zoo.train {key}")
     for name in ("validation", "test"):
         split = getattr(data, name)
         assert about["groups"][name] == np.unique(split.groups).tolist()
