@@ -107,11 +107,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Ended:
-    """What the last recovery came to. `accuracy`: of `network`, float on validation, percent."""
+    """What the last recovery came to. `accuracy`: of `network`, float on validation, percent; `steps`: taken for it."""
 
     network: Network
     accuracy: float
     kept: bool  # False: what was trained is worse than what it began with, which is `network`
+    steps: int
     trainings: tuple[Training, ...] = ()
 
 
@@ -219,35 +220,41 @@ class Recovery:
         if self.options.recovery != "best":
             return self._once(network, before, steps, self.options.recovery == "scratch")
         recovered = self._once(network, before, steps, scratch=False)
-        return self._better(recovered, self._once(network, before, self.total_steps, scratch=True))
+        scratch = self._once(network, before, self.total_steps, scratch=True)
+        return self._better(recovered, scratch, self.total_steps - steps)
 
-    def _better(self, recovered: Ended, scratch: Ended) -> Ended:
-        """The better of two on validation; of equals the recovered one."""
+    def _better(self, recovered: Ended, scratch: Ended, earlier: int) -> Ended:
+        """The better of two on validation; of equals the recovered one, which was trained `earlier` steps before."""
         won = scratch if scratch.accuracy > recovered.accuracy else recovered
-        word, total = self.data.task.word, self.total_steps
+        word, both = self.data.task.word, (earlier + recovered.steps, scratch.steps)
+        after = f"{both[0]} steps each" if both[0] == both[1] else f"{both[0]} and {both[1]} steps"
         self.tell(
-            f"     validation {word} after {total} steps each: recovered {recovered.accuracy:.1f} %, from scratch "
+            f"     validation {word} after {after}: recovered {recovered.accuracy:.1f} %, from scratch "
             f"{scratch.accuracy:.1f} %; {'from scratch' if won is scratch else 'the recovered network'} is kept"
         )
         trainings = tuple(
-            Training(name, "float", total, ended.accuracy, ended is won)
-            for name, ended in (("recovered", recovered), ("from scratch", scratch))
+            Training(name, "float", steps, ended.accuracy, ended is won)
+            for name, steps, ended in zip(("recovered", "from scratch"), both, (recovered, scratch), strict=True)
         )
         return replace(won, trainings=trainings)
 
     def _once(self, network: Network, before: float, steps: int, scratch: bool) -> Ended:
-        trained = self.train(network, self.recipe, steps, 0, self.data.validation, scratch)
+        trained, taken = self._trained(network, self.recipe, steps, 0, self.data.validation, scratch)
         after = self.accuracy(trained)
         if after < before and not scratch:  # few steps at a full rate can harm a trained network
             self.tell(
-                f"     recovery of {steps} steps ended at {after:.1f} % on validation: the network before it stays"
+                f"     recovery of {taken} steps ended at {after:.1f} % on validation: the network before it stays"
             )
-            return Ended(network, before, False)
+            return Ended(network, before, False, taken)
         how = "trained from scratch" if scratch and self.options.recovery == "best" else "recovered"
-        self.tell(f"     {how} with {steps} steps: validation {self.data.task.word} {after:.1f} % (float)")
-        return Ended(trained, after, True)
+        self.tell(f"     {how} with {taken} steps: validation {self.data.task.word} {after:.1f} % (float)")
+        return Ended(trained, after, True, taken)
 
-    def train(
+    def train(self, network: Network, recipe: Recipe, steps: int, number: int) -> Network:
+        """One training, whose seed is the run's and its `number`."""
+        return self._trained(network, recipe, steps, number)[0]
+
+    def _trained(
         self,
         network: Network,
         recipe: Recipe,
@@ -255,8 +262,8 @@ class Recovery:
         number: int,
         validation: Split | None = None,
         scratch: bool = False,
-    ) -> Network:
-        """One training, whose seed is the run's and its `number`; with `validation`, the best state on it is kept."""
+    ) -> tuple[Network, int]:
+        """The same, with the steps it took; with `validation`, the last one, whose best state on it is kept."""
         chosen = None
         if self.options.train_only < 1 and not scratch:
             chosen = choose_layers(network, self.options.train_only, self.data.recovery, self.options.seed)
@@ -277,9 +284,10 @@ class Recovery:
             rank=rank,
         )
         trained = train(network)
+        taken = 0 if train.log is None else train.log.steps
         if rule != "never" and train.log is not None:
             self.tell(_period_text(train.log, steps))
-        return trained
+        return trained, taken
 
     def _tell_share(self, network: Network, chosen: Chosen | None, rank: int) -> None:
         """What a training leaves out, counted."""

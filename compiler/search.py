@@ -277,7 +277,9 @@ class Search:
         untrained = begun is not state.network  # then what comes of it stays, whatever that is
         ended = self.recovery.end(begun, -math.inf if untrained else last.accuracy_recovered, steps)
         state.before_final = before
-        state.steps[-1] = replace(last, accuracy_recovered=ended.accuracy, trained_steps=last.trained_steps + steps)
+        state.steps[-1] = replace(
+            last, accuracy_recovered=ended.accuracy, trained_steps=last.trained_steps + ended.steps
+        )
         state.network, state.trainings = ended.network, ended.trainings
         if ended.kept:
             self._keep_best(state, ended.accuracy)

@@ -102,7 +102,7 @@ def test_best_keeps_the_better_of_two_trainings(scratch: float, kept: str, monke
     def once(network: Network, before: float, steps: int, scratch_first: bool = False, **how: bool) -> Ended:
         from_scratch = how.get("scratch", scratch_first)
         taken.append((steps, from_scratch))
-        return Ended(small(), scratch if from_scratch else 80.0, True)
+        return Ended(small(), scratch if from_scratch else 80.0, True, steps)
 
     monkeypatch.setattr(found, "_once", once)
     ended = found.end(network, 0.0, 8)
@@ -151,11 +151,12 @@ def test_a_critical_period_is_told() -> None:
     found = recovery(network, data, told, recovery="published", critical_period=True)
     found.train(network, found.recipe, 5, 1)
     assert not told
-    found.train(network, found.recipe, 60, 0, data.validation)
+    ended = found.end(network, 0.0, 60)
     words = told[0].split()
     over, left_out, plain = int(words[5]), int(words[8]), int(words[-6])
     assert words[:2] == ["critical", "period:"] and 5 < over < 55
     assert plain == -(-(60 - over) // 3) and left_out == 60 - over - plain
+    assert ended.steps == over + plain and f"with {over + plain} steps" in told[1]
 
 
 def test_options_that_mean_nothing_here() -> None:

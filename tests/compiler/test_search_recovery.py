@@ -37,7 +37,7 @@ def test_a_recovery_that_harms_is_undone(recovery: str, kept: bool, monkeypatch:
     """The network before it stays and its steps count; from scratch there is nothing before it to keep."""
     search, state = _search(recovery)
     before, accuracy = state.network, state.steps[-1].accuracy_recovered
-    monkeypatch.setattr(search.recovery, "train", lambda network, *_, **__: _damaged(network))
+    monkeypatch.setattr(search.recovery, "_trained", lambda network, *_, **__: (_damaged(network), 5))
     search._finish(state)
     assert state.finished and state.steps[-1].trained_steps == 5
     assert (state.network is before) == kept
@@ -50,7 +50,7 @@ def test_a_recovery_that_helps_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     good = state.network
     state.network = _damaged(good)
     state.steps[-1] = replace(state.steps[-1], accuracy_recovered=search.accuracy(state.network))
-    monkeypatch.setattr(search.recovery, "train", lambda *_, **__: good)
+    monkeypatch.setattr(search.recovery, "_trained", lambda *_, **__: (good, 5))
     search._finish(state)
     assert state.network is good
     assert state.steps[-1].accuracy_recovered == search.accuracy(good)
