@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 def odd():
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(144, 10), nn.Mish())
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.CELU(), nn.Flatten(), nn.Linear(144, 10), nn.Mish())
 
 def broken():
     return 1 / 0
@@ -79,7 +79,7 @@ CASES = {
     "empty tflite": (("{}/empty.tflite",), "not a TFLite file"),
     "float tflite": (("{}/float.tflite",), "float"),
     "unsupported operators, all of them": (
-        ("{}/nets.py:odd", *DIGITS, "--input-shape", "1,1,8,8"), "2 unsupported operator(s): 1 (GELU); 4 (Mish)",
+        ("{}/nets.py:odd", *DIGITS, "--input-shape", "1,1,8,8"), "2 unsupported operator(s): 1 (CELU); 4 (Mish: ",
     ),
     "a factory that fails": (("{}/nets.py:broken", *DIGITS, "--input-shape", "1,1,8,8"), "nets.py:9: division by zero"),
     "no such kind of model": (("{}/a_file", *DIGITS), "unknown kind of model"),

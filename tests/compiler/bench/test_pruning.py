@@ -11,10 +11,10 @@ from secateur.compiler.bench import pruning, saved
 from secateur.compiler.bench.hand_made import narrowed
 from secateur.compiler.bench.pruning_plan import METHODS, OURS, One, Plan, Row, parse_shares
 from secateur.compiler.bench.pruning_tables import difference, markdown, plot
+from secateur.compiler.frontends.load import load_model
 from secateur.compiler.session import Request
 from secateur.errors import UserError
 from secateur.models.network import Network
-from secateur.models.zoo.catalogue import load
 from secateur.passes.network.channels import find_filters
 
 MINE = """
@@ -108,9 +108,10 @@ def test_the_plot_is_the_same_bytes_again(tmp_path: Path) -> None:
     assert text == (tmp_path / "b.svg").read_text() and text.count("<!-- L1 -->") == 1
 
 
-def test_the_hand_made_network_is_the_widest_that_fits() -> None:
+def test_the_hand_made_network_is_the_widest_that_fits(mine: str) -> None:
     """All groups keep the same share; one part more does not fit; None where nothing does."""
-    network = load("digits-net")
+    network = load_model(f"{mine}:net")
+    assert isinstance(network, Network)
     parameters = {n: p.numel() for n, p in network.module.named_parameters()}
     half = sum(parameters.values()) // 2
 

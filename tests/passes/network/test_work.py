@@ -20,32 +20,32 @@ from secateur.passes.network.work import Beside, Work, current_work, working
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def digits_net() -> Network:
     return load("digits-net")
 
 
 @pytest.fixture(scope="module")
-def data() -> Split:
+def samples() -> Split:
     rng = np.random.default_rng(0)
     return Split(rng.normal(size=(70, 1, 8, 8)).astype(np.float32), np.arange(70) % 10, np.arange(70))
 
 
-def scores(network: Network, data: Split) -> list[Callable[[], dict[object, list[float]]]]:
+def scores(digits_net: Network, samples: Split) -> list[Callable[[], dict[object, list[float]]]]:
     def values(found: object) -> dict[object, list[float]]:
         return {k: np.atleast_1d(v).tolist() for k, v in found.values.items()}  # type: ignore[attr-defined]
 
     return [
-        lambda: values(CutSimilarity(data, samples=70)(network, candidates(network, filter_l1(network)))),
-        lambda: values(FilterEffect(data, 70)(network)),
-        lambda: values(FilterDivergence(OutputDivergence(data, CLASSIFICATION, 70))(network)),
+        lambda: values(CutSimilarity(samples, samples=70)(digits_net, candidates(digits_net, filter_l1(digits_net)))),
+        lambda: values(FilterEffect(samples, 70)(digits_net)),
+        lambda: values(FilterDivergence(OutputDivergence(samples, CLASSIFICATION, 70))(digits_net)),
     ]
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_threads_give_the_same_bits_and_progress_ends_at_all(network: Network, data: Split, which: int) -> None:
+def test_threads_give_the_same_bits_and_progress_ends_at_all(digits_net: Network, samples: Split, which: int) -> None:
     """One thread or three; each score hears of every candidate of every batch, never of fewer than before."""
     heard: list[tuple[int, int]] = []
-    run = scores(network, data)[which]
+    run = scores(digits_net, samples)[which]
     alone = run()
     with working(Work(3, lambda what, done, total: heard.append((done, total)))):
         assert run() == alone
