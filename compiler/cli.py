@@ -526,6 +526,31 @@ def bench_search(
         print(search.markdown(found, chosen), end="")
 
 
+@bench.command("architectures")
+def bench_architectures(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Rows of the table; all by default")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples that int8 is compared with float on")] = 8,
+    compared: Annotated[int, typer.Option(min=0, help="Samples that the image computes; 0: none is built")] = 4,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of finished rows, which a stopped run continues from")
+    ] = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """What can be removed from each architecture, proven; then cut, trained a step, int8, and an exact image."""
+    from secateur.compiler.bench import architectures
+
+    for name in names or ():
+        _choose("NAME", name, tuple(dict.fromkeys(s.name for s in architectures.SUBJECTS)))
+    chosen = architectures.Options(samples=samples, compared=compared)
+    rows = architectures.bench(names or (), chosen, _tell, out)
+    if as_json:
+        _print_json(architectures.document(rows, chosen))
+    else:
+        print(architectures.markdown(rows), end="")
+
+
 @bench.command("kernels")
 def bench_kernels(
     files: Annotated[

@@ -94,7 +94,8 @@ def _constant(program: Program, index: int, quantized: dict[str, Any] | None) ->
         scale = np.asarray(twin.quantization.scale, np.float32)
         shape = [1] * data.ndim
         shape[twin.quantization.axis] = len(scale)
-        data = (twin.data.astype(np.float32) * scale.reshape(shape)).astype(np.float32)
+        zero_point = np.asarray(twin.quantization.zero_point, np.float32).reshape(shape)
+        data = ((twin.data.astype(np.float32) - zero_point) * scale.reshape(shape)).astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(data))
 
 

@@ -110,6 +110,39 @@ def test_generated_c_equals_the_golden(tmp_path: Path, name: str) -> None:
     assert np.array_equal(run_library(generated(planned(program)), inputs, tmp_path), golden)
 
 
+class Excited(nn.Module):
+    """Two squeeze-and-excite blocks, by linear layers with Sigmoid and by convolutions with Hardsigmoid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.Hardswish())
+        self.down, self.up = nn.Linear(16, 4), nn.Linear(4, 16)
+        self.squeeze, self.expand, self.conv = nn.Conv2d(16, 4, 1), nn.Conv2d(4, 16, 1), nn.Conv2d(16, 16, 3, padding=1)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        gate = torch.sigmoid(self.up(torch.relu(self.down(x.mean((2, 3))))))
+        x = x * gate.view(-1, 16, 1, 1)
+        y = nn.functional.silu(self.conv(x))
+        y = y * nn.functional.hardsigmoid(self.expand(torch.relu(self.squeeze(y.mean((2, 3), keepdim=True)))))
+        return self.head((x + y).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_squeeze_and_excite_is_exact_in_int8(tmp_path: Path) -> None:
+    """Both forms: 30 dB and more, no mismatch of the interpreter and of the generated C."""
+    torch.manual_seed(0)
+    network = to_network(Excited().eval(), (3, 10, 9), "excited")
+    real = samples(network)
+    program, content, inputs = exported(network, real)
+    golden = golden_outputs(content, program, inputs)
+    assert golden.runtime.startswith("TensorFlow Lite Micro")
+    assert {"LOGISTIC", "HARD_SWISH", "MUL", "MEAN"} <= {op.kind for op in program.ops}
+    assert np.array_equal(run_reference(program, inputs), golden.outputs)
+    assert sqnr_db(network, program, golden.outputs, real) >= 30
+    assert np.array_equal(run_library(generated(planned(program)), inputs, tmp_path), golden.outputs)
+
+
 class Ends(nn.Module):
     """Outputs of fixed scales that are pooled, padded, reshaped, and joined with what they cannot hold."""
 
