@@ -17,7 +17,7 @@ import torch
 from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.models.task import CLASSIFICATION, Task
-from secateur.models.training import ends_in_softmax
+from secateur.models.training import ends_in_probabilities
 from secateur.passes.network.layers import WEIGHTED, removable_layers
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.samples import balanced, blocks_of, enough
@@ -82,7 +82,7 @@ class LayerSnip:
                     w.requires_grad_(True)
                 output = network.module(x)
                 truth = self.task.truth(self.data.y[rows]).to(device)
-                loss = self.task.loss(output, truth, x, ends_in_softmax(network.module)) * len(x)
+                loss = self.task.loss(output, truth, x, ends_in_probabilities(network.module)) * len(x)
                 return [g.double() for g in torch.autograd.grad(loss, weights)]
         finally:
             for w, was in zip(weights, wanted, strict=True):
