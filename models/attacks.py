@@ -2,9 +2,9 @@
 
 Sources: Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", 2015, section 4 (FGSM);
 Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018, section 2.1 (PGD). Deviations:
-gradients are those of a float64 copy and, of a network that ends in a softmax, of its logits, and the cross entropy is
-summed without the true class, because otherwise the gradient of a sample that the network is sure of rounds to 0, which
-would be no attack.
+gradients are those of a float64 copy and, of classes or labels that end in a softmax or a logistic function, of its
+logits, and the cross entropy is summed without the true class, because otherwise the gradient of a sample that the
+network is sure of rounds to 0, which would be no attack.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor, fx, nn
 from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
-from secateur.models.task import Classification, Task
-from secateur.models.training import EVALUATION_BATCH, ends_in_softmax
+from secateur.models.task import Classification, MultiLabel, Task
+from secateur.models.training import EVALUATION_BATCH, ends_in_probabilities
 
 Floats = npt.NDArray[np.float32]
 
@@ -65,7 +65,10 @@ class Gradient:
     """Of the task's loss by raw samples. The network itself is left as it is."""
 
     def __init__(self, network: Network, task: Task) -> None:
-        self.module = _to_logits(network.module).double().eval()
+        module = copy.deepcopy(network.module)
+        if isinstance(task, (Classification, MultiLabel)):  # what else ends so is a value itself
+            _to_logits(module)
+        self.module = module.double().eval()
         for parameter in self.module.parameters():
             parameter.requires_grad_(False)
         self.preprocess, self.task = network.preprocess, task
@@ -106,16 +109,14 @@ def scaled(x: Tensor, preprocess: Preprocess) -> Tensor:
     return (x - mean) / std
 
 
-def _to_logits(module: fx.GraphModule) -> fx.GraphModule:
-    """A copy that ends before its softmax, where it has one."""
-    made = copy.deepcopy(module)
-    if ends_in_softmax(made):
-        output = next(n for n in made.graph.nodes if n.op == "output")
-        softmax = output.args[0]
-        assert isinstance(softmax, fx.Node)
-        output.replace_input_with(softmax, softmax.all_input_nodes[0])
-        made.recompile()
-    return made
+def _to_logits(module: fx.GraphModule) -> None:
+    """End it before its softmax or logistic function, where it has one; in place."""
+    if ends_in_probabilities(module):
+        output = next(n for n in module.graph.nodes if n.op == "output")
+        last = output.args[0]
+        assert isinstance(last, fx.Node)
+        output.replace_input_with(last, last.all_input_nodes[0])
+        module.recompile()
 
 
 def _a_channel(values: Floats, dimensions: int) -> npt.NDArray[np.float64]:

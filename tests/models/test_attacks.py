@@ -15,7 +15,7 @@ from secateur.models.canonical import to_network
 from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
-from secateur.models.task import CLASSIFICATION, Regression
+from secateur.models.task import CLASSIFICATION, MultiLabel, Regression
 from secateur.models.training import predict
 from secateur.models.zoo.catalogue import load, zoo_data
 
@@ -155,3 +155,20 @@ def test_another_tasks_loss_has_a_gradient_too():
     task = replace(Regression(), median=(0.0,), spread=(1.0,))
     found = np.sign(Gradient(network, task)(split.x, split.y)).reshape(2, 4)
     np.testing.assert_array_equal(found, [[-1, 1, -1, 1], [1, -1, 1, -1]])
+
+
+def test_the_gradient_is_of_logits_where_labels_end_in_a_logistic_function():
+    """Several labels have one loss with it and without; a value between 0 and 1 is attacked as it is."""
+
+    def made(*last: nn.Module) -> Network:
+        torch.manual_seed(0)
+        return to_network(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), *last), (1, 2, 2), "labels")
+
+    x = 9 * np.random.default_rng(0).normal(size=(5, 1, 2, 2)).astype(np.float32)
+    y = (np.arange(15).reshape(5, 3) % 2).astype(np.int64)
+    ends = made(), made(nn.Sigmoid())
+    logits, probable = (Gradient(network, MultiLabel())(x, y) for network in ends)
+    np.testing.assert_array_equal(probable, logits)
+    task = replace(Regression(), median=(0.5,) * 3, spread=(1.0,) * 3)
+    values = [Gradient(network, task)(x, y.astype(np.float32)) for network in ends]
+    assert not np.allclose(*values)
