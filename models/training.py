@@ -309,7 +309,10 @@ def recalibrate_batch_norm(module: nn.Module, split: Split, preprocess: Preproce
 
 
 def reinitialize(module: nn.Module, seed: int) -> None:
-    """He-normal convolutions, uniform linear layers, identity norms, small positions: nothing learned. In place."""
+    """He-normal convolutions, uniform linear layers, identity norms, small positions, PReLU at 0.25. In place.
+
+    Nothing learned stays.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for part in module.modules():
@@ -324,6 +327,8 @@ def reinitialize(module: nn.Module, seed: int) -> None:
                 nn.init.zeros_(part.bias)
             elif isinstance(part, Bias):
                 nn.init.normal_(part.bias, std=0.02)
+            elif isinstance(part, nn.PReLU):
+                nn.init.constant_(part.weight, 0.25)
 
 
 def ends_in_softmax(module: nn.Module) -> bool:

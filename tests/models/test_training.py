@@ -13,6 +13,7 @@ from secateur.errors import UserError
 from secateur.models.augment import Augmentation
 from secateur.models.data import Split
 from secateur.models.preprocess import Preprocess
+from secateur.models.tokens import Bias, ChannelNorm
 from secateur.models.training import (
     Recipe,
     ends_in_softmax,
@@ -207,3 +208,18 @@ def test_wrong_settings_are_the_users_errors(call, message):
     """Settings out of range are named, all at once."""
     with pytest.raises(UserError, match=message):
         call()
+
+
+def test_nothing_learned_stays() -> None:
+    """Of any module with parameters: two networks that learned different things begin alike."""
+
+    def learned(value: float) -> nn.Module:
+        kinds = [nn.Conv1d(2, 2, 3, padding=1), nn.BatchNorm1d(2), nn.PReLU(2), ChannelNorm(2), Bias((2, 8))]
+        module = nn.Sequential(*kinds, nn.Flatten(), nn.Linear(16, 2))
+        for parameter in module.parameters():
+            nn.init.constant_(parameter, value)
+        reinitialize(module, 0)
+        return module
+
+    first, second = (learned(v).state_dict() for v in (0.5, 0.7))
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
