@@ -208,7 +208,7 @@ def compile_network(
     """Remove until the budget holds, prove the image, and judge it on data that chose nothing.
 
     `check_fit` comes first. `stressed`: test samples that robustness is measured on, 0: it is not. `meter`: is entered
-    for search and recovery.
+    for search and recovery, quantization-aware training included.
     """
     budget = budget.on(target)
     tell(f"baseline: {network.name} on {data.name}, {len(data.validation)} validation samples")
@@ -241,7 +241,7 @@ def compile_network(
         _deployed, data=data, target=target, build=build, project=out / "firmware", room=budget.room(state.margins),
         relief=budget.relief, tell=tell, tight=exhausted is None,
     )  # fmt: skip
-    exported, after = _quantization_aware(search, state, exported, after, out, deployed)
+    exported, after = _quantization_aware(search, state, exported, after, out, deployed, meter)
     after = replace(after, errors=_worst_layers(exported, after, data))
     attempts: tuple[Attempt, ...] = ()
     outcome = judge(before, after, budget, target, floor, exhausted)
@@ -363,15 +363,17 @@ def _deployed(
 
 
 def _quantization_aware(
-    search: Search, state: SearchState, exported: Exported, after: Judged, out: Path, deployed: Callable[..., Judged]
-) -> tuple[Exported, Judged]:
+    search: Search, state: SearchState, exported: Exported, after: Judged, out: Path, deployed: Callable[..., Judged],
+    meter: AbstractContextManager[object],
+) -> tuple[Exported, Judged]:  # fmt: skip
     """Trained as int8 computes, where that is wanted and int8 then does better on validation within the same limits."""
     was, data, options = after.validation, search.data, search.options
     assert was is not None
     steps = wanted(options, data, was.float_percent - was.int8_percent)
     if not steps:
         return exported, after
-    network = trained(state.network, search.original, data, options, search.recipe, steps, out / "checkpoints")
+    with meter:
+        network = trained(state.network, search.original, data, options, search.recipe, steps, out / "checkpoints")
     again = export(network, data)
     now = evaluate(
         again.network, again.program, again.content, data.validation, again.inputs(data.validation), data.task

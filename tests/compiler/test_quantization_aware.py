@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from secateur.models.network import Network
 from secateur.models.reference import run_reference
 from secateur.models.training import Recipe, ends_in_softmax
 from secateur.passes.network.recover import Recover
+from secateur.targets.target import find
 
 
 def blobs() -> Data:
@@ -213,3 +215,28 @@ def test_a_compile_keeps_it_only_where_int8_gains(
     assert lines[0].endswith("kept") and lines[1].endswith("the network before it stays")
     written, elsewhere = (load_file(folder / FILE) for folder in (tmp_path / "True" / "checkpoints", gained[1]))
     assert all(torch.equal(written[name], elsewhere[name]) for name in elsewhere)
+
+
+def test_its_energy_is_metered(scaled: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is entered for the search, and again for this training."""
+    entered: list[bool] = []
+
+    class Meter(nullcontext[None]):
+        def __enter__(self) -> None:
+            entered.append(True)
+
+        def __exit__(self, *_: object) -> None:
+            entered.append(False)
+
+    def spy(network: Network, *_: object) -> Network:
+        assert entered == [True, False, True]
+        return network.clone()
+
+    monkeypatch.setattr(driver, "trained", spy)
+    data, options = blobs(), RecoveryOptions(total_steps=20)
+    asked = secateur.SearchOptions(total_steps=20, quantization_aware="on")
+    driver.compile_network(
+        scaled, data, find("host"), secateur.Budget(max_drop=50.0), asked, recovery_recipe(data, 20, options),
+        secateur.Build(run="none"), tmp_path, meter=Meter(),
+    )  # fmt: skip
+    assert entered == [True, False] * 2
