@@ -260,6 +260,8 @@ def _idle(options: SearchOptions, resume: bool) -> list[str]:
     names = {
         "policy": "--policy", "method": "--method", "recovery": "--recovery", "total_steps": "--steps",
         "floor": "--floor", "layer_score": "--layer-score", "filter_score": "--filter-score",
+        "distillation": "--distill", "recalibrate": "--recalibrate", "train_only": "--train-only",
+        "low_rank": "--low-rank", "critical_period": "--critical-period", "quantization_aware": "--quantization-aware",
     }  # fmt: skip
     changed = [o for name, o in names.items() if getattr(options, name) != getattr(usual, name)]
     return changed + ["--resume"] * resume

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 import secateur
 from secateur.compiler import api
+from secateur.compiler.session import _idle
 from secateur.errors import UserError
 from secateur.models.data import Data, Split
 
@@ -102,3 +104,18 @@ def test_what_compile_wrote_compiles_again(tmp_path, called):
     assert taken in called(["check", str(model), "-t", "esp32"])[2]
     with pytest.raises(UserError, match="--min-accuracy: without --data"):
         secateur.compile(model, target="esp32", out=tmp_path / "d", build=none, budget=secateur.Budget(min_accuracy=90))
+
+
+def test_every_option_of_the_search_that_an_int8_model_leaves_aside_is_named():
+    """All fields but the seed, which divides data; those that the command line has no option for are not asked."""
+    inner = {"seed", "short_steps", "samples", "granularity"}
+    changed = {
+        "policy": "layers", "method": "random", "recovery": "full", "total_steps": 7, "floor": 1, "layer_score": "kl",
+        "filter_score": "l1", "distillation": 0.5, "recalibrate": True, "train_only": 0.5, "low_rank": 2,
+        "critical_period": True, "quantization_aware": "on",
+    }  # fmt: skip
+    assert {f.name for f in fields(secateur.SearchOptions)} - inner == set(changed)
+    for name, value in changed.items():
+        usual = secateur.SearchOptions()
+        object.__setattr__(usual, name, value)  # some need others beside them
+        assert len(_idle(usual, False)) == 1, name
