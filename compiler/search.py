@@ -71,7 +71,7 @@ class SearchOptions(RecoveryOptions):
             if name != usual and self.method != "similarity":
                 raise UserError(f"{option}: --method {self.method} has scores of its own; leave one of the two out")
             if name != usual and not has_say:
-                raise UserError(f"{option}: --policy {self.policy} removes no {kind}s; leave one of the two out")
+                raise UserError(f"{option}: --policy {self.policy} ranks no {kind}s by it; leave one of the two out")
         policy.check(self)
 
     @property

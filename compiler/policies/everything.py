@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from secateur.compiler.methods import METHODS
 from secateur.compiler.policies.policy import Choice, Policy, scarcest, useful
+from secateur.errors import UserError
 from secateur.passes.network.removal import Removal
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
-    from secateur.compiler.search import Search, SearchState
+    from secateur.compiler.search import Search, SearchOptions, SearchState
 
 
 class Everything(Policy):
@@ -50,6 +51,14 @@ class Layers(Everything):
 
     filter_score = False
     kinds = ("layer",)
+
+    @classmethod
+    def check(cls, options: SearchOptions) -> None:
+        super().check(options)
+        if options.method == "uniform":
+            raise UserError(
+                f"--method uniform: it thins filters, --policy {options.policy} leaves them; leave one of the two out"
+            )
 
 
 class Filters(Everything):

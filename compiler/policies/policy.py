@@ -67,9 +67,10 @@ class Policy(ABC):
     def check(cls, options: SearchOptions) -> None:
         """Raise UserError where other options make no sense beside this policy."""
         if not cls.controls and options.method != "similarity":
+            score = "random" if options.method == "uniform" else options.method
             raise UserError(
                 f"--method {options.method}: --policy {options.policy} chooses in a way of its own; leave one of the "
-                f"two out, or take --layer-score {'random' if options.method == 'uniform' else options.method}"
+                f"two out{f', or take --layer-score {score}' if cls.layer_score else ''}"
             )
 
     @classmethod

@@ -42,10 +42,11 @@ OWN = [name for name, policy in POLICIES.items() if not policy.controls]
 @pytest.mark.parametrize("policy", OWN)
 @pytest.mark.parametrize("method", ["random", "uniform"])
 def test_a_control_that_would_have_no_say_is_refused(policy, method):
-    """In one line, which names what comes nearest to it."""
+    """In one line, which names what comes nearest to it, where there is something."""
     with pytest.raises(UserError, match=f"--method {method}: --policy {policy} chooses in a way of its own") as error:
         SearchOptions(policy, method)
-    assert "\n" not in str(error.value) and "--layer-score random" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert ("--layer-score random" in str(error.value)) == POLICIES[policy].layer_score
 
 
 @pytest.mark.parametrize("policy", OWN)

@@ -66,8 +66,10 @@ LAYERS = [layer("0.1", 0.1), layer("0.2", 0.1), layer("0.3", 0.1), layer("1.1", 
         ({"layer_score": "cosine"}, "--layer-score cosine: unknown; one of cka, cka-biased, "),
         ({"filter_score": "consensus"}, "--filter-score consensus: unknown; one of plsvip, "),
         ({"layer_score": "kl", "method": "random"}, "--layer-score kl: --method random has scores of its own"),
-        ({"layer_score": "kl", "policy": "filters"}, "--layer-score kl: --policy filters removes no layers"),
-        ({"filter_score": "l2", "policy": "layers"}, "--filter-score l2: --policy layers removes no filters"),
+        ({"layer_score": "kl", "policy": "filters"}, "--layer-score kl: --policy filters ranks no layers by it"),
+        ({"filter_score": "l2", "policy": "layers"}, "--filter-score l2: --policy layers ranks no filters by it"),
+        ({"layer_score": "l2", "policy": "growth"}, "--layer-score l2: --policy growth ranks no layers by it"),
+        ({"policy": "layers", "method": "uniform"}, "--method uniform: it thins filters, --policy layers leaves them"),
     ],
 )
 def test_scores_that_would_have_no_say_are_refused(options, says):

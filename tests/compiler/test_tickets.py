@@ -107,7 +107,7 @@ def test_all_training_is_one_and_begins_at_theta_0(network, monkeypatch, policy)
         ({"train_only": 0.5}, "--train-only 0.5: --policy {} trains all that is left"),
         ({"recalibrate": True}, "--recalibrate: --policy {} trains all that is left"),
         ({"total_steps": 0}, "--steps 0: --policy {} gives an untrained network"),
-        ({"filter_score": "l1"}, "--filter-score l1: --policy {} removes no filters"),
+        ({"filter_score": "l1"}, "--filter-score l1: --policy {} ranks no filters by it"),
     ],
 )
 def test_what_contradicts_it_is_refused(policy, options, says):
