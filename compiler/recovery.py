@@ -158,6 +158,8 @@ def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> No
         raise UserError(
             f"--low-rank {options.low_rank}: {network.name} has no linear layer and no 1 x 1 convolution; leave it out"
         )
+    if options.train_only < 1:
+        choose_layers(network, options.train_only, data.recovery, options.seed)  # it raises what it would raise later
     asked = "--recovery bn" if options.recovery == "bn" else "--recalibrate" if options.recalibrate else ""
     if asked and not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in network.module.modules()):
         raise UserError(f"{asked}: {network.name} has no batch norm whose statistics could be measured; leave it out")

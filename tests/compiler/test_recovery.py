@@ -169,6 +169,9 @@ def test_options_that_mean_nothing_here() -> None:
     flat = to_network(nn.Sequential(nn.Conv2d(1, 2, 6), nn.Flatten()), (1, 6, 6), "flat")
     with pytest.raises(UserError, match="no linear layer and no 1 x 1"):
         check_recovery(flat, data, RecoveryOptions(low_rank=2))
+    check_recovery(small(), data, RecoveryOptions(train_only=0.5))
+    with pytest.raises(UserError, match="leave out --train-only"):
+        check_recovery(flat, data, RecoveryOptions(train_only=0.5))
     silent = replace(data, task=Agreement())
     with pytest.raises(UserError, match="no labels"):
         check_recovery(small(), silent, RecoveryOptions(distillation=0.5))
