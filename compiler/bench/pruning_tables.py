@@ -82,8 +82,9 @@ def _differences(rows: Sequence[Row], word: str) -> str:
     for rival in runs:
         if rival != OURS:
             found = difference(runs[OURS], runs[rival])
-            sure = "" if found.low is None or found.high is None or found.low <= 0 <= found.high else ", certain"
-            lines.append(f"- ours less {LABELS[rival]}: {_interval(found, signed=True)} points of {word}{sure}")
+            sure = "" if found.low is None or found.high is None or found.low <= 0 <= found.high else ", without 0"
+            unfit = "" if all(r.fits for r in runs[rival].values()) else ", which does not fit"
+            lines.append(f"- ours less {LABELS[rival]}{unfit}: {_interval(found, signed=True)} points of {word}{sure}")
     return "\n".join(lines) + "\n"
 
 
