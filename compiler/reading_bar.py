@@ -55,6 +55,7 @@ class ReadingBar:
             self._show(now, done, total)
         if done >= total:
             self._stop()
+            self._what = ""  # the next one of this name has a clock of its own
 
     def _show(self, now: float, done: int, total: int) -> None:
         if not self._console.is_terminal:

@@ -61,3 +61,13 @@ def test_a_terminal_gets_a_bar_that_goes_away(clock):
     shown = screen.file.getvalue()
     assert "reading" in shown and "39/39" in shown and "looking" in shown
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 2  # the cursor is back
+
+
+def test_the_next_one_of_a_name_has_its_own_clock(clock):
+    """What was waited before it says nothing of what is left."""
+    told: list[str] = []
+    with ReadingBar(told.append, Console(file=io.StringIO())) as bar:
+        read(bar, clock, 1.0, files=9)
+        clock[0] += 60
+        bar("reading", 0, 3)
+    assert told == []
