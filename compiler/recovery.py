@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -241,7 +242,10 @@ class Recovery:
         return replace(won, trainings=trainings)
 
     def _once(self, network: Network, before: float, steps: int, scratch: bool) -> Ended:
-        trained, taken = self._trained(network, self.recipe, steps, 0, self.data.validation, scratch)
+        rule: Rule = "never"
+        if self.options.critical_period:  # what is untrained has no percentage: it begins where scratch does
+            rule = "angle" if scratch or before == -math.inf else "relative"
+        trained, taken = self._trained(network, self.recipe, steps, 0, self.data.validation, scratch, rule)
         after = self.accuracy(trained)
         if after < before and not scratch:  # few steps at a full rate can harm a trained network
             self.tell(
@@ -264,6 +268,7 @@ class Recovery:
         number: int,
         validation: Split | None = None,
         scratch: bool = False,
+        rule: Rule = "never",
     ) -> tuple[Network, int]:
         """The same, with the steps it took; with `validation`, the last one, whose best state on it is kept."""
         chosen = None
@@ -272,9 +277,6 @@ class Recovery:
         rank = 0 if scratch else self.options.low_rank
         if validation is not None and (chosen is not None or rank):
             self._tell_share(network, chosen, rank)
-        rule: Rule = "never"
-        if self.options.critical_period and validation is not None:
-            rule = "angle" if scratch else "relative"
         train = Recover(
             self.data.recovery,
             replace(recipe, steps=steps, critical_period=rule),

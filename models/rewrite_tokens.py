@@ -313,7 +313,7 @@ class TokenRewriter:
         alpha = float(node.kwargs.get("alpha", 1))  # type: ignore[arg-type]
         one, none = torch.tensor(1.0), torch.tensor(0.0)
         if kind == "add":
-            return self._scaled(node, value, one, constant * alpha)
+            return self._scaled(node, value, *((one, alpha * constant) if left else (alpha * one, constant)))
         if kind in ("sub", "subtract"):
             return self._scaled(node, value, *((one, -alpha * constant) if left else (-one * alpha, constant)))
         if kind in ("mul", "multiply"):

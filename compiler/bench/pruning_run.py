@@ -13,7 +13,7 @@ from secateur.compiler.bench import saved
 from secateur.compiler.bench.folds import fold_data, load_recordings, train
 from secateur.compiler.bench.hand_made import narrowed
 from secateur.compiler.bench.pruning_plan import OURS, SEARCHES, Job, One, Plan
-from secateur.compiler.budget import Budget, Margins, Reached, reached, violated
+from secateur.compiler.budget import Budget, Margins, Reached, reached
 from secateur.compiler.deploy import deploy
 from secateur.compiler.driver import Exported, export
 from secateur.compiler.frontends.data import load_data
@@ -23,7 +23,7 @@ from secateur.compiler.frontends.truth import Wanted, agreed
 from secateur.compiler.judge import evaluate
 from secateur.compiler.policies.policy import Exhausted
 from secateur.compiler.recovery import recovery_recipe
-from secateur.compiler.search import Search
+from secateur.compiler.search import Search, SearchState
 from secateur.compiler.session import Request, budget_of, parse_shape
 from secateur.errors import UserError
 from secateur.models.data import Data
@@ -115,14 +115,14 @@ def one(plan: Plan, job: Job, folder: str) -> One:
     if job.method == "original":
         result, fits = trainer(network), False
     elif job.method == "hand":
-        architecture = narrowed(network, lambda n: not violated(_cost(search, n), budget))
+        architecture = narrowed(network, lambda n: search.fits(n, SearchState(n)))
         fits, result = architecture is not None, trainer(architecture or network, scratch=True)
     elif job.method == "scratch":
         state = searching(replace(job, method=OURS).name).start(resume=True)
         if not state.finished:
             raise AssertionError(f"{out}: the search whose architecture is to be trained has not ended")
         result, removals = trainer(state.network, scratch=True), len(state.steps)
-        fits = not violated(_cost(search, state.network), budget)
+        fits = search.fits(state.network, state)
     else:
         state = search.start(resume=True)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.models.task import Agreement
+from secateur.passes.network.recover import Recover
 
 
 def blobs(samples: int = 160) -> Data:
@@ -143,6 +145,23 @@ def test_what_is_left_out_of_training_is_told() -> None:
     told.clear()
     recovery(network, data, told, low_rank=1).end(network, 0.0, 2)
     assert "trains adapters of rank 1 in 2 operations of all layers: 26 of " in told[0]
+
+
+@pytest.mark.parametrize("mode,before,rule", [("full", 50.0, "relative"), ("full", -math.inf, "angle"),
+                                              ("scratch", 50.0, "angle")])  # fmt: skip
+def test_what_begins_untrained_turns_by_the_published_rule(
+    mode: str, before: float, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From scratch, and where a policy went back to initial values, 45 degrees end the period; else the first slope."""
+    rules: list[str] = []
+
+    def run(self: Recover, model: Network) -> Network:
+        rules.append(self.recipe.critical_period)
+        return model
+
+    monkeypatch.setattr(Recover, "run", run)
+    recovery(small(), blobs(), [], recovery=mode, critical_period=True).end(small(), before, 3)
+    assert rules == [rule]
 
 
 def test_a_critical_period_is_told() -> None:

@@ -26,6 +26,31 @@ def test_every_way_of_writing_is_recognised(name):
     assert sum(isinstance(m, Attention) for m in network.module.modules()) == attentions
 
 
+class Scaled(Encoder):
+    """Positions and patches, the second of them halved."""
+
+    def __init__(self, positions_first):
+        super().__init__(torch_layer(True))
+        self.positions_first = positions_first
+
+    def forward(self, x):
+        tokens = self.patches(x).transpose(1, 2)
+        pair = (self.positions, tokens) if self.positions_first else (tokens, self.positions)
+        return self.head(self.norm(self.blocks[0](torch.add(*pair, alpha=0.5))).mean(1))
+
+
+def test_alpha_multiplies_the_second_of_two():
+    """torch.add(a, b, alpha=s) is a + s b; scaled tokens beside a constant that is not one a channel are refused."""
+    torch.manual_seed(0)
+    with pytest.raises(UserError, match="scales tokens and adds different constants"):
+        to_network(Scaled(True), SHAPE, "net")
+    module = Scaled(False).eval()
+    network = to_network(module, SHAPE, "net")
+    x = torch.randn(4, *SHAPE)
+    with torch.no_grad():
+        assert (network.module(x) - module(x)).abs().max() <= 1e-6
+
+
 def test_the_network_keeps_its_names():
     """Layers stand under their own paths; projections of torch's attention below its path."""
     torch.manual_seed(0)

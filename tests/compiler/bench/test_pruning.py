@@ -87,7 +87,8 @@ def test_table_means_and_marks_what_does_not_fit() -> None:
     assert "the original made narrower, from scratch |  |  | 60.0 | 86.0" in text
     assert "the original, trained as long (fits in 0 of 2)" in text
     assert (
-        "- ours less the original made narrower, from scratch: -1.0 (-1.0 to -1.0) points of accuracy, without 0" in text
+        "- ours less the original made narrower, from scratch: -1.0 (-1.0 to -1.0) points of accuracy, without 0"
+        in text
     )
 
 
