@@ -80,6 +80,7 @@ def test_the_docstring_s_example_runs():
     assert doctest.testmod(api) == (0, 3)
 
 
+@pytest.mark.slow
 def test_what_compile_wrote_compiles_again(tmp_path, called):
     """OUT/model.tflite takes the preprocess.toml beside it, mean and std alone, here and on the command line."""
     none = secateur.Build(run="none")

@@ -52,6 +52,7 @@ def _one(method: str, seed: int, accuracy: float = 90.0, fold: int | None = None
     return One(method, fold, seed, None, method != "original", 3, cut, 60.0, accuracy, accuracy, *costs)
 
 
+@pytest.mark.slow
 def test_every_method_runs_and_a_second_call_computes_nothing(mine: str, tmp_path: Path) -> None:
     """A row a method; ours and its architecture from scratch have one shape; what was saved is read again."""
     plan = Plan(Request(f"{mine}:net", "esp32", f"{mine}:sets", steps=3), seeds=1, shares=(60,))
@@ -126,6 +127,7 @@ def test_the_hand_made_network_is_the_widest_that_fits(mine: str) -> None:
     assert narrowed(network, lambda n: False) is None
 
 
+@pytest.mark.slow
 def test_folds_train_a_network_each_and_are_paired(mine: str, tmp_path: Path) -> None:
     """Recordings of six groups in three folds: each run is tested on its fold's groups, with that fold's network."""
     request = Request(f"{mine}:net", "esp32c3", f"{mine}:recordings", steps=3)
