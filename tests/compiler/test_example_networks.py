@@ -88,6 +88,7 @@ def test_resnet20_fits_256k_and_keeps_its_accuracy_in_int8(shared_data: Path, tm
     )
     request = Request(
         f"{EXAMPLES / 'resnet20.py'}:factory", "qemu-cortex-m4", f"{tmp_path / 'some.py'}:some", max_ram="256K",
+        quantization_aware="off",
         weights=shared_data / "cifar10" / "resnet20_akamaster.pt",
     )  # fmt: skip
     result = compile_to(request, tmp_path / "out", print)
