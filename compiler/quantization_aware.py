@@ -17,6 +17,7 @@ from secateur.compiler.code_digest import code_digest
 from secateur.compiler.export.calibrate import calibrate
 from secateur.compiler.export.quantize import quantize
 from secateur.compiler.recovery import RecoveryOptions, total_steps
+from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.fake_quantize import Grid
 from secateur.models.network import Network
@@ -64,6 +65,15 @@ def wanted(options: RecoveryOptions, data: Data, lost_points: float) -> int:
     if options.quantization_aware == "off" or (options.quantization_aware == "auto" and not auto):
         return 0
     return round(STEPS_SHARE * total_steps(options, data))
+
+
+def check_quantization_aware(options: RecoveryOptions, data: Data) -> None:
+    """Raise UserError where it is asked for and would have no step."""
+    if options.quantization_aware == "on" and not wanted(options, data, 0.0):
+        raise UserError(
+            f"--quantization-aware on: it takes a fifth of --steps, which of {total_steps(options, data)} is none; "
+            "give 3 at least"
+        )
 
 
 def trained(

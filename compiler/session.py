@@ -20,6 +20,7 @@ from secateur.compiler.frontends.truth import Wanted, agreed, outputs_of
 from secateur.compiler.loading import How, load, sample_shape
 from secateur.compiler.out_folder import check_out, claim_out, write_run_record, write_trace
 from secateur.compiler.policies import POLICIES
+from secateur.compiler.quantization_aware import check_quantization_aware
 from secateur.compiler.recovery import check_recovery, recovery_recipe, total_steps
 from secateur.compiler.report.folder import write_report
 from secateur.compiler.report.record import Report
@@ -326,6 +327,7 @@ def compile_model(
         model = _named(model, data)
         if isinstance(model, Network):
             check_recovery(model, data, options)
+            check_quantization_aware(options, data)
             POLICIES[options.policy].check_network(model)
     _check_labels(model)
     _check_background(model)

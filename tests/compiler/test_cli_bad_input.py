@@ -110,6 +110,9 @@ CASES = {
     "a board without a port": ((NET, *DIGITS, "--run", "board"), "needs --port"),
     "a shape without batch": ((NET, *DIGITS, "--input-shape", "8,8"), "batch of 1 in front"),
     "too few labels": (("{}/whole.tflite", "--labels", "{}/two.txt"), "2 labels for 10 outputs; give one label"),
+    "no quantization-aware step": (
+        ("zoo:digits-net", "--data", "zoo:digits", "--quantization-aware", "on"), "which of 0 is none; give 3 at least",
+    ),
     "a floor without data": (("{}/whole.tflite", "--min-accuracy", "99"), "--min-accuracy: without --data this says"),
     "a drop above what there is": ((NET, *DIGITS, "--max-drop", "inf"), "Invalid value for '--max-drop'"),
     "a shape that no memory holds": (
