@@ -58,6 +58,7 @@ def test_our_children_save_the_same_as_nearly_as_may_be(network):
     assert abs(width.saving - depth.saving) == nearest < 0.2 * depth.saving
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alike,kind", [((0.9, 0.8), "layer"), ((0.8, 0.9), "filters"), ((0.8, 0.8), "layer")])
 def test_the_one_more_like_the_parent_goes_on(network, monkeypatch, alike, kind):
     """A tie goes to depth; both savings and their mismatch are told."""

@@ -128,6 +128,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments,expected", CASES.values(), ids=CASES)
 def test_bad_input_is_one_line_and_exit_code_2(files, tmp_path, arguments, expected, called):
     """One line with what is wrong, exit code 2, nothing on stdout, no report."""

@@ -84,6 +84,7 @@ CASES: dict[str, tuple[nn.Module, list[str]]] = {
 SECOND: dict[str, nn.Module] = {"prelu": nn.PReLU(1, 0.4)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_int8_follows_float_and_the_golden_runtime(name: str) -> None:
     """30 dB and more at the output, no mismatch of our interpreter, and the shapes alone tell the cost."""

@@ -81,6 +81,7 @@ def test_int8_is_exact_and_close_to_float(name, tmp_path):
     assert 10 * np.log10((exact**2).sum() / ((got - exact) ** 2).sum()) >= 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTED)
 def test_onnx_says_the_same(name, tmp_path):
     """ONNX Runtime computes what the network does."""

@@ -65,6 +65,7 @@ def test_a_stage_keeps_its_growth_where_its_score_rose(network, monkeypatch):
     assert all(torch.equal(v, ours[k]) for k, v in state.network.module.state_dict().items())
 
 
+@pytest.mark.slow
 def test_what_the_budget_does_not_hold_is_the_stage_that_rose_least(network, monkeypatch):
     """Both rose, one block fits: the one whose score rose more stays, and growth has ended."""
     names = [f"stages.{s}.{b}.conv1..conv2" for s, b in ((0, 2), (0, 1), (1, 2), (1, 1))]

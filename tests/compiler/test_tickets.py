@@ -36,6 +36,7 @@ def otherwise_trained(network):
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["cka", "snip"])
 def test_what_was_trained_has_no_say_in_a_ticket(network, score):
     """Two networks of one shape lose the same layers, one after the other; only another seed may change that."""
@@ -75,6 +76,7 @@ def test_survivors_go_back_to_one_theta_0(network):
     assert equal(values(untrained(otherwise_trained(network), "rewind")), theta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["tickets", "rewind"])
 def test_all_training_is_one_and_begins_at_theta_0(network, monkeypatch, policy):
     """No steps after a removal; what is trained for all of the steps is a part of theta_0."""

@@ -332,6 +332,7 @@ NAMES = [k.name for k in KERNELS]
 ONE_INPUT = [k.name for k in KERNELS if not isinstance(k, (Binary, Concatenation))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_INPUT)
 def test_kernel_is_exact_on_random_operators(name: str) -> None:
     """Random shapes, strides, paddings, groups, dilations and zero points give the reference's bytes."""

@@ -80,6 +80,7 @@ def _svdf(scales: tuple[float, float, float], biases: npt.NDArray[np.int64]) -> 
     return b.finish([x], [out])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [_fully_connected, _svdf])
 def test_rescaled_sums_equal_tflm(make: Callable[[tuple[float, float, float], npt.NDArray[np.int64]], bytes]) -> None:
     """Sums at which a product of scales in float32 rounds the other way."""

@@ -173,6 +173,7 @@ def outputs(network: Network, x: Tensor) -> Tensor:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("linear", [True, False])
 def test_cuts_around_squeeze_and_excite_are_exact(linear: bool) -> None:
     """The stream, its gates' outputs tied to it, and each gate's hidden units: cut equals zeroed, to 1e-5."""

@@ -36,6 +36,7 @@ def right(network: Network, x: np.ndarray, y: np.ndarray) -> float:
     return float((predict(network.module, x, network.preprocess).argmax(1) == y).mean())
 
 
+@pytest.mark.slow
 def test_an_eps_of_0_changes_nothing(digits):
     """Neither attack moves a value by a bit, also where samples lie outside the range that was stated."""
     network, split = digits
@@ -59,6 +60,7 @@ def test_attacks_stay_in_the_ball_and_in_the_range(digits):
     np.testing.assert_allclose(np.abs(found - split.x)[middle], eps, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_pgd_is_at_least_as_strong_as_fgsm(digits):
     """At equal eps the trained network gets no more right after ten steps than after one, and fewer than clean."""
     network, split = digits

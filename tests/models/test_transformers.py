@@ -13,6 +13,7 @@ from secateur.models.canonical import to_network
 from secateur.models.tokens import Attention, Bias, ChannelNorm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(WRITTEN))
 def test_every_way_of_writing_is_recognised(name):
     """The canonical network computes what the module does, and its attentions are modules."""

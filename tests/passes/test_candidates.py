@@ -41,6 +41,7 @@ def test_step_size_multiple_and_minimum_are_the_callers():
     assert filter_step(group(6), multiple=1, minimum=1) == 1
 
 
+@pytest.mark.slow
 def test_candidates_are_layers_then_the_lowest_filters(make):
     """Every removable layer and one step of every removable group, ready to apply."""
     network = make("resnet_b")

@@ -49,6 +49,7 @@ def features(network, x):
     return seen[0].numpy()
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_the_cut_networks(network):
     """One walk gives for layers and filters what cutting, running and comparing each of them gives."""
     data = split(network, 40)
@@ -116,6 +117,7 @@ def test_the_walk_keeps_training_mode_and_weights(make):
     assert network.hash() == before and network.module.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("debiased", [True, False])
 def test_streamed_and_stored_samples_give_the_same(make, monkeypatch, debiased):
     """Whichever form the number of samples calls for, losses and margins agree."""

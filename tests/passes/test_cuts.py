@@ -36,6 +36,7 @@ def some(group, rng, share=3):
     return tuple(sorted(rng.choice(group.size, size=count, replace=False).tolist()))
 
 
+@pytest.mark.slow
 def test_removing_any_layer_equals_bypassing_it(network):
     """The shallower network and the bypassed one agree in every output, to the last bit."""
     x = samples(network)
@@ -66,6 +67,7 @@ def test_removing_a_block_equals_zeroing_its_last_norm(make, name):
             assert (outputs(cut, x) - outputs(zeroed, x)).abs().max() == 0, unit.name
 
 
+@pytest.mark.slow
 def test_cutting_filters_equals_zeroing_their_weights(network):
     """Every removable group, a third of its classes: slicing and masking agree to 1e-5 of the output."""
     x, rng = samples(network), np.random.default_rng(0)
@@ -77,6 +79,7 @@ def test_cutting_filters_equals_zeroing_their_weights(network):
             assert (masked - outputs(network, x)).abs().max() > 1e-4 * masked.abs().max(), group.name
 
 
+@pytest.mark.slow
 def test_cutting_filters_equals_zeroing_their_activations(network):
     """Independent of how weights are sliced: whatever enters a weighted layer has the channels set to 0."""
     x, rng = samples(network), np.random.default_rng(1)
@@ -150,6 +153,7 @@ def test_grouped_convolutions_stay_valid(make):
     assert (conv.groups, conv.in_channels, conv.out_channels, tuple(conv.weight.shape)) == (4, 16, 8, (8, 4, 3, 3))
 
 
+@pytest.mark.slow
 def test_random_walks_of_cuts_stay_exact(network):
     """Many cuts in a row, each proven by its mask, on the network as it then is; the input never changes."""
     x, rng, choice = samples(network), np.random.default_rng(0), random.Random(0)

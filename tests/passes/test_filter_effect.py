@@ -35,6 +35,7 @@ def divergence(network, removal, x):
     return float(torch.nn.functional.kl_div(p, q, log_target=True, reduction="batchmean"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["residual_1d", "concat", "mlp", "grouped"])
 def test_divergence_is_that_of_the_masked_network(make, name):
     """All groups, one value a class; a network that ends in a softmax is compared before it."""

@@ -20,6 +20,7 @@ def reasons(network, floor=2):
     return {u.name: u.reason for u in find_layers(network, floor)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "option", "macs"),
     [

@@ -107,6 +107,7 @@ def remembering(read_in_bands: bool) -> Program:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read_in_bands", [False, True])
 def test_a_state_beside_bands_is_kept_to_the_next_call(read_in_bands: bool, tmp_path: Path) -> None:
     """What a stage writes or reads is the network's memory: wide layers after its last reader do not run over it."""

@@ -24,6 +24,7 @@ def every_walk(made: Planned) -> list[Share]:
     return [may_share(made.program, kernels) for kernels in product(*(k.walks for k in made.selection))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SMALL))
 def test_plan_of_small_networks_is_safe_and_least(name: str) -> None:
     """Nothing collides, the bound is the one computed here, and the arena reaches it, also in the budget search."""
@@ -99,6 +100,7 @@ def _random(seed: int) -> Program:
     return tiny(sizes, ops, loose)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_plan_of_random_graphs_is_safe_and_least(seed: int) -> None:
     """No placement at all, of every one tried, is smaller."""

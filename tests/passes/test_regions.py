@@ -47,6 +47,7 @@ def within(memory: MemoryPlan) -> bool:
     return [max(e) for e in ends] == list(sizes) and bounds[0] <= sizes[0] and bounds[1] <= sizes[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [random_program, random_chain])
 def test_no_choice_of_buffers_loses_a_byte(make) -> None:
     """Every set of up to three buffers of random graphs, and all of them, in slow memory."""
@@ -160,6 +161,7 @@ def test_no_single_buffer_can_come_back() -> None:
     assert checked > 20
 
 
+@pytest.mark.slow
 def test_slow_memory_is_never_overdrawn() -> None:
     """Where it is too small, the smallest arena in RAM that it allows."""
     helped = 0

@@ -28,6 +28,7 @@ Q = Quantization((0.05,), (3,))
 SEEDS = range(48)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SMALL))
 def test_small_networks_keep_their_outputs(name: str) -> None:
     """Simplified, each equals TFLM on its samples and itself on extremes; simplifying again finds nothing."""
@@ -38,6 +39,7 @@ def test_small_networks_keep_their_outputs(name: str) -> None:
     assert simplify(simple) == simple
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SMALL))
 def test_each_pass_alone_keeps_a_small_network(name: str) -> None:
     """A pass that changes a network, alone, changes none of its outputs."""
@@ -47,6 +49,7 @@ def test_each_pass_alone_keeps_a_small_network(name: str) -> None:
         assert after == s.program or np.array_equal(run_reference(after, s.inputs[:1]), s.golden[:1]), each.name
 
 
+@pytest.mark.slow
 def test_random_programs_keep_their_outputs() -> None:
     """All passes together and each alone, on graphs that use every operator; all passes find work there."""
     changed = dict.fromkeys(("simplify", *(p.name for p in (*STRUCTURE, *VALUES))), 0)
@@ -63,6 +66,7 @@ def test_random_programs_keep_their_outputs() -> None:
     assert min(changed.values()) > 0, changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(CASES))
 def test_every_operator_keeps_its_outputs(kind: str) -> None:
     """Files of one operator each, several inputs and other types among them: as before, whatever is known of it."""

@@ -20,6 +20,7 @@ AT_LOWEST = Quantization((0.05,), (-128,))
 SAME = Padding(1, 1, 1, 1)
 
 
+@pytest.mark.slow
 def test_ranges_hold_every_value_seen() -> None:
     """No activation of any random Program leaves its channel's interval; constant channels hold their value."""
     tight = 0
@@ -77,6 +78,7 @@ def test_a_constant_channel_goes_where_no_border_tells(name: str) -> None:
     assert unchanged(program, after)
 
 
+@pytest.mark.slow
 def test_random_chains_keep_their_outputs() -> None:
     """Borders, strides and constants in every combination; nearly all chains lose channels."""
     cut = 0

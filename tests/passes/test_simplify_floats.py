@@ -42,6 +42,7 @@ def test_what_changes_minus_zero_or_infinity_is_not_idle(program: Program) -> No
     assert not np.array_equal(expected, given)  # the input bits did change, so dropping it would have shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(FLOAT_CASES))
 def test_float_files_keep_their_outputs(kind: str) -> None:
     """Simplified, every bit of every file's outputs is the same."""

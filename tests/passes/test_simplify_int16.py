@@ -37,6 +37,7 @@ def test_padding_goes_into_a_max_pool_if_it_is_the_lowest_of_int16(value: int, f
     assert np.array_equal(run_reference(simple, samples), run_reference(program, samples))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(INT16_CASES))
 def test_simplified_int16_operators_keep_their_outputs(kind: str) -> None:
     """Their value ranges are unknown: nothing is cut by int8's."""

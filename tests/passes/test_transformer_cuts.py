@@ -41,6 +41,7 @@ def groups(network, kind):
     return [g for g in find_filters(network) if g.kind == kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CUT)
 def test_heads_and_hidden_units_are_groups(name):
     """A group of heads an attention, a group of hidden units a block; the stream of tokens stays, with the reason."""
@@ -54,6 +55,7 @@ def test_heads_and_hidden_units_are_groups(name):
     assert [g.channels_per_class for g in heads] == [6 if name == "by hand, wide values" else 4] * attentions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CUT)
 @pytest.mark.parametrize("kind", ["heads", "hidden"])
 def test_cut_heads_and_units_equal_zeroed_ones(name, kind):
@@ -98,6 +100,7 @@ def test_sub_blocks_are_the_layers():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CUT)
 def test_a_removed_sub_block_equals_a_bypassed_one(name):
     """To the last bit; a norm behind the addition stays."""
@@ -119,6 +122,7 @@ def test_macs_of_attention():
     assert network_macs(network) == 8 * 18 * 16 + projections + 8 * 8 * (8 + 24) + 8 * 2 * 16 * 24 + 16 * 5
 
 
+@pytest.mark.slow
 def test_a_cut_network_trains():
     """After heads, units and a sub-block went the loss falls by half."""
     network = network_of("encoder layer, norm first")

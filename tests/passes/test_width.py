@@ -31,6 +31,7 @@ def widths(network):
     return [m.out_channels for m in network.module.modules() if isinstance(m, nn.Conv1d)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 7, 16, 24, 50, 71, 72, 500])
 def test_exactly_so_many_filters_go_and_every_convolution_keeps_one(blocks, number):
     """min(number, available): 4 x 7 + 4 x 11 may go; what an addition joins stays, and so do the stem and the head."""
@@ -81,6 +82,7 @@ def test_grains_are_one_ratio_that_grows(blocks):
     assert alike == sorted(alike, key=lambda n: np.sort(scores.values[n])[:4].mean() / scores.values[n].mean())
 
 
+@pytest.mark.slow
 def test_groups_cut_together_are_groups_cut_in_turn(blocks):
     """The same graph and the same bytes."""
     scores = drawn(blocks)

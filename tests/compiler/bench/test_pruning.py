@@ -101,6 +101,7 @@ def test_seeds_of_a_fold_count_once() -> None:
     assert found.value == 1.0 and found.high == pytest.approx(1.0 + 6.313751515 * 2**0.5 / 2**0.5)
 
 
+@pytest.mark.slow
 def test_the_plot_is_the_same_bytes_again(tmp_path: Path) -> None:
     """One file, every method of the rows in it by name."""
     rows = [Row(m, s, (_one(m, 0, 80.0), _one(m, 1, 90.0))) for m in (OURS, "l1") for s in (50, 25)]

@@ -69,6 +69,7 @@ def ints(*values: int) -> Array:
     return np.array(values, np.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
 @pytest.mark.parametrize("name", SMALL)
 def test_a_network_of_onnx_runtime_gives_what_it_gives_there(name: str, kind: str, tmp_path: Path) -> None:
@@ -106,6 +107,7 @@ def test_unsigned_activations_are_the_signed_ones_moved(tmp_path: Path) -> None:
         assert (a.data is None and b.data is None) or np.array_equal(a.data, b.data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
 @pytest.mark.parametrize("name", SMALL)
 def test_integer_operators_are_read_too(name: str, kind: str, tmp_path: Path) -> None:
@@ -202,6 +204,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], list[int], dict[str, Array]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unsigned", [False, True])
 @pytest.mark.parametrize("name", CASES)
 def test_an_operator_gives_what_onnx_runtime_gives(name: str, unsigned: bool, tmp_path: Path) -> None:

@@ -232,6 +232,7 @@ MLPERF = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(MLPERF))
 def test_mlperf_tiny_network_is_exact(name: str, shared_data: Path, tmp_path: Path) -> None:
     """MLPerf Tiny's own int8 files compile to C that equals TFLM, in an arena of known size."""

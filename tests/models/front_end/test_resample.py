@@ -42,6 +42,7 @@ def test_taps_are_the_windowed_sinc(up: int, down: int) -> None:
     assert not ours[len(expected) :].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("up, down", RATIOS)
 def test_the_stop_band_is_damped_and_the_delay_is_the_stated_one(up: int, down: int) -> None:
     """At least 55 dB beyond the transition band, like scipy's own; flat below it; the delay is that of `delay`."""

@@ -23,6 +23,7 @@ installed = pytest.mark.skipif(importlib.util.find_spec("seglearn") is None, rea
 _network = functools.cache(catalogue.load)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", catalogue.ENTRIES)
 def test_every_entry_is_a_canonical_network(name):
     """It loads, verifies, has an output a label, and loads twice to the same hash."""
@@ -68,6 +69,7 @@ def test_option_a_shortcuts_are_sliced_and_padded():
     assert torch.equal(shortcut(x), expected)
 
 
+@pytest.mark.slow
 @installed
 @pytest.mark.parametrize("key", ["watch-resnet", "watch-transformer"])
 def test_watch_weights_recognise_people_they_never_met(key):

@@ -32,6 +32,7 @@ def _bytes(data: Data) -> list[bytes]:
     return sets + [s.samples.tobytes() for s in data.streams]
 
 
+@pytest.mark.slow
 @installed
 def test_small_data_is_whole_voices_and_the_same_bytes_each_time(cache: Path) -> None:
     """Each voice: every keyword once, three unknown, one silence, all on one side; made, made again, and kept."""

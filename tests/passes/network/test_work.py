@@ -41,6 +41,7 @@ def scores(digits_net: Network, samples: Split) -> list[Callable[[], dict[object
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_threads_give_the_same_bits_and_progress_ends_at_all(digits_net: Network, samples: Split, which: int) -> None:
     """One thread or three; each score hears of every candidate of every batch, never of fewer than before."""
