@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 
 from secateur.errors import UserError
+from secateur.models.augment import NONE
 from secateur.models.critical_period import Rule
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
@@ -72,6 +73,10 @@ class RecoveryOptions:
         if not self.trains:
             self._no_say("trains nothing", distill=self.distillation, train_only=self._share, low_rank=self.low_rank)
             self._no_say("trains nothing", critical_period=self.critical_period)
+            if self.quantization_aware != "on":  # which takes a share of the steps
+                self._no_say("trains nothing", steps=self.total_steps)
+        if self.recovery == "bn":
+            self._no_say("measures batch norms anew as it is", recalibrate=self.recalibrate)
         if self.recovery == "scratch":
             self._no_say("begins without weights", train_only=self._share, low_rank=self.low_rank)
 
@@ -161,6 +166,12 @@ def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> No
         )
     if options.train_only < 1:
         choose_layers(network, options.train_only, data.recovery, options.seed)  # it raises what it would raise later
+    recipe = recovery_recipe(data, 0, options)
+    if options.critical_period and recipe.augmentation == NONE and recipe.copies == 1:
+        raise UserError(
+            f"--critical-period: {data.name} has no augmentation and --recovery {options.recovery} takes one copy an "
+            "epoch, so there is nothing to stop; leave it out, or take --recovery published"
+        )
     asked = "--recovery bn" if options.recovery == "bn" else "--recalibrate" if options.recalibrate else ""
     if asked and not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in network.module.modules()):
         raise UserError(f"{asked}: {network.name} has no batch norm whose statistics could be measured; leave it out")

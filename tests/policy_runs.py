@@ -42,8 +42,9 @@ def small_data(shape: tuple[int, ...] = (3, 16)) -> Data:
 def search_of(network, policy, folder=None, tell=lambda line: None, *, flash=None, less=2500, **options) -> Search:
     """For `flash` bytes, or for `less` bytes less than the network takes."""
     data, target = small_data(network.input_shape), find("esp32")
-    chosen = SearchOptions(policy, **{"total_steps": STEPS, "short_steps": 2, "samples": 60, "floor": 1, **options})
-    recipe = recovery_recipe(data, chosen.total_steps)
+    steps = None if options.get("recovery") == "none" else STEPS
+    chosen = SearchOptions(policy, **{"total_steps": steps, "short_steps": 2, "samples": 60, "floor": 1, **options})
+    recipe = recovery_recipe(data, STEPS)
     if flash is None:
         flash = Search(network, data, target, Budget(), chosen, recipe).cost(network).flash_bytes - less
     return Search(network, data, target, Budget(flash_bytes=flash).on(target), chosen, recipe, folder, tell)

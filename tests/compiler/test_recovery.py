@@ -83,7 +83,7 @@ def test_re_measured_norms_undo_what_a_cut_did_to_them() -> None:
     norm = broken.module.get_submodule("1")
     assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
     norm.running_mean += 5.0
-    found = recovery(trained, data, recovery="bn")
+    found = recovery(trained, data, recovery="bn", total_steps=None)
     before = found.accuracy(broken)
     again, after = found.remeasured(broken, before)
     assert after > before + 10 and after == found.accuracy(again)
@@ -122,6 +122,9 @@ WRONG = {
     "a share of layers": ({"train_only": 0.0}, "above 0"),
     "a rank": ({"low_rank": -1}, "1 or more"),
     "layers from scratch": ({"recovery": "scratch", "train_only": 0.5}, "begins without weights"),
+    "steps of nothing": ({"recovery": "none", "total_steps": 9}, "--steps 9: --recovery none trains nothing"),
+    "steps beside norms alone": ({"recovery": "bn", "total_steps": 9}, "--steps 9: --recovery bn trains nothing"),
+    "norms twice": ({"recovery": "bn", "recalibrate": True}, "--recalibrate: --recovery bn measures batch norms anew"),
     "a period of nothing": ({"recovery": "none", "critical_period": True}, "--critical-period: --recovery none trains"),
     "a rank of nothing": ({"recovery": "bn", "low_rank": 2}, "trains nothing"),
     "a share of nothing": ({"recovery": "none", "distillation": 0.5}, "trains nothing"),
@@ -176,6 +179,23 @@ def test_a_critical_period_is_told() -> None:
     assert words[:2] == ["critical", "period:"] and 5 < over < 55
     assert plain == -(-(60 - over) // 3) and left_out == 60 - over - plain
     assert ended.steps == over + plain and f"with {over + plain} steps" in told[1]
+
+
+def test_steps_that_have_a_say_without_recovery() -> None:
+    """Quantization-aware training takes a share of them; none at all is what no recovery takes."""
+    for recovery in ("none", "bn"):
+        RecoveryOptions(recovery=recovery, total_steps=9, quantization_aware="on")
+        RecoveryOptions(recovery=recovery, total_steps=0)
+
+
+def test_a_critical_period_needs_something_to_stop() -> None:
+    """Augmentation, which the digits have and these blobs have not, or copies, which the published recipe makes."""
+    network, data = small(), blobs()
+    asked = RecoveryOptions(critical_period=True)
+    with pytest.raises(UserError, match="--critical-period: blobs has no augmentation and --recovery short takes one"):
+        check_recovery(network, data, asked)
+    check_recovery(network, data, replace(asked, recovery="published"))
+    check_recovery(network, replace(data, name="zoo:digits"), asked)
 
 
 def test_options_that_mean_nothing_here() -> None:
