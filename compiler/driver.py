@@ -390,13 +390,15 @@ def _quantization_aware(
         f"{steps} quantization-aware steps {now.int8_percent:.1f} %: "
         f"{'kept' if kept else 'the network before it stays'}"
     )
+    before = state.network_steps
     state.trainings += (
-        Training("as exported", "int8", state.trained_steps, was.int8_percent, not kept),
-        Training("quantization-aware", "int8", state.trained_steps + steps, now.int8_percent, kept),
+        Training("as exported", "int8", before, was.int8_percent, not kept),
+        Training("quantization-aware", "int8", before + steps, now.int8_percent, kept),
     )
+    state.aside_steps += steps
     if not kept:
         return exported, after
-    state.network = network
+    state.network, state.quantized_steps = network, steps
     return again, redone
 
 

@@ -105,10 +105,14 @@ def write_trace(compiled: Compiled, out: Path) -> None:
                 "step": number, "kind": step.kind, "unit": step.unit, "classes": step.classes,
                 "similarity": step.similarity, "accuracy_cut": step.accuracy_cut,
                 "accuracy_recovered": step.accuracy_recovered, "trained_steps": step.trained_steps,
+                "network_steps": step.network_steps,
                 "macs": step.macs, "ram_bytes": step.reached.ram_bytes, "flash_bytes": step.reached.flash_bytes,
                 "latency_ms": step.reached.latency_ms,
                 **({"more": [asdict(r) for r in step.more]} if step.more else {}),
             }
         )  # fmt: skip
-    lines.append({"event": "verdict", "met": compiled.outcome.met, "exit_code": compiled.outcome.exit_code})
+    verdict = {"event": "verdict", "met": compiled.outcome.met, "exit_code": compiled.outcome.exit_code}
+    if compiled.state is not None:
+        verdict |= {"trained_steps": compiled.state.network_steps, "spent_steps": compiled.state.spent_steps}
+    lines.append(verdict)
     (out / "trace.jsonl").write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))

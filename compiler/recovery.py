@@ -113,12 +113,18 @@ class Training:
 
 @dataclass(frozen=True)
 class Ended:
-    """What the last recovery came to. `accuracy`: of `network`, float on validation, percent; `steps`: taken for it."""
+    """What the last recovery came to. `accuracy`: of `network`, float on validation, percent; `steps`: taken in all.
+
+    `own`: those of `steps` that `network` was trained with; `anew`: from weights without training, so that no earlier
+    step is in it.
+    """
 
     network: Network
     accuracy: float
     kept: bool  # False: what was trained is worse than what it began with, which is `network`
     steps: int
+    own: int
+    anew: bool = False
     trainings: tuple[Training, ...] = ()
 
 
@@ -250,7 +256,7 @@ class Recovery:
             Training(name, "float", steps, ended.accuracy, ended is won)
             for name, steps, ended in zip(("recovered", "from scratch"), both, (recovered, scratch), strict=True)
         )
-        return replace(won, trainings=trainings)
+        return replace(won, steps=recovered.steps + scratch.steps, trainings=trainings)
 
     def _once(self, network: Network, before: float, steps: int, scratch: bool) -> Ended:
         rule: Rule = "never"
@@ -262,10 +268,10 @@ class Recovery:
             self.tell(
                 f"     recovery of {taken} steps ended at {after:.1f} % on validation: the network before it stays"
             )
-            return Ended(network, before, False, taken)
+            return Ended(network, before, False, taken, 0)
         how = "trained from scratch" if scratch and self.options.recovery == "best" else "recovered"
         self.tell(f"     {how} with {taken} steps: validation {self.data.task.word} {after:.1f} % (float)")
-        return Ended(trained, after, True, taken)
+        return Ended(trained, after, True, taken, taken, scratch or before == -math.inf)
 
     def train(self, network: Network, recipe: Recipe, steps: int, number: int) -> Network:
         """One training, whose seed is the run's and its `number`."""

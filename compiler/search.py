@@ -84,7 +84,8 @@ class SearchOptions(RecoveryOptions):
 class Step:
     """One step and what it did. Accuracies are validation's, percent; costs are predicted.
 
-    `more`: what went in the same step, after the removal that the first three fields are.
+    `more`: what went in the same step, after the removal that the first three fields are. `trained_steps`: optimizer
+    steps that were taken in it, kept or not; `network_steps`: those that the network after it was trained with in all.
     """
 
     kind: str
@@ -97,6 +98,7 @@ class Step:
     macs: int
     reached: Reached
     more: tuple[Removal, ...] = ()
+    network_steps: int = 0
 
     @property
     def removals(self) -> tuple[Removal, ...]:
@@ -123,10 +125,23 @@ class SearchState:
     best: tuple[float, str] | None = None  # accuracy and checkpoint of the most accurate state on the way
     before_final: tuple[Network, Step] | None = None  # what the last recovery started from
     trainings: tuple[Training, ...] = ()  # ways of training that were compared
+    aside_steps: int = 0  # optimizer steps that no step counts: quantization-aware, of what was undone
+    quantized_steps: int = 0  # those of them that the network was trained with
 
     @property
     def trained_steps(self) -> int:
+        """That the steps took in all."""
         return sum(s.trained_steps for s in self.steps)
+
+    @property
+    def network_steps(self) -> int:
+        """Optimizer steps that the network as it is now was trained with."""
+        return (self.steps[-1].network_steps if self.steps else 0) + self.quantized_steps
+
+    @property
+    def spent_steps(self) -> int:
+        """All that were taken, whatever was kept of them."""
+        return self.trained_steps + self.aside_steps
 
 
 class Search:
@@ -232,9 +247,11 @@ class Search:
             after = self.accuracy(recovered)
         found = reached(self.cost(recovered), self.target, state.margins)
         removal, *more = chosen.removals
+        earlier = state.steps[: chosen.back_to]
         step = Step(
             removal.kind, removal.unit, removal.classes, chosen.similarity, cut, after, chosen.trained + steps,
             self.cost(recovered).macs, found, tuple(more),
+            (earlier[-1].network_steps if earlier else 0) + chosen.trained + steps,
         )  # fmt: skip
         state.network = recovered
         state.steps.append(step)
@@ -278,8 +295,9 @@ class Search:
         ended = self.recovery.end(begun, -math.inf if untrained else last.accuracy_recovered, steps)
         state.before_final = before
         state.steps[-1] = replace(
-            last, accuracy_recovered=ended.accuracy, trained_steps=last.trained_steps + ended.steps
-        )
+            last, accuracy_recovered=ended.accuracy, trained_steps=last.trained_steps + ended.steps,
+            network_steps=ended.own + (0 if ended.anew else last.network_steps),
+        )  # fmt: skip
         state.network, state.trainings = ended.network, ended.trainings
         if ended.kept:
             self._keep_best(state, ended.accuracy)
@@ -311,6 +329,7 @@ class Search:
             "best": state.best, "steps": [asdict(s) for s in state.steps],
             "before_final": asdict(state.before_final[1]) if state.before_final else None,
             "trainings": [asdict(t) for t in state.trainings],
+            "aside_steps": state.aside_steps,
         }  # fmt: skip
         text = json.dumps(record, indent=1, sort_keys=True)
         _replace(self.checkpoints / "state.json", lambda to: to.write_text(text))
@@ -334,7 +353,10 @@ class Search:
             earlier.module.load_state_dict(load_file(self.checkpoints / f"{len(steps):03d}.safetensors"))
             before = (earlier, _step_from(record["before_final"]))
         trainings = tuple(Training(**t) for t in record["trainings"])
-        return SearchState(network, steps, Margins(**record["margins"]), record["finished"], best, before, trainings)
+        return SearchState(
+            network, steps, Margins(**record["margins"]), record["finished"], best, before, trainings,
+            record["aside_steps"],
+        )  # fmt: skip
 
     def replay(self, steps: list[Step]) -> Network:
         """The architecture that these removals lead to, with the weights of the original that survive."""
@@ -377,6 +399,7 @@ def _reopen(state: SearchState) -> None:
     """Undo the last recovery, so that further removals are followed by training again."""
     state.finished, state.trainings = False, ()
     if state.before_final is not None:
+        state.aside_steps += state.steps[-1].trained_steps - state.before_final[1].trained_steps
         state.network, state.steps[-1] = state.before_final
         state.before_final = None
 

@@ -99,6 +99,7 @@ class Growth(Policy):
                 back = tuple(Removal(RESTORED, each[s]) for s in sorted(kept))
                 return Choice(back, grown, None, trained=steps)
             kept.pop()
+        state.aside_steps += steps
         search.tell("     grow: no stage's score rose with a block that fits the budget")
         return None
 
@@ -111,7 +112,8 @@ class Growth(Policy):
         kept = self._present(best)
         order = [u.name for units in self.stages.values() for u in reversed(units)]
         gone = [n for n in order if n in self._present(state.network) and n not in kept]
-        return Choice(tuple(Removal("layer", n) for n in gone), best, None, f"back to step {number}, the most accurate")
+        note = f"back to step {number}, the most accurate"
+        return Choice(tuple(Removal("layer", n) for n in gone), best, None, note, back_to=number)
 
     def _with(self, network: Network, names: Collection[str]) -> Network:
         """`network` and these blocks of the original, with the weights that they came in with."""

@@ -28,7 +28,8 @@ class Choice:
     """One step: what goes, and the network that this leads to.
 
     `similarity`: to the network before, where it was measured. `note`: ends the line that is told of the step.
-    `trained`: optimizer steps that the network was trained for to be chosen.
+    `trained`: optimizer steps that the network was trained for to be chosen. `back_to`: the number of the earlier step
+    whose network this is; None: it comes from the last one.
     """
 
     removals: tuple[Removal, ...]
@@ -36,6 +37,7 @@ class Choice:
     similarity: float | None
     note: str = ""
     trained: int = 0
+    back_to: int | None = None
 
 
 class Policy(ABC):

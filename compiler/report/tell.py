@@ -238,6 +238,9 @@ def _details(found: Compiled) -> record.Details:
     if after.deployed.booted is not None:
         notes.append(f"The image itself booted in an emulated {target.environment} and gave equal outputs.")
     notes += [trainings_text(trainings) for trainings in _compared(found)]
+    if found.state is not None and found.state.spent_steps != found.state.network_steps:
+        own, spent = found.state.network_steps, found.state.spent_steps
+        notes.append(f"The result was trained with {plural(own, 'step')}; {spent:,} were taken in all, kept or not.")
     labels = found.data.labels if found.data else after.deployed.planned.program.labels
     return record.Details(
         model=after.deployed.planned.program.name,

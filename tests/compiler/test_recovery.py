@@ -104,7 +104,7 @@ def test_best_keeps_the_better_of_two_trainings(scratch: float, kept: str, monke
     def once(network: Network, before: float, steps: int, scratch_first: bool = False, **how: bool) -> Ended:
         from_scratch = how.get("scratch", scratch_first)
         taken.append((steps, from_scratch))
-        return Ended(small(), scratch if from_scratch else 80.0, True, steps)
+        return Ended(small(), scratch if from_scratch else 80.0, True, steps, steps, from_scratch)
 
     monkeypatch.setattr(found, "_once", once)
     ended = found.end(network, 0.0, 8)
@@ -112,7 +112,8 @@ def test_best_keeps_the_better_of_two_trainings(scratch: float, kept: str, monke
     assert [(t.name, t.steps, t.percent, t.kept) for t in ended.trainings] == [
         ("recovered", 12, 80.0, kept == "recovered"), ("from scratch", 12, scratch, kept == "from scratch"),
     ]  # fmt: skip
-    assert ended.accuracy == max(80.0, scratch)
+    assert ended.accuracy == max(80.0, scratch) and ended.steps == 20
+    assert (ended.own, ended.anew) == ((12, True) if kept == "from scratch" else (8, False))
     assert "recovered 80.0 %" in told[-1] and f"from scratch {scratch:.1f} %" in told[-1]
 
 

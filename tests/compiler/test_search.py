@@ -102,6 +102,8 @@ def test_which_training_won_outlasts_a_resume(network, tmp_path):
     assert {t.steps for t in state.trainings} == {9} and sum(t.kept for t in state.trainings) == 1
     again = search(network, tmp_path, recovery="best")
     resumed = again.start(True)
+    assert (resumed.network_steps, resumed.spent_steps) == (state.network_steps, state.spent_steps)
+    assert state.network_steps == 9 and state.spent_steps == 18
     assert resumed.trainings == state.trainings and resumed.network.hash() == state.network.hash()
 
 

@@ -9,7 +9,7 @@ import torch
 
 from secateur.compiler.budget import Budget, Reached
 from secateur.compiler.recovery import recovery_recipe
-from secateur.compiler.search import Search, SearchOptions, SearchState, Step
+from secateur.compiler.search import Search, SearchOptions, SearchState, Step, _reopen
 from secateur.models.network import Network
 from secateur.models.zoo.catalogue import load, zoo_data
 from secateur.targets.target import find
@@ -54,3 +54,19 @@ def test_a_recovery_that_helps_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     search._finish(state)
     assert state.network is good
     assert state.steps[-1].accuracy_recovered == search.accuracy(good)
+
+
+@pytest.mark.parametrize("winner,own", [("recovered", 5), ("scratch", 5), ("before", 2)])
+def test_steps_of_the_network_and_steps_in_all(winner: str, own: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of --recovery best: two steps before, three more, five from scratch; what ships was trained with some of them."""
+    search, state = _search("best")
+    state.steps[-1] = replace(state.steps[-1], trained_steps=2, network_steps=2, accuracy_recovered=50.0)
+    reached = {"recovered": (60.0, 40.0), "scratch": (60.0, 70.0), "before": (40.0, 45.0)}[winner]
+    trained = [(_damaged(state.network), 3), (_damaged(state.network), 5)]
+    monkeypatch.setattr(search.recovery, "_trained", lambda *_, **__: trained.pop(0))
+    accuracies = list(reached)
+    monkeypatch.setattr(search.recovery, "accuracy", lambda _: accuracies.pop(0))
+    search._finish(state)
+    assert (state.network_steps, state.spent_steps) == (own, 10)
+    _reopen(state)
+    assert (state.network_steps, state.trained_steps, state.spent_steps) == (2, 2, 10)
