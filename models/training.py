@@ -23,7 +23,7 @@ from secateur.models.data import Split
 from secateur.models.fake_quantize import FakeQuantized
 from secateur.models.preprocess import Preprocess
 from secateur.models.task import CLASSIFICATION, Task
-from secateur.models.tokens import Bias, ChannelNorm
+from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,10 @@ class Recipe:
     """`cosine` (peak to 0), `one-cycle` (30 % linear rise from a 25th, then cosine to 0), `constant`, or `tenths`
     (a tenth from the half on, a hundredth from three quarters on)."""
     weight_decay: float = 1e-4
-    """On weights only: biases and normalization parameters are left alone."""
+    """On weights only: biases, normalization parameters and position embeddings are left alone."""
     decayed: str = "weights"
-    """`weights` of convolutions and linear layers, or `kernels`: of convolutions only."""
+    """`weights` of convolutions and linear layers; `kernels`: of convolutions only, a linear layer on tokens is none;
+    `matrices`: whatever has two dimensions or more, position embeddings too."""
     copies: int = 1
     """How often an epoch shows each sample, augmented anew each time."""
     critical_period: Rule = "never"
@@ -76,7 +77,7 @@ class Recipe:
                 ("lr", self.lr, self.lr > 0),
                 ("optimizer", self.optimizer, self.optimizer in ("sgd", "adamw")),
                 ("schedule", self.schedule, self.schedule in ("cosine", "one-cycle", "constant", "tenths")),
-                ("decayed", self.decayed, self.decayed in ("weights", "kernels")),
+                ("decayed", self.decayed, self.decayed in ("weights", "kernels", "matrices")),
                 ("copies", self.copies, self.copies >= 1),
                 ("critical_period", self.critical_period, self.critical_period in ("never", "angle", "relative")),
                 ("distillation", self.distillation, 0 <= self.distillation <= 1),
@@ -361,15 +362,27 @@ def _measure(module: nn.Module, split: Split, preprocess: Preprocess, task: Task
     return metric, float(loss)
 
 
+def _spared(module: nn.Module, decayed: str) -> set[int]:
+    """Ids of the parameters that decay passes by although they have its dimensions: positions, linear on tokens."""
+    if decayed == "matrices":
+        return set()
+    modules = list(module.modules())
+    spared = {id(m.bias) for m in modules if isinstance(m, Bias)}
+    if decayed == "kernels" and any(isinstance(m, Attention | Bias | Tokens) for m in modules):
+        spared |= {id(m.weight) for m in modules if isinstance(m, nn.Conv1d) and m.kernel_size == (1,)}
+    return spared
+
+
 def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Decay on tensors of two dimensions and more (convolution and linear weights), or of three (kernels)."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not parameters:
         raise UserError("training: the network has no trainable parameters")
-    least = 2 if recipe.decayed == "weights" else 3
+    least = 3 if recipe.decayed == "kernels" else 2
+    spared = _spared(module, recipe.decayed)
+    takes = [p.ndim >= least and id(p) not in spared for p in parameters]
     groups = [
-        {"params": [p for p in parameters if p.ndim >= least], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim < least], "weight_decay": 0.0},
+        {"params": [p for p, taken in zip(parameters, takes, strict=True) if taken == whether], "weight_decay": decay}
+        for whether, decay in ((True, recipe.weight_decay), (False, 0.0))
     ]
     # foreach and fused variants sum in another order; one plain loop gives the same bytes everywhere.
     if recipe.optimizer == "adamw":

@@ -38,6 +38,7 @@ WATCH_TRANSFORMER = Recipe(
     optimizer="adamw",
     schedule="one-cycle",
     weight_decay=0.05,
+    decayed="matrices",  # what the shipped weights were trained with
     label_smoothing=0.1,
     augmentation=watch.AUGMENTATION,
     evaluations=20,

@@ -147,6 +147,24 @@ def test_decay_of_kernels_spares_linear_layers():
     assert changed == {"0.weight"}
 
 
+@pytest.mark.parametrize("decayed,shrinks", [
+    ("weights", {"0.weight", "2.weight", "6.weight"}), ("kernels", {"0.weight"}),
+    ("matrices", {"0.weight", "1.bias", "2.weight", "6.weight"}),
+])  # fmt: skip
+def test_decay_spares_positions_and_of_kernels_what_is_linear_on_tokens(decayed, shrinks):
+    """Position embeddings have two dimensions and are no weights; a 1 x 1 convolution of tokens is a linear layer."""
+    module = nn.Sequential(
+        nn.Conv1d(3, 8, 3), Bias((8, 10)), nn.Conv1d(8, 8, 1), ChannelNorm(8), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+        nn.Linear(8, 3),
+    )  # fmt: skip
+    reinitialize(module, 0)
+    before = {k: v.clone() for k, v in module.named_parameters()}
+    for parameter in module.parameters():
+        parameter.register_hook(torch.zeros_like)
+    fit(module, _split(), Recipe(steps=2, lr=0.1, weight_decay=0.1, decayed=decayed), 0, Preprocess())
+    assert {name for name, value in module.named_parameters() if not torch.equal(value, before[name])} == shrinks
+
+
 def test_what_needs_no_gradient_stays_with_its_statistics():
     """A frozen convolution and its norm are the same after a training, the running mean included."""
     module = _module()
