@@ -125,6 +125,7 @@ class SearchState:
     best: tuple[float, str] | None = None  # accuracy and checkpoint of the most accurate state on the way
     before_final: tuple[Network, Step] | None = None  # what the last recovery started from
     trainings: tuple[Training, ...] = ()  # ways of training that were compared
+    exhausted: tuple[str, Margins] | None = None  # why nothing more can be removed, and the margins that this is of
     aside_steps: int = 0  # optimizer steps that no step counts: quantization-aware, of what was undone
     quantized_steps: int = 0  # those of them that the network was trained with
 
@@ -199,11 +200,14 @@ class Search:
             met = self.fits(state.network, state, now)
             if met and (state.finished or not self.policy.improves):
                 break
+            if state.exhausted is not None and state.exhausted[1] == state.margins:
+                raise Exhausted(state.exhausted[0])  # resumed: its last training is done
             if state.finished:
                 _reopen(state)  # an image taught that more must go
             try:
                 chosen = self.policy.choose(state, now)
-            except Exhausted:
+            except Exhausted as error:
+                state.exhausted = (str(error), state.margins)
                 # the best attempt is trained like any other: what does not fit is compared at equal training too
                 self._end(state)
                 raise
@@ -329,6 +333,7 @@ class Search:
             "best": state.best, "steps": [asdict(s) for s in state.steps],
             "before_final": asdict(state.before_final[1]) if state.before_final else None,
             "trainings": [asdict(t) for t in state.trainings],
+            "exhausted": state.exhausted and (state.exhausted[0], asdict(state.exhausted[1])),
             "aside_steps": state.aside_steps,
         }  # fmt: skip
         text = json.dumps(record, indent=1, sort_keys=True)
@@ -353,8 +358,11 @@ class Search:
             earlier.module.load_state_dict(load_file(self.checkpoints / f"{len(steps):03d}.safetensors"))
             before = (earlier, _step_from(record["before_final"]))
         trainings = tuple(Training(**t) for t in record["trainings"])
+        exhausted = None
+        if record["exhausted"] is not None:
+            exhausted = (str(record["exhausted"][0]), Margins(**record["exhausted"][1]))
         return SearchState(
-            network, steps, Margins(**record["margins"]), record["finished"], best, before, trainings,
+            network, steps, Margins(**record["margins"]), record["finished"], best, before, trainings, exhausted,
             record["aside_steps"],
         )  # fmt: skip
 
@@ -397,7 +405,7 @@ def _checkpoint(state: SearchState) -> str:
 
 def _reopen(state: SearchState) -> None:
     """Undo the last recovery, so that further removals are followed by training again."""
-    state.finished, state.trainings = False, ()
+    state.finished, state.trainings, state.exhausted = False, (), None
     if state.before_final is not None:
         state.aside_steps += state.steps[-1].trained_steps - state.before_final[1].trained_steps
         state.network, state.steps[-1] = state.before_final

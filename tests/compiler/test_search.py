@@ -165,6 +165,31 @@ def test_nothing_left_to_remove_names_the_limit(network, tmp_path):
     assert state.steps and state.finished and state.trained_steps == 9
 
 
+def test_what_ended_without_fitting_is_not_trained_again_by_a_resume(network, tmp_path, monkeypatch):
+    """The same reason and the same network, without a candidate or a training; other margins are looked at anew."""
+
+    def impossible(told):
+        run = search(network, tmp_path, told.append, less=0)
+        run.budget = Budget(flash_bytes=100).on(run.target)
+        return run
+
+    run = impossible([])
+    state = run.start(False)
+    with pytest.raises(Exhausted) as first:
+        run.run(state)
+    before, told = saved(tmp_path), []
+    again = impossible(told)
+    resumed = again.start(True)
+    monkeypatch.setattr(again.recovery, "_trained", lambda *_, **__: pytest.fail("trained again"))
+    with pytest.raises(Exhausted) as second:
+        again.run(resumed)
+    assert str(second.value) == str(first.value) and resumed.network.hash() == state.network.hash()
+    assert told == [f"resumed after {len(state.steps)} removals"] and saved(tmp_path) == before
+    resumed.margins = Margins(flash_bytes=7)
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        again.run(resumed)
+
+
 @pytest.mark.parametrize("policy,kinds", [("layers", {"layer"}), ("filters", {"filters"})])
 def test_a_policy_removes_only_its_kind(network, tmp_path, policy, kinds):
     """--policy layers on a network without removable layers has nothing to remove."""
