@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, fx, nn
 from secateur.errors import UserError
 from secateur.models.affine import fold_affine
 from secateur.models.network import Network, verify_network
+from secateur.models.plain_weights import copied, make_plain
 from secateur.models.preprocess import Preprocess
 from secateur.models.recognize import recognize
 from secateur.models.rewrite import Rewriter
@@ -39,7 +39,9 @@ def canonicalize(
     Raises:
         UserError: the network cannot be traced on this shape, or it holds unsupported operators (all listed).
     """
-    module = (module if own else copy.deepcopy(module)).float().cpu().eval()
+    module = (module if own else copied(module)).eval()
+    make_plain(module)
+    module.float().cpu()
     sample = torch.randn(batch, *input_shape, generator=torch.Generator().manual_seed(0))
     graph, root = _traced(module, sample.clone())  # a module may work in place on its input
     output = _output(graph, cut_at)

@@ -233,6 +233,35 @@ def test_a_canonical_network_is_trainable() -> None:
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.module.parameters())
 
 
+def _weight_norm(conv: nn.Module) -> nn.Module:
+    conv = nn.utils.weight_norm(conv)
+    with torch.no_grad():
+        conv.weight_g.mul_(3)  # type: ignore[operator,union-attr]
+    return conv
+
+
+@pytest.mark.parametrize(
+    "computed",
+    [
+        _weight_norm,
+        nn.utils.spectral_norm,
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        lambda conv: nn.utils.prune.l1_unstructured(conv, "weight", 0.5),
+    ],
+)
+def test_weights_that_a_forward_computes_are_plain_ones(computed: Callable[[nn.Module], nn.Module]) -> None:
+    """weight_norm, spectral_norm and pruning masks: what the module computes, and the module itself stays."""
+    torch.manual_seed(0)
+    module = Code(lambda m, x: m.c(x).mul(2).mean(2), c=computed(nn.Conv1d(2, 4, 3)), d=nn.Conv1d(2, 2, 1)).eval()
+    x = torch.randn(5, 2, 8)
+    network = to_network(module, (2, 8), "net")
+    assert set(network.module.state_dict()) == {"c.weight", "c.bias"}
+    with torch.no_grad():
+        torch.testing.assert_close(network.module(x), module(x))
+    assert set(module.state_dict()) > {"c.bias", "d.weight"} and "c.weight" not in module.state_dict()
+
+
 def _kinds(module: nn.Module, shape: tuple[int, ...]) -> list[Any]:
     graph = canonicalize(module.eval(), shape)
     named = dict(graph.named_modules())
