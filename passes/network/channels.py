@@ -87,10 +87,10 @@ def trace_channels(network: Network) -> Channels:
     weighted = [  # target, value read, value written
         (str(n.target), n.all_input_nodes[0].name, n.name)
         for n in network.graph.nodes
-        if isinstance(tracer.modules.get(str(n.target)), _WEIGHTED)
+        if isinstance(tracer.called(n), _WEIGHTED)
     ]
     sums = {n.name for n in network.graph.nodes if n.target is operator.add}
-    attentions = {n.name for n in network.graph.nodes if isinstance(tracer.modules.get(str(n.target)), Attention)}
+    attentions = {n.name for n in network.graph.nodes if isinstance(tracer.called(n), Attention)}
     groups: list[FilterGroup] = []
     members: dict[str, tuple[int, ...]] = {}
     for classes_of_group in alike.values():
@@ -159,6 +159,10 @@ class _Tracer:
                 width = self.shapes[node.name][0]
                 assert len(ids) == width, f"{network.name}: {node.name}: {len(ids)} channels, {width} expected"
                 self.values[node.name] = ids
+
+    def called(self, node: fx.Node) -> nn.Module | None:
+        """The module that `node` calls; "x" and "output" are no calls, and may be names of modules."""
+        return self.modules[str(node.target)] if node.op == "call_module" else None
 
     def fresh(self, count: int) -> Ids:
         ids = np.arange(len(self.parent), len(self.parent) + count, dtype=np.int64)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
 
+from secateur.models.canonical import to_network
 from secateur.models.network import Pad, Slice
 from secateur.passes.network.channels import find_filters, trace_channels
 
@@ -172,3 +175,11 @@ def test_broadcast_over_positions_keeps_channels(network_of):
     network = network_of(Net(), (2, 10))
     assert groups(network)["stem"].producers == ("stem", "up")
     assert torch.isfinite(network.module(torch.randn(2, 2, 10))).all()
+
+
+def test_modules_may_have_the_names_of_the_input_and_the_output():
+    """A convolution that is called `x`, a linear layer that is called `output`."""
+    parts = OrderedDict(x=nn.Conv1d(2, 4, 1), pool=nn.AdaptiveAvgPool1d(1), flat=nn.Flatten(), output=nn.Linear(4, 3))
+    found = find_filters(to_network(nn.Sequential(parts), (2, 8), "net"))
+    ends = [(g.size, g.producers, g.consumers, g.removable) for g in found]
+    assert ends == [(2, (), ("x",), False), (4, ("x",), ("output",), True), (3, ("output",), (), False)]
