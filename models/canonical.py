@@ -43,10 +43,11 @@ def canonicalize(
     make_plain(module)
     module.float().cpu()
     sample = torch.randn(batch, *input_shape, generator=torch.Generator().manual_seed(0))
-    graph, root = _traced(module, sample.clone())  # a module may work in place on its input
+    graph, root, expected = _traced(module, sample)
+    hooked = [name or "itself" for name, m in module.named_modules() if m._forward_hooks or m._forward_pre_hooks]
     output = _output(graph, cut_at)
     rewriter = Rewriter(root, graph, batch)
-    new = rewriter.run(output)
+    new = rewriter.run(output, to_the_end=cut_at is None)
     result = fx.GraphModule(rewriter.modules, new, class_name="Canonical")
     rewriter.problems += fold_takes(result)
     result.graph.eliminate_dead_code()
@@ -64,8 +65,11 @@ def canonicalize(
     result.delete_all_unused_submodules()
     result.recompile()
     result.eval()
-    if cut_at is None:  # operators behind a cut may have worked in place on its value
-        _check_equal(result, sample, output.meta["value"])
+    for part in result.modules():
+        part._forward_hooks.clear()
+        part._forward_pre_hooks.clear()
+    if cut_at is None:
+        _check_equal(result, sample, expected, hooked)
     return result
 
 
@@ -115,10 +119,14 @@ def check_scaling(name: str, preprocess: Preprocess, channels: int) -> None:
         raise UserError(f"{name}: std {preprocess.std} must be positive in every channel.")
 
 
-def _traced(module: nn.Module, sample: Tensor) -> tuple[fx.Graph, nn.Module]:
+def _traced(module: nn.Module, sample: Tensor) -> tuple[fx.Graph, nn.Module, Any]:
+    """The trace, the root of its targets, and what `module` gives when it runs as it is."""
     shape = tuple(sample.shape[1:])
     try:
-        return trace(module, sample)
+        graph, root = trace(module, sample.clone())  # a module may work in place on its input
+        with torch.no_grad():
+            result = module(sample.clone())
+        return graph, root, result[0] if isinstance(result, (tuple, list)) and len(result) == 1 else result
     except DataDependent as error:
         raise UserError(
             f"cannot be traced: {error}. Export it to ONNX (torch.onnx.export) with a fixed input and give the .onnx."
@@ -153,8 +161,16 @@ def _output(graph: fx.Graph, cut_at: str | None) -> fx.Node:
     return node
 
 
-def _check_equal(result: fx.GraphModule, sample: Tensor, expected: Tensor) -> None:
+def _check_equal(result: fx.GraphModule, sample: Tensor, expected: Tensor, hooked: list[str]) -> None:
+    """Raise UserError where the canonical network gives something else than the module itself."""
     with torch.no_grad():
         worst = float((result(sample) - expected).abs().max())
     scale = float(expected.abs().max())
-    assert worst <= 1e-4 * (scale + 1e-6) or not math.isfinite(scale), f"canonical: off by {worst} of {scale}"
+    if worst <= 1e-4 * (scale + 1e-6) or not math.isfinite(scale):
+        return
+    hooks = f"forward hooks ({', '.join(hooked)}), " if hooked else ""
+    raise UserError(
+        f"gives other outputs than its operators, off by {worst:.3g} of {scale:.3g}. What cannot be followed: {hooks}"
+        "functional dropout without training=self.training, random numbers, changes in place of a part or of a "
+        "reshaped value. Take it out, or export the network to ONNX; where it has none of these, please report it."
+    )

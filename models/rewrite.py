@@ -49,8 +49,9 @@ class Rewriter:
         self.tokens = AttentionRewriter(self)
         self.taken = {name.removeprefix("whole.") for name, _ in root.named_modules()}
 
-    def run(self, output: fx.Node) -> fx.Graph:
-        live = self._live(output)
+    def run(self, output: fx.Node, to_the_end: bool = True) -> fx.Graph:
+        """Up to `output`; to the end with what works in place on it afterwards."""
+        live = self._live(output, to_the_end)
         self._refuse_ties(live)
         doubtful: set[fx.Node] = set()
         for node in self.old.nodes:
@@ -68,14 +69,18 @@ class Rewriter:
             if value is None:
                 value = self._stand_in(node)
             self._bind(node, value)
-        if output in self.env:
-            self.new.output(self.node_of(self.env[output]))
-        else:
+        if output not in self.env:
             self.problems.append("the output does not depend on the input")
+            return self.new
+        try:
+            self.new.output(self.node_of(self.env[output]))
+        except Unsupported as reason:
+            if output not in doubtful:
+                self.problems.append(f"{place(output)} (as the output: {reason})")
         return self.new
 
-    def _live(self, output: fx.Node) -> set[fx.Node]:
-        """Ancestors of `output`, and the in-place operators on them that run before it."""
+    def _live(self, output: fx.Node, to_the_end: bool) -> set[fx.Node]:
+        """Ancestors of `output`, and the in-place operators on them that run before it, or at all."""
         live: set[fx.Node] = set()
 
         def add(node: fx.Node) -> None:
@@ -88,7 +93,7 @@ class Rewriter:
 
         add(output)
         for node in self.old.nodes:
-            if node is output:
+            if node is output and not to_the_end:
                 break
             if node.op.startswith("call") and _inplace(node, self.root) and node.all_input_nodes[0] in live:
                 add(node)

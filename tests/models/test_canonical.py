@@ -233,6 +233,32 @@ def test_a_canonical_network_is_trainable() -> None:
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.module.parameters())
 
 
+def test_what_works_in_place_on_the_output_is_followed() -> None:
+    """Though the output is the value that it is given."""
+
+    def run(m: Any, x: Tensor) -> Tensor:
+        x = m.c(x)
+        x.relu_()
+        return x
+
+    module, x = Code(run, c=nn.Linear(4, 8)).eval(), torch.randn(5, 4)
+    with torch.no_grad():
+        assert torch.equal(to_network(module, (4,), "net").module(x), module(x))
+
+
+def test_a_hook_that_changes_nothing_stays_behind() -> None:
+    """The network is read without it, and the module keeps it."""
+    seen: list[int] = []
+    module = nn.Sequential(nn.Linear(4, 8))
+    module[0].register_forward_hook(lambda module, given, result: seen.append(len(result)))
+    network = to_network(module, (4,), "net")
+    seen.clear()
+    network.module(torch.randn(5, 4))
+    assert not seen
+    module(torch.randn(5, 4))
+    assert seen == [5]
+
+
 def _weight_norm(conv: nn.Module) -> nn.Module:
     conv = nn.utils.weight_norm(conv)
     with torch.no_grad():
@@ -327,6 +353,16 @@ def test_what_follows_a_recurrent_layer_is_listed_too() -> None:
         canonicalize(Code(run, lstm=nn.LSTM(5, 3, batch_first=True), fc=nn.Linear(3, 2)), (4, 5))
 
 
+def _doubled(module: nn.Module) -> nn.Module:
+    module.register_forward_hook(lambda module, given, result: 2 * result)
+    return module
+
+
+def _first_changed(x: Tensor) -> Tensor:
+    x[:, :4].add_(1)
+    return x
+
+
 @pytest.mark.parametrize(
     "module, shape, message",
     [
@@ -353,6 +389,11 @@ def test_what_follows_a_recurrent_layer_is_listed_too() -> None:
         (Code(lambda m, x: F.relu(x * 2)), (3,), "mul .scales a flat vector that no Linear takes or gives"),
         (nn.LogSoftmax(1), (3,), "LogSoftmax"),
         (Code(lambda m, x: torch.ones(1, 2)), (3,), "does not depend|returns"),
+        (Code(lambda m, x: m.c(x).transpose(1, 2), c=nn.Conv1d(2, 3, 1)), (2, 4), "transpose .as the output: takes"),
+        (Code(lambda m, x: m.c(x).view(-1, 2, 6), c=nn.Conv1d(2, 3, 1)), (2, 4), "view .as the output: reshapes"),
+        (Code(lambda m, x: F.dropout(m.c(x), 0.5), c=nn.Linear(8, 8)), (8,), "training=self.training"),
+        (Code(lambda m, x: m.r(m.c(x)), c=nn.Linear(8, 8), r=_doubled(nn.ReLU())), (8,), r"forward hooks \(r\)"),
+        (Code(lambda m, x: _first_changed(m.c(x)), c=nn.Linear(8, 8)), (8,), "in place of a part"),
     ],
 )
 def test_a_network_at_fault_is_one_line(module: nn.Module, shape: tuple[int, ...], message: str) -> None:
