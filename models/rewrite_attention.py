@@ -33,7 +33,7 @@ class AttentionRewriter(TokenRewriter):
         if name == "getitem" and name_of(node.args[0], self.to.root) == "MultiheadAttention":  # type: ignore[arg-type]
             if node.args[1] != 0:
                 raise Unsupported(WEIGHTS_ALONE)
-            return inputs[0]
+            return inputs[0] if inputs[0].shape else None  # an attention that was refused has told why
         both = name in ("matmul", "bmm") and len(inputs) == len(node.args)
         if both or name in ("einsum", "scaled_dot_product_attention"):
             return self._product(node, name)

@@ -162,6 +162,17 @@ def test_what_has_no_canonical_form_is_refused(block, reason):
     assert reason in str(found.value)
 
 
+def test_a_mean_right_behind_a_refused_attention_is_no_crash():
+    """The line is of the attention alone."""
+
+    class Averaged(KeyMask):
+        def forward(self, x):
+            return super().forward(x).mean(1)
+
+    with pytest.raises(UserError, match="1 unsupported operator.*: with a mask"):
+        to_network(Averaged(), (TOKENS, WIDTH), "net")
+
+
 def test_norms_know_their_epsilon():
     """Of a module and of the function."""
 
