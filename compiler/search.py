@@ -246,16 +246,19 @@ class Search:
         recovered, after = self.recovery.remeasured(smaller, cut)
         trains = self.policy.trains_between and self.recovery.harmed(after)
         steps = max(0, self.recovery.short_steps(state.trained_steps) - chosen.trained) if trains else 0
+        kept = 0  # of these steps
         if steps:
-            recovered = self.recovery.after_cut(recovered, steps, len(state.steps) + 1)
-            after = self.accuracy(recovered)
+            trained = self.recovery.after_cut(recovered, steps, len(state.steps) + 1)
+            percent = self.accuracy(trained)
+            if percent >= after:  # few steps at a recovery's rate can harm, as at the end
+                recovered, after, kept = trained, percent, steps
         found = reached(self.cost(recovered), self.target, state.margins)
         removal, *more = chosen.removals
         earlier = state.steps[: chosen.back_to]
         step = Step(
             removal.kind, removal.unit, removal.classes, chosen.similarity, cut, after, chosen.trained + steps,
             self.cost(recovered).macs, found, tuple(more),
-            (earlier[-1].network_steps if earlier else 0) + chosen.trained + steps,
+            (earlier[-1].network_steps if earlier else 0) + chosen.trained + kept,
         )  # fmt: skip
         state.network = recovered
         state.steps.append(step)

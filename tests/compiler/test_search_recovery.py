@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from secateur.compiler.budget import Budget, Reached
-from secateur.compiler.recovery import recovery_recipe
+from secateur.compiler.policies.policy import Choice
+from secateur.compiler.recovery import Recovery, recovery_recipe
 from secateur.compiler.search import Search, SearchOptions, SearchState, Step, _reopen
 from secateur.models.network import Network
 from secateur.models.zoo.catalogue import load, zoo_data
+from secateur.passes.network.removal import Removal
 from secateur.targets.target import find
 
 
@@ -42,6 +44,23 @@ def test_a_recovery_that_harms_is_undone(recovery: str, kept: bool, monkeypatch:
     assert state.finished and state.steps[-1].trained_steps == 5
     assert (state.network is before) == kept
     assert (state.steps[-1].accuracy_recovered == accuracy) == kept
+
+
+@pytest.mark.parametrize("helps", [False, True])
+def test_a_short_training_that_harms_is_undone(helps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between removals too the network before it stays where validation falls; its steps are spent all the same."""
+    search, _ = _search()
+    good = search.original
+    begun, trained = (_damaged(good), good) if helps else (good, _damaged(good))
+    search.options = replace(search.options, total_steps=300)
+    search.recovery = Recovery(good, search.data, search.options, search.recipe, search.tell)
+    monkeypatch.setattr(search.recovery, "harmed", lambda accuracy: True)
+    monkeypatch.setattr(search.recovery, "after_cut", lambda network, steps, number: trained)
+    state = SearchState(good)
+    search._step(state, Choice((Removal("layer", "stages.0.1"),), begun, None))
+    step = state.steps[-1]
+    assert state.network is good and step.accuracy_recovered == search.accuracy(good)
+    assert step.trained_steps > 0 and step.network_steps == (step.trained_steps if helps else 0)
 
 
 def test_a_recovery_that_helps_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
