@@ -169,7 +169,7 @@ def test_a_mean_right_behind_a_refused_attention_is_no_crash():
         def forward(self, x):
             return super().forward(x).mean(1)
 
-    with pytest.raises(UserError, match="1 unsupported operator.*: with a mask"):
+    with pytest.raises(UserError, match=r"1 unsupported operator.*: with a mask"):
         to_network(Averaged(), (TOKENS, WIDTH), "net")
 
 
