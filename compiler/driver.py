@@ -27,7 +27,7 @@ from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, 
 from secateur.compiler.judge import reached as reached_by
 from secateur.compiler.picture_proof import frames_of
 from secateur.compiler.policies.policy import Exhausted
-from secateur.compiler.quantization_aware import calibration_samples, trained, wanted
+from secateur.compiler.quantization_aware import FILE, calibration_samples, trained, wanted
 from secateur.compiler.recovery import Training
 from secateur.compiler.report.record import Robustness
 from secateur.compiler.robustness import Subject, measure
@@ -241,12 +241,16 @@ def compile_network(
         _deployed, data=data, target=target, build=build, project=out / "firmware", room=budget.room(state.margins),
         relief=budget.relief, tell=tell, tight=exhausted is None,
     )  # fmt: skip
-    exported, after = _quantization_aware(search, state, exported, after, out, deployed, meter)
+    files = out / "checkpoints"
+    retrained = _quantization_aware(search, state.network, exported, after, out, files / FILE, deployed, meter)
+    if retrained is not None:
+        _taken(state, retrained, after.validation)
+        exported, after = retrained.exported, retrained.judged
     after = replace(after, errors=_worst_layers(exported, after, data))
     attempts: tuple[Attempt, ...] = ()
     outcome = judge(before, after, budget, target, floor, exhausted)
     if outcome.exit_code == 4:
-        attempts = _keep_attempts(search, state, after, data, target, build, out, tell)
+        attempts = _keep_attempts(search, state, after, build, out, meter)
     before = _tested(before, original, data)
     same = exported.content == original.content
     after = replace(after, test=before.test) if same else _tested(after, exported, data)
@@ -362,44 +366,65 @@ def _deployed(
     return Judged(deployed, validation, None, exported.program.macs, exported.program.parameters)
 
 
+@dataclass(frozen=True)
+class _Retrained:
+    """What quantization-aware training of `steps` came to: int8 at `percent` of validation, `kept` or not."""
+
+    network: Network
+    exported: Exported
+    judged: Judged
+    steps: int
+    percent: float
+    kept: bool
+
+
 def _quantization_aware(
-    search: Search, state: SearchState, exported: Exported, after: Judged, out: Path, deployed: Callable[..., Judged],
-    meter: AbstractContextManager[object],
-) -> tuple[Exported, Judged]:  # fmt: skip
-    """Trained as int8 computes, where that is wanted and int8 then does better on validation within the same limits."""
-    was, data, options = after.validation, search.data, search.options
+    search: Search, network: Network, exported: Exported, after: Judged, out: Path, file: Path,
+    deployed: Callable[..., Judged], meter: AbstractContextManager[object],
+) -> _Retrained | None:  # fmt: skip
+    """Trained as int8 computes, where that is wanted, and kept where int8 does better within the same limits.
+
+    `exported`, `after`: of `network`, as it lies in `out`; `file`: where its weights are kept.
+    """
+    was, data = after.validation, search.data
     assert was is not None
-    steps = wanted(options, data, was.float_percent - was.int8_percent)
+    steps = wanted(search.options, data, was.float_percent - was.int8_percent)
     if not steps:
-        return exported, after
+        return None
     with meter:
-        network = trained(state.network, search.original, data, options, search.recipe, steps, out / "checkpoints")
-    again = export(network, data)
+        retrained = trained(network, search.original, data, search.options, search.recipe, steps, file)
+    again = export(retrained, data)
     now = evaluate(
         again.network, again.program, again.content, data.validation, again.inputs(data.validation), data.task
     )
     kept = now.int8_percent > was.int8_percent
     if kept:
-        redone = deployed(export(network, data, out), known=now)
+        redone = deployed(export(retrained, data, out), known=now)
         worse = set(violated(reached_by(redone.deployed, search.target), search.budget))
         kept = worse <= set(violated(reached_by(after.deployed, search.target), search.budget))
         if not kept:
-            after = deployed(export(state.network, data, out), known=was)
+            after = deployed(export(network, data, out), known=was)
     search.tell(
         f"     int8 {data.task.word} on validation {was.int8_percent:.1f} % (float {was.float_percent:.1f} %), after "
         f"{steps} quantization-aware steps {now.int8_percent:.1f} %: "
         f"{'kept' if kept else 'the network before it stays'}"
     )
+    if kept:
+        return _Retrained(retrained, again, redone, steps, now.int8_percent, True)
+    return _Retrained(network, exported, after, steps, now.int8_percent, False)
+
+
+def _taken(state: SearchState, found: _Retrained, was: Scores | None) -> None:
+    """What the network that ships came from, in the state. `was`: before it."""
+    assert was is not None
     before = state.network_steps
     state.trainings += (
-        Training("as exported", "int8", before, was.int8_percent, not kept),
-        Training("quantization-aware", "int8", before + steps, now.int8_percent, kept),
+        Training("as exported", "int8", before, was.int8_percent, not found.kept),
+        Training("quantization-aware", "int8", before + found.steps, found.percent, found.kept),
     )
-    state.aside_steps += steps
-    if not kept:
-        return exported, after
-    state.network, state.quantized_steps = network, steps
-    return again, redone
+    state.aside_steps += found.steps
+    if found.kept:
+        state.network, state.quantized_steps = found.network, found.steps
 
 
 def _tested(judged: Judged, exported: Exported, data: Data) -> Judged:
@@ -454,18 +479,26 @@ def _worst_layers(exported: Exported, after: Judged, data: Data) -> tuple[tuple[
 
 
 def _keep_attempts(
-    search: Search, state: SearchState, after: Judged, data: Data, target: Target, build: Build, out: Path,
-    tell: Callable[[str], None],
-) -> tuple[Attempt, ...]:  # fmt: skip
-    """Below the floor: the attempt that fits and the most accurate one on the way, both as files."""
+    search: Search, state: SearchState, after: Judged, build: Build, out: Path, meter: AbstractContextManager[object]
+) -> tuple[Attempt, ...]:
+    """Below the floor: the attempt that fits and the most accurate one on the way, both as files, by the same path."""
+    data, target = search.data, search.target
     export(state.network, data, out / "attempts" / "best-fitting")
     kept = [Attempt("best fitting", "attempts/best-fitting", after)]
     best = search.best_network(state)
     if best is not None:
-        exported = export(best, data, out / "attempts" / "most-accurate")
-        judged = _deployed(exported, data, target, build, out / "baseline" / "attempt", baseline=True)
+        folder, file = out / "attempts" / "most-accurate", out / "checkpoints" / f"most-accurate-{FILE}"
+        deployed = partial(
+            _deployed, data=data, target=target, build=build, project=out / "baseline" / "attempt", baseline=True
+        )
+        exported = export(best, data, folder)
+        judged = deployed(exported)
+        retrained = _quantization_aware(search, best, exported, judged, folder, file, deployed, meter)
+        if retrained is not None:
+            state.aside_steps += retrained.steps
+            judged = retrained.judged
         kept.append(Attempt("most accurate", "attempts/most-accurate", judged))
-    tell(f"{data.task.word} is below the floor: the best fitting and the most accurate attempt are in attempts/")
+    search.tell(f"{data.task.word} is below the floor: the best fitting and the most accurate attempt are in attempts/")
     return tuple(kept)
 
 

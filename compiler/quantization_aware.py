@@ -77,20 +77,18 @@ def check_quantization_aware(options: RecoveryOptions, data: Data) -> None:
 
 
 def trained(
-    network: Network, teacher: Network, data: Data, options: RecoveryOptions, recipe: Recipe, steps: int,
-    checkpoints: Path,
-) -> Network:  # fmt: skip
-    """`network` after these steps; read from `checkpoints` where an earlier run got there from the same beginning."""
+    network: Network, teacher: Network, data: Data, options: RecoveryOptions, recipe: Recipe, steps: int, file: Path
+) -> Network:
+    """`network` after these steps; read from `file`, or one like it beside it, where it began with the same network."""
     slow = replace(recipe, steps=steps, schedule="cosine", lr=RATE_SHARE * recipe.lr, copies=1, clip_norm=CLIP_NORM)
     facts = {
         "network": network.hash(), "teacher": teacher.hash(), "data": data.fingerprint(), "recipe": asdict(slow),
         "seed": options.seed, "code": code_digest(),
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-    path = checkpoints / FILE
-    if path.is_file():
-        with safe_open(path, "pt") as file:
-            known = (file.metadata() or {}).get("key")
+    for path in sorted(file.parent.glob(f"*{FILE}")):
+        with safe_open(path, "pt") as saved:
+            known = (saved.metadata() or {}).get("key")
         if known == key:
             found = network.clone()
             found.module.load_state_dict(load_file(path))
@@ -99,10 +97,10 @@ def trained(
         data.recovery, slow, options.seed * 10_007, lambda now: grids(now, data), data.validation, teacher
     )
     found = _alone(lambda: train(without_means(network)))
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
     save_file({k: v.contiguous().clone() for k, v in found.module.state_dict().items()}, part, {"key": key})
-    part.replace(path)
+    part.replace(file)
     return found
 
 

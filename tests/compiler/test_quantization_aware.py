@@ -20,6 +20,7 @@ from secateur.compiler.driver import export
 from secateur.compiler.judge import real_output
 from secateur.compiler.quantization_aware import FILE, grids, trained, wanted
 from secateur.compiler.recovery import RecoveryOptions, recovery_recipe
+from secateur.compiler.search import Search
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
@@ -89,7 +90,7 @@ def train(network: Network, folder: Path) -> Network:
     data, options = blobs(), RecoveryOptions(total_steps=300)
     steps = wanted(options, data, 1.0)
     assert steps == 60
-    return trained(network, network, data, options, recovery_recipe(data, 300, options), steps, folder)
+    return trained(network, network, data, options, recovery_recipe(data, 300, options), steps, folder / FILE)
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +241,42 @@ def test_its_energy_is_metered(scaled: Network, tmp_path: Path, monkeypatch: pyt
         secateur.Build(run="none"), tmp_path, meter=Meter(),
     )  # fmt: skip
     assert entered == [True, False] * 2
+
+
+def test_the_most_accurate_attempt_goes_the_same_way(
+    scaled: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the floor is broken, it is trained as int8 computes, as the result is, by the same rule, and counted."""
+    begun: list[tuple[str, int]] = []
+
+    def spy(network: Network, *more: object) -> Network:
+        *_, steps, file = more
+        assert isinstance(file, Path) and isinstance(steps, int)
+        begun.append((file.name, steps))
+        return network.clone()
+
+    monkeypatch.setattr(driver, "trained", spy)
+    data, told, target = blobs(), list[str](), find("esp32")
+    asked = secateur.SearchOptions(total_steps=10, quantization_aware="on", policy="filters", method="first")
+    recipe = recovery_recipe(data, 10, asked)
+    flash = Search(scaled, data, target, secateur.Budget(), asked, recipe).cost(scaled).flash_bytes - 200
+    result = driver.compile_network(
+        scaled, data, target, secateur.Budget(flash_bytes=flash, min_accuracy=100.0), asked, recipe,
+        secateur.Build(run="none"), tmp_path, tell=told.append,
+    )  # fmt: skip
+    assert result.outcome.exit_code == 4 and [a.name for a in result.attempts] == ["best fitting", "most accurate"]
+    assert begun == [(FILE, 2), (f"most-accurate-{FILE}", 2)]
+    assert sum("after 2 quantization-aware steps" in line for line in told) == 2
+    assert result.state is not None and result.state.aside_steps == 4
+
+
+def test_two_attempts_of_one_network_are_trained_once(
+    gained: tuple[Network, Path], scaled: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another file beside it holds of the same beginning is read."""
+    monkeypatch.setattr(quantization_aware, "QuantizationAware", lambda *_: pytest.fail("trained again"))
+    data, options = blobs(), RecoveryOptions(total_steps=300)
+    found = trained(
+        scaled, scaled, data, options, recovery_recipe(data, 300, options), 60, gained[1] / f"most-accurate-{FILE}"
+    )
+    assert found.hash() == gained[0].hash()
