@@ -16,7 +16,7 @@ from rich.console import Console
 
 from secateur import __version__
 from secateur.compiler import cli_bench, options
-from secateur.compiler.cli_shared import ModelArgument, choose, print_json, tell
+from secateur.compiler.cli_shared import ModelArgument, check_paths, choose, print_json, tell
 from secateur.errors import MismatchError, UserError
 
 INTERRUPTED = 130  # as a shell reports SIGINT
@@ -164,6 +164,7 @@ def compile_command(
     as_json: options.JsonOption = False,
 ) -> None:
     """Remove until the budget holds; export, build, run, verify."""
+    check_paths(model, data)
     from secateur.compiler import session
     from secateur.compiler.reading_bar import ReadingBar
 
@@ -223,6 +224,7 @@ def check(
     as_json: options.JsonOption = False,
 ) -> None:
     """Does it fit, and why not? Predicted; changes nothing. Exit 3 where it fits no device asked for."""
+    check_paths(model)
     from secateur.compiler import look
     from secateur.compiler.session import Request
 
@@ -260,6 +262,7 @@ def inspect(
     as_json: options.JsonOption = False,
 ) -> None:
     """Layers, their cost, what is removable, and why the rest is not."""
+    check_paths(model)
     from secateur.compiler import look
     from secateur.compiler.session import Request
 

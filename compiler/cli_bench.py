@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from secateur.compiler import options
-from secateur.compiler.cli_shared import ModelArgument, choose, print_json, tell
+from secateur.compiler.cli_shared import ModelArgument, check_paths, choose, print_json, tell
 
 bench = typer.Typer(help="Measurements that are there to be run again.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -61,6 +61,7 @@ def bench_pruning(
     as_json: options.JsonOption = False,
 ) -> None:
     """Our methods beside their controls at equal training: random, first in order, L1, uniform, from scratch."""
+    check_paths(model, data)
     from secateur.compiler.bench import pruning, pruning_plan, pruning_tables
     from secateur.compiler.session import Request
 

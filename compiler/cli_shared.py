@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from secateur.compiler import options, settings_file
 from secateur.errors import UserError
+
+DATA_FILES = (".csv", ".npz", ".py")
 
 
 def tell(line: str) -> None:
@@ -59,3 +62,25 @@ ModelArgument = Annotated[
 def choose(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UserError(f"{option} {value}: unknown; one of {', '.join(known)}")
+
+
+def check_paths(model: str, data: str | None = None) -> None:
+    """Raise UserError where a path that is named is not there: at once, for what reads it takes seconds to import."""
+    if not _is_there(model):
+        raise UserError(f"{_file_of(model)}: no such file. MODEL is {options.MODEL_FORMS.partition('. ')[0]}")
+    if data is not None and not _is_there(data):
+        if Path(_file_of(data)).suffix.lower() in DATA_FILES:
+            raise UserError(f"{_file_of(data)}: no such file")
+        raise UserError(f"{data}: no such folder; data is a{options.DATA_FORMS[1:]}")
+
+
+def _is_there(spec: str) -> bool:
+    """Also true of what is no path: zoo:NAME and package.module:factory."""
+    file = _file_of(spec)
+    return file.startswith("zoo:") or (":" in file and file == spec) or Path(file).exists()
+
+
+def _file_of(spec: str) -> str:
+    """The file of file.py:function, else all of it."""
+    file = spec.rpartition(":")[0]
+    return file if file.endswith(".py") else spec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -141,6 +142,28 @@ def test_bad_input_is_one_line_and_exit_code_2(files, tmp_path, arguments, expec
     assert lines[0].startswith("secateur: ") and expected in lines[0], said
     assert not (out / "report.json").exists() and not (out / "model.tflite").exists()
     assert {p: p.stat().st_mtime_ns for p in files.rglob("*")} == before
+
+
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from secateur.compiler.cli import main; main()"
+
+
+@pytest.mark.parametrize("arguments,expected", [
+    (("compile", "none.onnx"), "none.onnx: no such file. MODEL is net.onnx"),
+    (("compile", "none.py:make"), "none.py: no such file. MODEL is net.onnx"),
+    (("compile", "zoo:digits-net", "--data", "none"), "none: no such folder; data is a folder of images"),
+    (("compile", "zoo:digits-net", "--data", "none.py:sets"), "none.py: no such file"),
+    (("check", "none"), "none: no such file. MODEL is"),
+    (("inspect", "none.keras"), "none.keras: no such file"),
+    (("bench", "pruning", "zoo:digits-net", "--data", "none.npz"), "none.npz: no such file"),
+])  # fmt: skip
+def test_a_wrong_path_is_told_before_anything_heavy_is_imported(tmp_path, arguments, expected):
+    """Where torch cannot be imported at all, the one line comes all the same."""
+    given = [*arguments, "--target", "esp32"] + ["-o", "out"] * (arguments[0] in ("compile", "bench"))
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *given], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (2, "") and len(ran.stderr.splitlines()) == 1, ran.stderr
+    assert ran.stderr.startswith(f"secateur: {expected}")
 
 
 @pytest.mark.parametrize("environment", ["esp32", "esp32c3", "host", "qemu-cortex-m4"])
