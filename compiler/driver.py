@@ -17,6 +17,7 @@ from torch import nn
 from secateur.compiler.budget import Budget, Margins, violated
 from secateur.compiler.deploy import Deployed, deploy
 from secateur.compiler.export.calibrate import calibrate, rank_errors
+from secateur.compiler.export.norm_epsilon import norm_notes
 from secateur.compiler.export.onnx import check_onnx, export_onnx
 from secateur.compiler.export.quantize import quantize, quantize_samples
 from secateur.compiler.export.tflite import tflite_bytes
@@ -27,7 +28,7 @@ from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, 
 from secateur.compiler.judge import reached as reached_by
 from secateur.compiler.picture_proof import frames_of
 from secateur.compiler.policies.policy import Exhausted
-from secateur.compiler.quantization_aware import FILE, calibration_samples, trained, wanted
+from secateur.compiler.quantization_aware import FILE, calibration_inputs, calibration_samples, trained, wanted
 from secateur.compiler.recovery import Training
 from secateur.compiler.report.record import Robustness
 from secateur.compiler.robustness import Subject, measure
@@ -259,7 +260,10 @@ def compile_network(
     if stressed:
         other = None if same else exported.subject()
         robustness = measure(original.subject(), other, data, stressed, options.seed, tell)
-    notes = _notes(data)
+    left_out = norm_notes(state.network, calibration_inputs(state.network, data))
+    for line in left_out:
+        tell(line)
+    notes = _notes(data) + left_out
     return Compiled(target, budget, options, data, before, after, state, outcome, attempts, notes, robustness)
 
 

@@ -39,17 +39,20 @@ FILE = "quantization-aware.safetensors"
 
 
 def calibration_samples(network: Network, data: Data) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Preprocessed, channels last: of the recovery set; of a reconstruction of validation too.
+    """`calibration_inputs`, channels last."""
+    found: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = to_channels_last(calibration_inputs(network, data))
+    return found
+
+
+def calibration_inputs(network: Network, data: Data) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Preprocessed, channels first: of the recovery set; of a reconstruction of validation too.
 
     Its recovery set holds nothing but normal samples: what lies outside the range of int8 would be clipped, and its
     error with it.
     """
     sets = (data.recovery, data.validation) if data.task.reconstructs else (data.recovery,)
     seen = [s.x[:: max(1, len(s) // CALIBRATION_SAMPLES)] for s in sets]
-    found: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = to_channels_last(
-        network.preprocess(np.concatenate(seen))
-    )
-    return found
+    return network.preprocess(np.concatenate(seen))
 
 
 def grids(network: Network, data: Data) -> dict[str, Grid]:
