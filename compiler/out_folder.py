@@ -97,7 +97,7 @@ def write_run_record(
 
 def write_trace(compiled: Compiled, out: Path) -> None:
     """`trace.jsonl`: one JSON line an event, the path walked, for scripts."""
-    lines = []
+    lines: list[dict[str, Any]] = []
     for number, step in enumerate(compiled.state.steps if compiled.state else (), 1):
         lines.append(
             {
@@ -111,7 +111,7 @@ def write_trace(compiled: Compiled, out: Path) -> None:
                 **({"more": [asdict(r) for r in step.more]} if step.more else {}),
             }
         )  # fmt: skip
-    verdict = {"event": "verdict", "met": compiled.outcome.met, "exit_code": compiled.outcome.exit_code}
+    verdict: dict[str, Any] = {"event": "verdict", "met": compiled.outcome.met, "exit_code": compiled.outcome.exit_code}
     if compiled.state is not None:
         verdict |= {"trained_steps": compiled.state.network_steps, "spent_steps": compiled.state.spent_steps}
     lines.append(verdict)
