@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from secateur.models.canonical_ops import PASS_THROUGH, Unsupported
 from secateur.models.rewrite_tokens import KEEPS, TURNS, TokenRewriter
-from secateur.models.seen import Misplaced, Seen, Weighing, places
+from secateur.models.seen import Misplaced, Seen, Weighing, batch_axis, places
 from secateur.models.tokens import Attention
 from secateur.models.traced import constants, name_of, place
 
@@ -33,7 +33,7 @@ class AttentionRewriter(TokenRewriter):
         if name == "getitem" and name_of(node.args[0], self.to.root) == "MultiheadAttention":  # type: ignore[arg-type]
             if node.args[1] != 0:
                 raise Unsupported(WEIGHTS_ALONE)
-            return inputs[0] if inputs[0].shape else None  # an attention that was refused has told why
+            return inputs[0] if inputs[0].shape else None  # None: the attention itself is listed already
         both = name in ("matmul", "bmm") and len(inputs) == len(node.args)
         if both or name in ("einsum", "scaled_dot_product_attention"):
             return self._product(node, name)
@@ -61,6 +61,8 @@ class AttentionRewriter(TokenRewriter):
         ends = []
         for role, value, weight, bias in zip("qkv", values, weights, biases, strict=True):
             assert value is not None
+            if batch_axis(value.places(), self.to.shapes[value.node]) != (0 if m.batch_first else 1):
+                raise Unsupported(f"batch_first={m.batch_first}, so samples attend to one another, not tokens")
             source, back = self.channels_last(value, where)
             ends.append(self.pointwise(self.flat(source, where), weight, bias, f"{where}.{role}"))
             if role == "q":

@@ -129,6 +129,15 @@ class Weights(nn.Module):
         return y * weights.mean((1, 2))[:, None, None]
 
 
+class SamplesFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.MultiheadAttention(WIDTH, HEADS)
+
+    def forward(self, x):
+        return self.inner(x, x, x)[0]
+
+
 class KeyMask(nn.Module):
     def __init__(self):
         super().__init__()
@@ -151,6 +160,7 @@ class KeyMask(nn.Module):
         (Mixer, "mixes positions with channels"),
         (Weights, "attention weights are scaled"),
         (KeyMask, "with a mask; only attention of all tokens to all"),
+        (SamplesFirst, "batch_first=False, so samples attend to one another"),
     ],
 )
 def test_what_has_no_canonical_form_is_refused(block, reason):
@@ -162,15 +172,19 @@ def test_what_has_no_canonical_form_is_refused(block, reason):
     assert reason in str(found.value)
 
 
-def test_a_mean_right_behind_a_refused_attention_is_no_crash():
-    """The line is of the attention alone."""
+def test_what_follows_a_refused_attention_is_read_on():
+    """A mean over what an attention with a mask gives; it is listed alone."""
 
-    class Averaged(KeyMask):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.masked, self.head = KeyMask(), nn.Linear(WIDTH, 3)
+
         def forward(self, x):
-            return super().forward(x).mean(1)
+            return self.head(self.masked(x.transpose(1, 2)).mean(1))
 
-    with pytest.raises(UserError, match=r"1 unsupported operator.*: with a mask"):
-        to_network(Averaged(), (TOKENS, WIDTH), "net")
+    with pytest.raises(UserError, match=r"net: 1 unsupported operator.*masked.inner .MultiheadAttention: with a mask"):
+        to_network(Net(), (WIDTH, TOKENS), "net")
 
 
 def test_norms_know_their_epsilon():
