@@ -39,6 +39,8 @@ def canonicalize(
     Raises:
         UserError: the network cannot be traced on this shape, or it holds unsupported operators (all listed).
     """
+    if any(isinstance(m, torch.jit.ScriptModule) for m in module.modules()):
+        raise UserError("holds TorchScript, which cannot be traced. Give the Python module, or export it to ONNX.")
     module = (module if own else copied(module)).eval()
     make_plain(module)
     module.float().cpu()

@@ -81,7 +81,8 @@ def _hardtanh(module: Any, shape: Shape) -> list[nn.Module]:
 
 
 def _tuple(value: Any, rank: int) -> tuple[int, ...]:
-    return tuple(int(v) for v in value) if isinstance(value, (tuple, list)) else (int(value),) * rank
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return tuple(map(int, values * rank if len(values) == 1 else values))
 
 
 def _pool(module: Any, shape: Shape) -> list[nn.Module]:

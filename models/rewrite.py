@@ -167,7 +167,7 @@ class Rewriter:
             for weight in (n for n in node.all_input_nodes if n.op == "get_attr"):
                 self.once(str(weight.target), node)
             args = constants(node.args[1:] if node.args else ())
-            kwargs = {k: v for k, v in constants(node.kwargs).items() if k not in ("input", "x")}
+            kwargs = constants({k: v for k, v in node.kwargs.items() if k not in ("input", "x")})
             try:
                 chain = function_chain(name, shape, args, kwargs)
             except TypeError as error:
@@ -177,7 +177,7 @@ class Rewriter:
         value = source
         for made in chain:
             path = str(node.target).removeprefix("whole.")
-            own = made is chain[-1] and node.op == "call_module" and path not in self.modules
+            own = made is chain[-1] and node.op == "call_module" and path not in self.modules and not _reserved(path)
             value = self._call(path if own else self.free(place(node)), made, value)
             value.node.meta["rank"] = len(value.shape)
         return value
@@ -194,7 +194,7 @@ class Rewriter:
         name = re.sub(r"[^\w.]+", "_", name).strip("._") or "op"
         name = ".".join(part or "op" for part in name.split("."))
         found, count = name, 0
-        while found in self.taken:  # no path of the network: its own names stay as they are
+        while found in self.taken or _reserved(found):  # no path of the network: its own names stay as they are
             count += 1
             found = f"{name}_{count}"
         self.taken.add(found)
@@ -369,6 +369,11 @@ def _alike(a: Seen, b: Seen) -> bool:
     if a.shape != b.shape or (a.index is None) != (b.index is None):
         return False
     return a.index is None or b.index is None or torch.equal(a.index, b.index)
+
+
+def _reserved(path: str) -> bool:
+    """Names that a graph module has for itself, as `graph` and `code`."""
+    return hasattr(fx.GraphModule, path.partition(".")[0])
 
 
 def _missing() -> None:

@@ -87,7 +87,7 @@ class TokenRewriter:
             key = node.args[1]
             keys = key if isinstance(key, tuple) else (key,)
             whole = isinstance(node.args[0], fx.Node) and isinstance(node.args[0].meta["value"], Tensor)
-            return moved or (whole and any(isinstance(k, int) for k in keys)) or self._turned_pieces(node)
+            return moved or (whole and any(k is None or isinstance(k, int) for k in keys)) or self._turned_pieces(node)
         return name in TURNS or (moved and (name in KEEPS or name in _PIECES))
 
     def _turned_pieces(self, node: fx.Node) -> bool:
@@ -293,7 +293,7 @@ class TokenRewriter:
         if module is not None:
             chain = module_chain(module, natural[1:])
         else:
-            kwargs = {k: v for k, v in constants(node.kwargs).items() if k not in ("input", "x")}
+            kwargs = constants({k: v for k, v in node.kwargs.items() if k not in ("input", "x")})
             chain = function_chain(name, natural[1:], constants(node.args[1:]), kwargs)
         made = value.node
         for part in chain:

@@ -50,6 +50,9 @@ class _Proxy(fx.Proxy):
             return super().__getattr__(name)
         return attribute
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise DataDependent("it assigns to a part of a tensor (x[...] = ...)")
+
     def __len__(self) -> int:
         return len(self.node.meta["value"])
 

@@ -179,6 +179,24 @@ NETWORKS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
              b=nn.Conv1d(2, 3, 1)),
         (2, 7),
     ),
+    "arguments by name": (
+        Code(lambda m, x: F.linear(input=F.conv1d(input=x, weight=m.a.weight).mean(-1), weight=m.b.weight, bias=None),
+             a=nn.Conv1d(2, 3, 1), b=nn.Linear(3, 4)),
+        (2, 7),
+    ),
+    "lists of one number": (
+        Code(lambda m, x: F.max_pool2d(m.a(x), [3, 2], stride=[2], padding=[1]).flatten(1), a=nn.Conv2d(2, 3, 1)),
+        (2, 6, 6),
+    ),
+    "gates by None": (
+        Code(lambda m, x: (m.a(x) * torch.sigmoid(m.b(x.mean((2, 3))))[:, :, None, None]).flatten(1),
+             a=nn.Conv2d(2, 3, 1), b=nn.Linear(2, 3)),
+        (2, 4, 4),
+    ),
+    "names of a graph": (
+        Code(lambda m, x: m._modules["code"](m._modules["graph"](x)), graph=nn.Linear(2, 3), code=nn.Linear(3, 4)),
+        (2,),
+    ),
 }  # fmt: skip
 del NETWORKS["arithmetic"][0].mean, NETWORKS["arithmetic"][0].std
 NETWORKS["arithmetic"][0].register_buffer("mean", torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1))
@@ -363,6 +381,11 @@ def _first_changed(x: Tensor) -> Tensor:
     return x
 
 
+def _first_set(x: Tensor) -> Tensor:
+    x[:, 0] = 1
+    return x
+
+
 @pytest.mark.parametrize(
     "module, shape, message",
     [
@@ -391,6 +414,8 @@ def _first_changed(x: Tensor) -> Tensor:
         (Code(lambda m, x: torch.ones(1, 2)), (3,), "does not depend|returns"),
         (Code(lambda m, x: m.c(x).transpose(1, 2), c=nn.Conv1d(2, 3, 1)), (2, 4), "transpose .as the output: takes"),
         (Code(lambda m, x: m.c(x).view(-1, 2, 6), c=nn.Conv1d(2, 3, 1)), (2, 4), "view .as the output: reshapes"),
+        (Code(lambda m, x: _first_set(m.c(x)), c=nn.Linear(8, 8)), (8,), r"assigns to a part of a tensor.*ONNX"),
+        (nn.Sequential(torch.jit.script(nn.Linear(8, 8))), (8,), "TorchScript.*export it to ONNX"),
         (Code(lambda m, x: F.dropout(m.c(x), 0.5), c=nn.Linear(8, 8)), (8,), "training=self.training"),
         (Code(lambda m, x: m.r(m.c(x)), c=nn.Linear(8, 8), r=_doubled(nn.ReLU())), (8,), r"forward hooks \(r\)"),
         (Code(lambda m, x: _first_changed(m.c(x)), c=nn.Linear(8, 8)), (8,), "in place of a part"),
