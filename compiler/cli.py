@@ -105,6 +105,7 @@ def compile_command(
     group_column: options.GroupColumn = None,
     time_column: options.TimeColumn = None,
     label_column: options.LabelColumn = None,
+    skip_columns: options.SkipColumns = None,
     max_ram: options.MaxRam = None,
     max_flash: options.MaxFlash = None,
     max_latency: options.MaxLatency = None,
@@ -189,6 +190,7 @@ def compile_command(
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, layout=layout, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess,
         window=window, hop=hop, group_column=group_column, time_column=time_column, label_column=label_column,
+        skip_columns=skip_columns,
         robustness=robustness, robustness_samples=robustness_samples, energy=energy, carbon_intensity=carbon_intensity,
     )  # fmt: skip
     with ReadingBar(tell) as progress:

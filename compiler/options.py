@@ -79,6 +79,9 @@ TimeColumn = Annotated[
 LabelColumn = Annotated[
     str | None, typer.Option(metavar="NAME", help="CSV: the class; else the folder's name", rich_help_panel=DATA)
 ]
+SkipColumns = Annotated[
+    str | None, typer.Option(metavar="A,B,..", help="CSV: columns that are no channels", rich_help_panel=DATA)
+]
 Patches = Annotated[
     str,
     typer.Option(

@@ -87,6 +87,7 @@ class Request:
     group_column: str | None = None
     time_column: str | None = None
     label_column: str | None = None
+    skip_columns: str | None = None
     task: str | None = None
     metric: str | None = None
     robustness: bool = False
@@ -199,7 +200,12 @@ def model_of(request: Request, tell: Callable[[str], None]) -> tuple[Network | P
 
 def options_of_data(request: Request) -> DataOptions:
     """How recordings are read."""
-    return DataOptions(request.window, request.hop, request.group_column, request.time_column, request.label_column)
+    skipped = tuple(name.strip() for name in (request.skip_columns or "").split(",") if name.strip())
+    if request.skip_columns is not None and not skipped:
+        raise UserError(f"--skip-columns {request.skip_columns}: names no column; write them as a,b")
+    return DataOptions(
+        request.window, request.hop, request.group_column, request.time_column, request.label_column, skipped
+    )
 
 
 def compile_to(
@@ -249,7 +255,7 @@ def compile_to(
 
 def _check_dataless(request: Request) -> None:
     """Raise UserError for options that say something of data, where there is none."""
-    names = ("window", "hop", "group_column", "time_column", "label_column", "task", "metric")
+    names = ("window", "hop", "group_column", "time_column", "label_column", "skip_columns", "task", "metric")
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(request, name) is not None]
     if given:
         raise UserError(f"{', '.join(given)}: without --data this says nothing. Give data, or leave it out")

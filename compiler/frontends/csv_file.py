@@ -22,6 +22,8 @@ GAP = 1.5
 """Periods; a longer step cuts the recording in two."""
 JITTER = 0.25
 """Periods that a sample may be away from the even grid before the recording is interpolated."""
+LOOKED_AT = 100
+"""Rows below the first one that tell whether that is a header."""
 NEAR = 0.05
 """A rate this close to the wanted one is interpolated right onto it; one farther away is filtered."""
 
@@ -182,7 +184,7 @@ def _read(path: Path, options: DataOptions, label: str | None, group: str) -> _T
     if header and not header[-1]:  # a delimiter at every line's end
         header = header[:-1]
         rows = [(line, row[:-1] if len(row) == len(header) + 1 and not row[-1].strip() else row) for line, row in rows]
-    if all(_is_number(cell) for cell in header):
+    if not _is_header(header, [row for _, row in rows[1 : 1 + LOOKED_AT]], options):
         header = [str(i + 1) for i in range(len(header))]
     else:
         del rows[0]
@@ -200,7 +202,8 @@ def _read(path: Path, options: DataOptions, label: str | None, group: str) -> _T
         )
         if name is not None
     }
-    channels = [i for i in range(len(header)) if i not in special.values()]
+    skipped = [_column(header, name) for name in options.skip_columns]
+    channels = [i for i in range(len(header)) if i not in special.values() and i not in skipped]
     if not channels:
         raise Unreadable("no column is left for samples")
     comma = delimiter != "," and any("," in rows[0][1][i] for i in channels if i < len(rows[0][1]))
@@ -233,6 +236,20 @@ def _read(path: Path, options: DataOptions, label: str | None, group: str) -> _T
     remarks = (Remark("Rows without a label are left out: {n}, in {files}", bare),) if bare else ()
     stamps = np.array(times) if times else None
     return _Table(samples, stamps, dated, labels, groups, [line for line, _ in rows], remarks)
+
+
+def _is_header(first: Sequence[str], below: Sequence[Sequence[str]], options: DataOptions) -> bool:
+    """Whether the first row holds names: text above numbers, text alone, or a name that an option says.
+
+    A row of samples may hold text too: a class, a date. It has more of the same below.
+    """
+    texts = [i for i, cell in enumerate(first) if cell and not _is_number(cell)]
+    if not texts or all(i in texts or not cell for i, cell in enumerate(first)):
+        return bool(texts)
+    named = (options.time_column, options.label_column, options.group_column, *options.skip_columns)
+    if any(first[i] in named for i in texts):
+        return True
+    return any(i < len(row) and _is_number(row[i]) for row in below for i in texts)
 
 
 def _text(path: Path) -> str:

@@ -21,24 +21,33 @@ def quiet(*_: object) -> None:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """`window`, `hop`: samples of a recording, by default the network's and half of it. Columns: names in a CSV."""
+    """`window`, `hop`: samples of a recording, by default the network's and half of it. Columns: names in a CSV.
+
+    `skip_columns`: those that are left out.
+    """
 
     window: int | None = None
     hop: int | None = None
     group_column: str | None = None
     time_column: str | None = None
     label_column: str | None = None
+    skip_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in (("--window", self.window), ("--hop", self.hop)):
             if value is not None and value < 1:
                 raise UserError(f"{name} {value}: at least 1 sample is expected")
+        for key in ("group", "time", "label"):
+            if getattr(self, f"{key}_column") in self.skip_columns:
+                name = getattr(self, f"{key}_column")
+                raise UserError(f"--skip-columns {name}: it is the --{key}-column too; leave it out of one of the two")
 
     def refuse(self, name: str, what: str, windows: bool = True, columns: bool = True) -> None:
         """Raise UserError for an option that has no meaning for this kind of data."""
-        given = [("--window", self.window), ("--hop", self.hop)] if windows else []
+        given: list[tuple[str, object]] = [("--window", self.window), ("--hop", self.hop)] if windows else []
         if columns:
             given += [(f"--{key}-column", getattr(self, f"{key}_column")) for key in ("group", "time", "label")]
+            given += [("--skip-columns", self.skip_columns or None)]
         for option, value in given:
             if value is not None:
                 raise UserError(f"{option} does not go with {name}, which is {what}; leave it out")

@@ -156,7 +156,9 @@ def plain_window(name: str, piece: Piece, input_shape: tuple[int, ...]) -> int:
     if not (rows or flat):
         hint = "If it takes features, say with --preprocess how they are made"
         if channels > 1:
-            hint = "Name the columns that are no channels: --time-column, --group-column, --label-column"
+            hint = (
+                "Name the columns that are no channels: --time-column, --group-column, --label-column, --skip-columns"
+            )
         raise UserError(
             f"{name}: {piece.source} has {channels} channel{'s' * (channels != 1)}, the network takes "
             f"{'x'.join(map(str, input_shape))}: no window of samples has that shape. {hint}"

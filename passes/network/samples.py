@@ -33,7 +33,7 @@ def enough(network: Network, samples: int, least: int) -> None:
     if samples < least:
         raise UserError(
             f"{network.name}: {samples} samples to compare representations on, {least} at least are needed; give "
-            "more recovery data"
+            "more recovery data, or take --method l1, which looks at none"
         )
 
 

@@ -114,6 +114,11 @@ CASES = {
     "no quantization-aware step": (
         ("zoo:digits-net", "--data", "zoo:digits", "--quantization-aware", "on"), "which of 0 is none; give 3 at least",
     ),
+    "a skipped column without data": (
+        ("{}/whole.tflite", "--skip-columns", "a"), "--skip-columns: without --data this says nothing",
+    ),
+    "a skipped column of what has none": ((NET, *DIGITS, "--skip-columns", "a"), "--skip-columns does not go with"),
+    "no skipped column": ((NET, *DIGITS, "--skip-columns", ","), "--skip-columns ,: names no column"),
     "a floor without data": (("{}/whole.tflite", "--min-accuracy", "99"), "--min-accuracy: without --data this says"),
     "a drop above what there is": ((NET, *DIGITS, "--max-drop", "inf"), "Invalid value for '--max-drop'"),
     "a shape that no memory holds": (

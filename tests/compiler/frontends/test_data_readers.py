@@ -179,6 +179,35 @@ def test_rows_without_a_time_column_are_one_recording(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text,options,samples,labels",
+    [
+        ("0.1,0.2,walk\n0.3,0.4,walk\n", {"label_column": "3"}, [[0.1, 0.2], [0.3, 0.4]], ["walk"]),
+        ("2024-01-05,0.1\n2024-01-06,0.2\n2024-01-07,0.3\n", {"time_column": "1"}, [[0.1], [0.2], [0.3]], ["c"]),
+        ("0.1,left,7\n0.2,right,8\n", {"skip_columns": ("2", "3")}, [[0.1], [0.2]], ["c"]),
+        ("x,0,what\n0.1,5,walk\n0.3,6,walk\n", {"label_column": "what"}, [[0.1, 5], [0.3, 6]], ["walk"]),
+        ("when,0,1\n2024-01-05,5,6\n2024-01-06,7,8\n", {"time_column": "when"}, [[5, 6], [7, 8]], ["c"]),
+        ("x,note,y\n1,good,2\n3,,4\n", {"skip_columns": ("note",)}, [[1, 2], [3, 4]], ["c"]),
+    ],
+    ids=["a class", "dates", "text left out", "a number in the header", "dates below it", "a column left out"],
+)
+def test_a_header_is_text_above_numbers_or_a_name_that_is_asked_for(tmp_path, text, options, samples, labels):
+    """A first row with a class, a date or a note is a sample; columns that are left out may hold anything."""
+    found = pieces(tmp_path, text, **options)
+    assert [p.label for p in found] == labels
+    assert np.concatenate([p.samples for p in found]).tolist() == np.array(samples, np.float32).tolist()
+
+
+def test_an_empty_cell_makes_no_header(tmp_path):
+    """The row is a sample that lacks a value, and is not lost quietly."""
+    with pytest.raises(Unreadable, match="line 1, column '1' is empty"):
+        pieces(tmp_path, ",0.2\n0.3,0.4\n")
+    with pytest.raises(Unreadable, match="no column 'note'; it has x, y"):
+        pieces(tmp_path, "x,y\n1,2\n", skip_columns=("note",))
+    with pytest.raises(UserError, match="--skip-columns x: it is the --label-column too"):
+        DataOptions(label_column="x", skip_columns=("x",))
+
+
+@pytest.mark.parametrize(
     "column,stamps,rate_hz,wanted",
     [
         ("time", "0 0.02 0.04 0.06", 50, 0),

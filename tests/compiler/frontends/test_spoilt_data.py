@@ -296,7 +296,7 @@ CASES = (
          motion(lambda r: None), MOTION, DataOptions(group_column="who", time_column="time_ms")),
     Case("a time column that is not named", "motion: still/0.csv has 4 channels, the network takes 3x16: no window of "
          "samples has that shape. Name the columns that are no channels: --time-column, --group-column, "
-         "--label-column", motion(lambda r: None), MOTION),
+         "--label-column, --skip-columns", motion(lambda r: None), MOTION),
     Case("timestamps without order", WALK + "(timestamps go back at 36 of 64 rows, first in line 4; sort the rows by "
          "time).", times(shuffled), MOTION, TIMED),
     Case("two recordings in one file", "motion: A new recording begins where time goes back: 1, in 1 of 12 files "
