@@ -62,7 +62,7 @@ def bench_pruning(
 ) -> None:
     """Our methods beside their controls at equal training: random, first in order, L1, uniform, from scratch."""
     check_paths(model, data)
-    from secateur.compiler.bench import pruning, pruning_plan, pruning_tables
+    from secateur.compiler.bench import pruning, pruning_plan
     from secateur.compiler.session import Request
 
     request = Request(
@@ -74,14 +74,10 @@ def bench_pruning(
     cases = seeds or (1 if folds else 3)
     plan = pruning_plan.Plan(request, cases, wanted, folds, train_steps, chosen, metric, emulate)
     rows = pruning.bench(plan, jobs, out, tell)
-    word = metric or "accuracy"
-    text = pruning_tables.markdown(rows, steps, word)
-    (out / "pruning.md").write_text(text)
-    pruning_tables.plot(rows, out / "pruning.svg", f"{model} on {data}, {target}", word)
     if as_json:
         print_json([row.document() for row in rows])
     else:
-        print(text, end="")
+        print((out / "pruning.md").read_text(), end="")
 
 
 @bench.command("loso")

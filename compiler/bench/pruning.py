@@ -15,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from secateur.compiler.bench import saved
-from secateur.compiler.bench.pruning_plan import WITHOUT_BUDGET, Job, One, Plan, Row
+from secateur.compiler.bench.pruning_plan import WITHOUT_BUDGET, Job, One, Plan, Row, rows_of
 from secateur.compiler.bench.pruning_run import key_of, one, trained
+from secateur.compiler.bench.pruning_tables import markdown, plot
 
 
 def bench(plan: Plan, jobs: int, out: Path, tell: Callable[[str], None]) -> list[Row]:
@@ -51,6 +52,17 @@ def bench(plan: Plan, jobs: int, out: Path, tell: Callable[[str], None]) -> list
         for method in plan.methods:
             own = None if method in WITHOUT_BUDGET else share
             rows.append(Row(method, share, tuple(r for j, r in runs.items() if (j.method, j.share) == (method, own))))
-    document = {"plan": key, "rows": [r.document() for r in rows]}
+    document = {"plan": key, "title": plan.title, "rows": [r.document() for r in rows]}
     (out / "pruning.json").write_text(json.dumps(document, indent=1) + "\n")
+    draw(out)
     return rows
+
+
+def draw(out: Path) -> str:
+    """`pruning.md` and `pruning.svg` of the `pruning.json` in `out`; the table is given back."""
+    document = json.loads((out / "pruning.json").read_text())
+    rows = rows_of(document)
+    text = markdown(rows, document["plan"]["steps"])
+    (out / "pruning.md").write_text(text)
+    plot(rows, out / "pruning.svg", document["title"])
+    return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from secateur.compiler.search import SearchOptions
@@ -40,6 +41,13 @@ class Plan:
     metric: str | None = None
     emulate: bool = False
 
+    @property
+    def title(self) -> str:
+        """Of the plot; files by their names, so that it is the same from every folder."""
+        assert self.request.data is not None
+        model, data = (Path(spec).name for spec in (self.request.model, self.request.data))
+        return f"{model} on {data}, {self.request.target}"
+
     def __post_init__(self) -> None:
         if self.request.recovery not in ("short", "full", "published"):
             raise UserError(f"--recovery {self.request.recovery}: short, full or published; from scratch is a method")
@@ -60,8 +68,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class One:
-    """One method on one case. Accuracies are the task's metric in percent: after the last cut and after recovery on
-    validation, float and int8 on test. Costs are predicted, but `emulated` (instructions) and `mismatches`."""
+    """One method on one case. Accuracies are the task's metric, `word`, in percent: after the last cut and after
+    recovery on validation, float and int8 on test. Costs are predicted, but `emulated` (instructions) and
+    `mismatches`."""
 
     method: str
     fold: int | None
@@ -81,6 +90,7 @@ class One:
     emulated: int | None = None
     values: int = 0
     mismatches: int = 0
+    word: str = "accuracy"
 
     @property
     def case(self) -> tuple[int | None, int]:
@@ -114,6 +124,11 @@ class Row:
 
     def document(self) -> dict[str, Any]:
         return {"method": self.method, "share": self.share, "runs": [asdict(r) for r in self.runs]}
+
+
+def rows_of(document: dict[str, Any]) -> list[Row]:
+    """The rows of a `pruning.json`."""
+    return [Row(r["method"], r["share"], tuple(One(**run) for run in r["runs"])) for r in document["rows"]]
 
 
 def parse_shares(text: str | None) -> tuple[int, ...]:

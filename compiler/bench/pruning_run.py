@@ -176,7 +176,7 @@ def _measured(
     return One(
         job.method, job.fold, job.seed, job.share, fits, removals, cut, search.accuracy(result), scores.float_percent,
         scores.int8_percent, cost.macs, found.ram_bytes, found.flash_bytes, cost.instructions, found.latency_ms,
-        emulated, values, mismatches,
+        emulated, values, mismatches, data.task.word,
     )  # fmt: skip
 
 

@@ -38,12 +38,13 @@ COLOURS = (
 )
 
 
-def markdown(rows: Sequence[Row], steps: int, word: str = "accuracy") -> str:
+def markdown(rows: Sequence[Row], steps: int) -> str:
     """A table a budget: the mean over cases with its 90 % interval, the costs, and where each difference stands."""
     parts = []
     for share, found in by_share(rows).items():
         if share is not None:
             parts.append(f"At {share} % of the original's latency:\n")
+        word = found[0].runs[0].word
         parts.append(_means(found, steps, word))
         parts.append(_differences(found, word))
     return "\n".join(parts)
@@ -110,8 +111,8 @@ def _interval(found: Interval, signed: bool = False) -> str:
     return f"{found.value:{sign}.1f} ({found.low:{sign}.1f} to {found.high:{sign}.1f})"
 
 
-def plot(rows: Sequence[Row], path: Path, title: str, word: str = "accuracy") -> None:
-    """Accuracy of the int8 network on test groups against its instructions and its RAM on the target, as SVG.
+def plot(rows: Sequence[Row], path: Path, title: str) -> None:
+    """The metric of the int8 network on test groups against its instructions and its RAM on the target, as SVG.
 
     The same rows give the same bytes.
     """
@@ -136,7 +137,7 @@ def plot(rows: Sequence[Row], path: Path, title: str, word: str = "accuracy") ->
                     elinewidth=0.6, capsize=2, label=LABELS[method] if mine else None,
                 )  # fmt: skip
                 axis.set_xlabel(names[cost])
-        axes[0].set_ylabel(f"int8 {word} on test groups, %")
+        axes[0].set_ylabel(f"int8 {rows[0].runs[0].word} on test groups, %")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
         figure.suptitle(title)

@@ -9,7 +9,8 @@ import pytest
 
 from secateur.compiler.bench import pruning, saved
 from secateur.compiler.bench.hand_made import narrowed
-from secateur.compiler.bench.pruning_plan import METHODS, OURS, One, Plan, Row, parse_shares
+from secateur.compiler.bench.pruning_plan import METHODS, OURS, Job, One, Plan, Row, parse_shares
+from secateur.compiler.bench.pruning_run import one
 from secateur.compiler.bench.pruning_tables import difference, markdown, plot
 from secateur.compiler.frontends.load import load_model
 from secateur.compiler.session import Request
@@ -99,6 +100,40 @@ def test_seeds_of_a_fold_count_once() -> None:
     other = {(f, s): _one("l1", s, 80.0, f) for f in (0, 1) for s in (0, 1)}
     found = difference(ours, other)
     assert found.value == 1.0 and found.high == pytest.approx(1.0 + 6.313751515 * 2**0.5 / 2**0.5)
+
+
+SEVERAL = """
+import numpy as np
+from torch import nn
+
+def sets():
+    x = np.random.default_rng(0).normal(size=(90, 2, 16)).astype(np.float32)
+    y = (x.mean(2) > 0).astype(np.int64)
+    sides = {"train": (0, 40), "validation": (40, 60), "test": (60, 90)}
+    return {f"{n}_{side}": v[a:b] for side, (a, b) in sides.items() for n, v in (("x", x), ("y", y))}
+
+def net():
+    parts = nn.Conv1d(2, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 2)
+    return nn.Sequential(*parts), {"input_shape": (2, 16)}
+"""
+
+
+@pytest.mark.slow
+def test_the_metric_is_the_data_s_where_none_is_given(tmp_path: Path) -> None:
+    """Of several labels it is macro F1, in the saved run, the table and the plot; drawn again it is the same."""
+    (tmp_path / "sounds.py").write_text(SEVERAL)
+    spec = str(tmp_path / "sounds.py")
+    plan = Plan(Request(f"{spec}:net", "esp32", f"{spec}:sets", steps=1), seeds=1, methods=("original",))
+    found = one(plan, Job("original", None, 0, None), str(tmp_path))
+    assert found.word == "macro F1"
+    document = {"plan": {"steps": 1}, "title": plan.title, "rows": [Row("original", None, (found,)).document()]}
+    (tmp_path / "pruning.json").write_text(json.dumps(document))
+    text = pruning.draw(tmp_path)
+    assert "after the cuts, validation macro F1 %" in text and "accuracy" not in text
+    drawn = (tmp_path / "pruning.svg").read_bytes()
+    assert b"<!-- int8 macro F1 on test groups, % -->" in drawn
+    assert b"<!-- sounds.py:net on sounds.py:sets, esp32 -->" in drawn
+    assert pruning.draw(tmp_path) == text and (tmp_path / "pruning.svg").read_bytes() == drawn
 
 
 @pytest.mark.slow
