@@ -171,8 +171,9 @@ def bench_kernels(
         list[str] | None,
         typer.Option(
             metavar="NAME=FOLDER",
-            help="Another stack, measured beside ours; may be repeated. FOLDER holds its networks as static libraries "
-            "NETWORK.BACK_END.a that you have built, with the functions of firmware/templates/other_stack/sec_other.h",
+            help="Another stack, measured beside ours; may be repeated. tflm=FOLDER and cmsis-nn=FOLDER: your source "
+            "trees of TFLite Micro and CMSIS-NN (with both, its kernels under that interpreter). Or FOLDER holds static "
+            "libraries NETWORK.BACK_END.a of yours, with the functions of firmware/templates/other_stack/sec_other.h",
         ),
     ] = None,
     as_json: options.JsonOption = False,
@@ -180,9 +181,10 @@ def bench_kernels(
     """Int8 networks on every back end: MACs, instructions, arena, stack, flash, each output against the golden."""
     from secateur.compiler.bench import against as beside
     from secateur.compiler.bench import kernels
+    from secateur.compiler.bench.stacks import parse_stacks
     from secateur.models.zoo.small import SMALL
 
-    stacks = beside.parse_stacks(against or ())
+    stacks = parse_stacks(against or ())
     subjects = [kernels.from_file(path, samples) for path in files or ()]
     subjects = subjects or [kernels.from_zoo(name, samples) for name in SMALL]
     if stacks:

@@ -17,12 +17,15 @@ EXAMPLE = "-example"
 class Board:
     """`ram_bytes`, `flash_bytes`: the memory that is really there (0: no limit, the host).
 
-    `compiler`: program name; `package`: the Debian package that brings it.
+    `compiler`, `archiver`: program names; `machine`: the flags that choose the processor; `package`: the Debian package
+    that brings both.
     `chip`: esptool's name of a chip that can be flashed, None for emulators and the host.
     """
 
     environment: str
     compiler: str
+    archiver: str
+    machine: tuple[str, ...]
     package: str
     ports: tuple[str, ...]
     ram_bytes: int
@@ -53,6 +56,8 @@ def load_board(environment: str) -> Board:
     return Board(
         environment=environment,
         compiler=build["cc"],
+        archiver=build["ar"],
+        machine=tuple(build["machine"]),
         package=build["package"],
         ports=tuple(build["ports"]),
         ram_bytes=memory["maximum_ram_size"],

@@ -7,6 +7,7 @@ Nothing here knows which stack it is: the network comes as a static library that
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,29 +27,39 @@ HOST_ARENA_BYTES = 4 << 20
 
 
 def build_other_stack(
-    project: Path, library: Path, program: Program, target: Target, samples: npt.NDArray[np.int8]
+    project: Path,
+    library: Path,
+    program: Program,
+    target: Target,
+    samples: npt.NDArray[np.int8],
+    more: Sequence[Path] = (),
+    named: str = "",
 ) -> Image:
     """Write the project and build it.
 
     `program`: of the file as it is, for the sizes of inputs and outputs. `samples`: (n, input bytes) int8.
+    `more`: archives that the library calls, in linking order; `named`: what an error calls the library.
     Raises ToolError when the library cannot be linked.
     """
+    named = named or str(library)
     board = load_board(target.environment)
     arena_bytes = board.ram_bytes // 2 if board.bare else HOST_ARENA_BYTES
-    flags = "-Lother -lother " + ("-lgcc" if board.bare else "-lm")
+    names = ["other", *(f"more{i}" for i in range(len(more))), "gcc" if board.bare else "m"]
+    flags = " ".join(["-Lother", *(f"-l{name}" for name in names)])
     write_project(project, _model(program, arena_bytes), target, samples, limits="none", build_flags=flags)
     shutil.copyfile(TEMPLATES / "other.c", project / "harness" / "other.c")
     (project / "other").mkdir(exist_ok=True)
-    shutil.copyfile(library, project / "other" / "libother.a")
+    for path, name in zip((library, *more), names, strict=False):
+        shutil.copyfile(path, project / "other" / f"lib{name}.a")
     try:
         return build(project, target.environment)
     except UncountedSections as error:
         raise ToolError(
-            f"{library}: sections {', '.join(error.names)} are neither code, constants nor data; build it without "
+            f"{named}: sections {', '.join(error.names)} are neither code, constants nor data; build it without "
             "exceptions, unwind tables, thread-local data and sections of its own"
         ) from error
     except ToolError as error:
-        raise ToolError(f"{library}: {error}") from error
+        raise ToolError(f"{named}: {error}") from error
 
 
 def _model(program: Program, arena_bytes: int) -> GeneratedModel:

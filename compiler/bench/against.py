@@ -1,13 +1,12 @@
 """`secateur bench kernels --against NAME=FOLDER`: another stack beside ours, by the same harness in the same machine.
 
-FOLDER holds one static library a network and back end, NETWORK.BACK_END.a, that whoever wants the comparison has built;
-it offers the functions of `firmware/templates/other_stack/sec_other.h`. We link it, we do not build it. Its outputs are
-counted against the golden runtime like ours, but a difference is a number in the table, not an error.
+Where its networks come from says `stacks.py`. Its outputs are counted against the golden runtime like ours, but a
+difference is a number in the table, not an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,26 +15,14 @@ from typing import Any
 import numpy as np
 
 from secateur.compiler.bench.kernels import Cell, Subject, measure
+from secateur.compiler.bench.stacks import OURS, AnyStack
 from secateur.compiler.deploy import RUN_TIMEOUT_S
-from secateur.errors import MismatchError, ToolError, UserError
+from secateur.errors import MismatchError, ToolError
 from secateur.firmware.board import load_board
-from secateur.firmware.other_stack import INTERFACE, build_other_stack
+from secateur.firmware.other_stack import build_other_stack
 from secateur.runtime_bench.golden import golden_outputs
 from secateur.runtime_bench.runner import runner_for
 from secateur.targets.target import find
-
-OURS = "secateur"
-
-
-@dataclass(frozen=True)
-class Stack:
-    """`name` as the table shows it; its libraries lie in `folder`."""
-
-    name: str
-    folder: Path
-
-    def library(self, network: str, back_end: str) -> Path:
-        return self.folder / f"{network}.{back_end}.a"
 
 
 @dataclass(frozen=True)
@@ -81,41 +68,15 @@ class Row:
         return [{"stack": OURS, **self.ours.document()}, *(other.document() for other in self.others)]
 
 
-def parse_stacks(values: Iterable[str]) -> list[Stack]:
-    """NAME=FOLDER each. Raises UserError for another form, a name given twice, or a folder that is not there."""
-    stacks: dict[str, Stack] = {}
-    for value in values:
-        name, equals, folder = value.partition("=")
-        if not (name and equals and folder):
-            raise UserError(f"--against {value}: give NAME=FOLDER, e.g. --against other=../other/libraries")
-        if name == OURS or name in stacks:
-            raise UserError(f"--against {value}: the name '{name}' is taken; choose another")
-        if not Path(folder).is_dir():
-            raise UserError(f"--against {value}: there is no folder {folder}")
-        stacks[name] = Stack(name, Path(folder))
-    return list(stacks.values())
-
-
-def check_libraries(stacks: Iterable[Stack], networks: Sequence[str], back_ends: Sequence[str]) -> None:
-    """Raises UserError for a stack that has a library for none of these networks: a wrong folder, or wrong names."""
-    for stack in stacks:
-        wanted = [stack.library(network, back_end) for network in networks for back_end in back_ends]
-        if not any(path.is_file() for path in wanted):
-            more = f" nor any of {len(wanted) - 1} others" if len(wanted) > 1 else ""
-            raise UserError(
-                f"--against {stack.name}={stack.folder}: there is no {wanted[0].name}{more}; "
-                f"build NETWORK.BACK_END.a with the functions of {INTERFACE}"
-            )
-
-
 def bench(
     subjects: Sequence[Subject],
     back_ends: Sequence[str],
-    stacks: Sequence[Stack],
+    stacks: Sequence[AnyStack],
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
     """All rows, network by network. Stops at our first mismatch, and at a library that does not link or run."""
-    check_libraries(stacks, [s.name for s in subjects], back_ends)
+    for stack in stacks:
+        stack.check(subjects, back_ends)
     rows = []
     for subject in subjects:
         for back_end in back_ends:
@@ -124,28 +85,31 @@ def bench(
             tell(f"{subject.name} on {back_end}: {ours.values} values, {ours.mismatches} mismatches")
             others = []
             for stack in stacks:
-                library = stack.library(subject.name, back_end)
-                if not library.is_file():
-                    tell(f"{subject.name} on {back_end}: {stack.name} left out, there is no {library}")
+                reason = stack.left_out(subject.name, back_end)
+                if reason is not None:
+                    tell(f"{subject.name} on {back_end}: {stack.name} left out, {reason}")
                     continue
                 with TemporaryDirectory() as folder:
-                    others.append(measure_other(subject, back_end, stack, Path(folder)))
+                    others.append(measure_other(subject, back_end, stack, Path(folder), tell))
                 tell(f"{subject.name} on {back_end}: {stack.name}, {others[-1].mismatches} mismatches")
             rows.append(Row(ours, tuple(others)))
     return rows
 
 
-def measure_other(given: Subject, back_end: str, stack: Stack, project: Path) -> OtherCell:
-    """Link the stack's library with our harness in the folder `project` and run it.
+def measure_other(
+    given: Subject, back_end: str, stack: AnyStack, folder: Path, tell: Callable[[str], None] = lambda line: None
+) -> OtherCell:
+    """Link the stack's network with our harness in the empty `folder` and run it.
 
-    Raises ToolError when it does not link, fails, or gives other outputs when it runs a second time.
+    Raises ToolError when it does not compile or link, fails, or gives other outputs when it runs a second time.
     """
-    library = stack.library(given.name, back_end)
-    image = build_other_stack(project, library, given.program, find(back_end), given.inputs)
+    found, called = stack.linkable(given, back_end, folder, tell), stack.called(given.name, back_end)
+    project = folder / "project"
+    image = build_other_stack(project, found.library, given.program, find(back_end), given.inputs, found.more, called)
     try:
         run = runner_for(back_end).run(image, RUN_TIMEOUT_S)
     except (ToolError, MismatchError) as error:
-        raise ToolError(f"{library}: {error}") from error
+        raise ToolError(f"{called}: {error}") from error
     golden = golden_outputs(given.content, given.program, given.inputs)
     bare = load_board(back_end).bare
     ram_bytes = run.arena_bytes + image.data_bytes + image.bss_bytes + (run.stack_bytes or 0) if bare else None

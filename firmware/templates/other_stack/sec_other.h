@@ -1,5 +1,6 @@
 /* What a static library must offer so that `secateur bench kernels --against NAME=FOLDER` can measure it: one network
    of another stack, built by whoever wants the comparison, with the compiler and options of the board's JSON file.
+   tflm.cc is how we do it when FOLDER is a source tree of TFLite Micro.
 
    On the emulated machines nothing else is there: no C library but memcpy, memmove and memset, no heap, no constructors
    that run before main. What the stack needs of them lies in the library and is counted with it. */

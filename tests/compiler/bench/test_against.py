@@ -9,18 +9,10 @@ from pathlib import Path
 import pytest
 from c_host import generated
 
-from secateur.compiler.bench.against import (
-    OtherCell,
-    Row,
-    Stack,
-    bench,
-    check_libraries,
-    markdown,
-    measure_other,
-    parse_stacks,
-)  # fmt: skip
+from secateur.compiler.bench.against import OtherCell, Row, bench, markdown, measure_other
 from secateur.compiler.bench.kernels import Cell, from_zoo
-from secateur.errors import ToolError, UserError
+from secateur.compiler.bench.stacks import Stack
+from secateur.errors import ToolError
 from secateur.firmware.board import FOLDER as BOARDS
 from secateur.firmware.other_stack import INTERFACE
 from secateur.passes.program.cost import plan
@@ -154,39 +146,6 @@ def test_a_library_that_does_not_link_is_named(tmp_path: Path, source: str, says
     with pytest.raises(ToolError, match=says) as caught:
         measure_other(from_zoo("mlp", SAMPLES), "qemu-cortex-m4", stack, tmp_path / "project")
     assert str(library) in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "values, says",
-    [
-        (["x"], "give NAME=FOLDER"),
-        (["=x"], "give NAME=FOLDER"),
-        (["x="], "give NAME=FOLDER"),
-        (["x=/no/such"], "there is no folder /no/such"),
-        (["secateur=."], "'secateur' is taken"),
-        (["x=.", "x=."], "'x' is taken"),
-    ],
-)
-def test_a_bad_flag_is_refused(values: list[str], says: str) -> None:
-    """Another form, a missing folder, and a name that the table could not tell apart."""
-    with pytest.raises(UserError, match=says):
-        parse_stacks(values)
-
-
-def test_the_flag_may_be_repeated(tmp_path: Path) -> None:
-    """Stacks keep their order; a folder may have an equals sign in its name."""
-    folder = tmp_path / "a=b"
-    folder.mkdir()
-    assert parse_stacks([f"two={folder}", f"one={tmp_path}"]) == [Stack("two", folder), Stack("one", tmp_path)]
-
-
-def test_a_folder_without_a_fitting_library_is_refused(tmp_path: Path) -> None:
-    """It says which names were looked for; one fitting library is enough."""
-    stack = Stack("x", tmp_path)
-    (tmp_path / "b.qemu-riscv32.a").touch()
-    check_libraries([stack], ["a", "b"], ["host", "qemu-riscv32"])
-    with pytest.raises(UserError, match=r"there is no a\.host\.a nor any of 1 others; .*sec_other\.h"):
-        check_libraries([stack], ["a"], ["host", "qemu-riscv32"])
 
 
 def test_the_table_has_the_other_stack_under_ours_with_ratios() -> None:
