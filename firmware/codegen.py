@@ -48,6 +48,7 @@ def generate(
     params: list[str] = []
     layers: list[Layer] = []
     known: dict[tuple[str, bytes], str] = {}  # equal tables are one table
+    checked = False
     for step, (op, kernel) in enumerate(zip(program.ops, kernels, strict=True)):
         calls = []
         for part, call in enumerate(kernel.calls(program, op)):
@@ -74,7 +75,9 @@ def generate(
                 else:
                     is_written = any(argument is w for w in written)
                     arguments.append(_address(program, call, argument, places, is_written))
-            calls.append(f"{call.function}({', '.join(arguments)});")
+            made = f"{call.function}({', '.join(arguments)})"
+            checked |= call.checked
+            calls.append(f"if ({made}) {{ return {prefix.upper()}_E_INDEX; }}" if call.checked else f"{made};")
         layers.append(Layer(f"{op.kind} {program.tensors[op.outputs[0]].name}", tuple(calls)))
     constants += [s.table for s in states if s.table]
     headers = sorted({k.header for k in kernels})
@@ -92,6 +95,7 @@ def generate(
         "input_bytes": slots(program, program.inputs)[-1], "output_bytes": slots(program, program.outputs)[-1],
         "labels": [cgen.string(label) for label in program.labels],
         "arithmetic": arithmetic(program), "real": cgen.real, "stack_bytes": STACK_BYTES,
+        "checked": checked,
         "stream": None if front is None else stream.context(front, program, memory, prefix),
         "picture": None if seen is None else seen.context(program, prefix), "formats": image.FORMATS,
         "first_layer": 0 if front is None and seen is None else 1,

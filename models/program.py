@@ -97,7 +97,8 @@ class Options:
     kernel: tuple[int, int] = (1, 1)  # pools only; convolutions have it in the weights
     depth_multiplier: int = 1
     activation: str = "NONE"  # NONE, RELU, RELU6, RELU_N1_TO_1
-    axis: int = 0  # CONCATENATION
+    axis: int = 0  # CONCATENATION, ARG_MAX, ARG_MIN, GATHER
+    batch_dims: int = 0  # GATHER: so many dimensions are the same of both operands
     beta: float = 1.0  # SOFTMAX
     alpha: float = 0.0  # LEAKY_RELU
     approximate: bool = False  # GELU
@@ -179,6 +180,12 @@ class Program:
         return sum(self.tensors[i].elements for i in used)
 
 
+MOVING = (
+    "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "STRIDED_SLICE", "TRANSPOSE", "BROADCAST_TO", "TAKE",
+    "GATHER", "CAST",
+)  # fmt: skip
+"""Kinds whose output holds values of their first operand (CONCATENATION: of any), perhaps of another type."""
+
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -234,14 +241,19 @@ def unpack(program: Program, tensors: tuple[int, ...], piece: npt.NDArray[np.int
 
 
 def random_inputs(program: Program, samples: int, seed: int) -> npt.NDArray[np.int8]:
-    """Seeded inputs, (samples, input bytes): integers of every value, floats over what is quantized and a bit more."""
+    """Seeded inputs, (samples, input bytes): integers of every value, floats over what is quantized and a bit more.
+
+    Indices of a GATHER lie inside the axis that they are of.
+    """
     random = np.random.default_rng(seed)
     pieces = []
     for _ in range(samples):
         values = []
         for i in program.inputs:
-            tensor = program.tensors[i]
-            if tensor.dtype == "float32":
+            tensor, inside = program.tensors[i], _index_limit(program, i)
+            if inside is not None:
+                values.append(_indices(random, tensor, inside))
+            elif tensor.dtype == "float32":
                 low, high = _quantized_range(program, i) or _any_size(random)
                 values.append(random.uniform(low, high, tensor.shape).astype(np.float32))
             elif tensor.dtype == "bool":
@@ -253,6 +265,27 @@ def random_inputs(program: Program, samples: int, seed: int) -> npt.NDArray[np.i
                 )
         pieces.append(pack(program, program.inputs, values))
     return np.stack(pieces)
+
+
+def _index_limit(program: Program, tensor: int) -> int | None:
+    """Size of the smallest axis that values of `tensor`, moved or cast, are the indices of in a GATHER, if any."""
+    same, found = {tensor}, []
+    for op in program.ops:
+        if op.kind == "GATHER" and op.inputs[1] in same:
+            found.append(program.tensors[op.inputs[0]].shape[op.options.axis])
+        moved = op.inputs if op.kind == "CONCATENATION" else op.inputs[:1]
+        if op.kind in MOVING and same & set(moved):
+            same.add(op.outputs[0])
+    return min(found, default=None)
+
+
+def _indices(random: np.random.Generator, tensor: Tensor, size: int) -> npt.NDArray[Any]:
+    """Values from 0 to `size` - 1, as far as the type reaches; floats are cut off to those."""
+    dtype = DTYPES[tensor.dtype]
+    if tensor.dtype == "float32":
+        return random.uniform(0, size - 0.5, tensor.shape).astype(np.float32)
+    largest = 1 if tensor.dtype == "bool" else int(np.iinfo(dtype).max)
+    return np.asarray(random.integers(0, min(size - 1, largest), tensor.shape, endpoint=True).astype(dtype))
 
 
 def _quantized_range(program: Program, tensor: int) -> tuple[float, float] | None:

@@ -25,6 +25,7 @@ from secateur.models.fixed_point import (
 )
 from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
 from secateur.models.reference_float import compute_float, is_float
+from secateur.models.reference_gather import gather
 from secateur.models.reference_int16 import RULES as INT16_RULES
 from secateur.models.reference_int16 import limits, weighted
 from secateur.models.reference_matrix import batch_matmul, transpose_conv, transpose_conv_sums
@@ -157,7 +158,7 @@ def _int16(program: Program, op: Op, x: list[Any], out: Tensor) -> Ints | None:
 _SAME_IN_INT16 = (
     "MAX_POOL_2D", "AVERAGE_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "ARG_MAX", "ARG_MIN", "QUANTIZE", "DEQUANTIZE",
     "CAST", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "PAD", "PADV2", "STRIDED_SLICE", "TRANSPOSE",
-    "BROADCAST_TO", "TAKE",
+    "BROADCAST_TO", "TAKE", "GATHER",
 )  # fmt: skip
 """Kinds that move or compare values, change their type, or find their limits in it."""
 
@@ -166,7 +167,7 @@ _ELSEWHERE: dict[str, Callable[[Program, Op, list[Any]], npt.NDArray[Any]]] = {
     "MEAN": reduce_sum, "SUM": reduce_sum, "REDUCE_MAX": reduce_extreme, "REDUCE_MIN": reduce_extreme,
     "ARG_MAX": arg_extreme, "ARG_MIN": arg_extreme, "L2_NORMALIZATION": l2_normalization,
     "RESIZE_BILINEAR": resize_bilinear, "BATCH_MATMUL": batch_matmul, "TRANSPOSE_CONV": transpose_conv,
-    "DEQUANTIZE": dequantize, "CAST": cast,
+    "DEQUANTIZE": dequantize, "CAST": cast, "GATHER": gather,
 }  # fmt: skip
 _RECURRENT: dict[str, Callable[[Program, Op, list[Any]], tuple[Ints, ...]]] = {
     "SVDF": svdf, "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,

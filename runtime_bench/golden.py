@@ -89,6 +89,8 @@ def _lacks(kind: str, op: Any, tensors: Any, buffers: Any) -> str | None:
         return "its DEQUANTIZE takes no float16"
     if kind in TFLM_NOT_INT16 and tensors[op.outputs[0]].type == schema.TensorType.INT16:
         return f"its {kind} takes no int16"
+    if kind == "GATHER" and tensors[op.inputs[1]].type != schema.TensorType.INT32:
+        return "its GATHER takes indices of int32 alone"
     if kind == "CONCATENATION" and len(op.inputs) > 10:
         return "its CONCATENATION takes 10 inputs at most"
     if kind == "SOFTMAX" and tensors[op.inputs[0]].shape[-1] > 511:

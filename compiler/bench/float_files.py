@@ -15,6 +15,7 @@ from secateur.compiler.bench.operator_files import (
     Shape,
     _window,
     arg,
+    gather_computed,
     of_type,
     pool,
     reduction,
@@ -215,6 +216,7 @@ OPERATORS: dict[str, Callable[[Case], bytes]] = {
     "MAX_POOL_2D": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
     **{kind: reduction(kind) for kind in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")},
     "ARG_MAX": arg("ARG_MAX"), "ARG_MIN": arg("ARG_MIN"), "RESIZE_BILINEAR": resize_bilinear,
+    "GATHER computed": gather_computed(),
 }  # fmt: skip
 NETWORKS: dict[str, Callable[[Case], bytes]] = {
     "small network": small_network, "window network": window_network, "island": island,

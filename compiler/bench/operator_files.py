@@ -296,6 +296,33 @@ def gather(c: Case) -> bytes:
     return _like(c, shape, wanted, "GATHER", [c.constant(index)], axis=axis)
 
 
+def gather_computed(dtype: str = "int32") -> Callable[[Case], bytes]:
+    """By indices of `dtype` that are fed, or that ARG_MAX or ARG_MIN finds; batch dimensions in some files, and rows
+    that are constant in others, as an embedding's."""
+
+    def make(c: Case) -> bytes:
+        shape = (c.integer(1, 3), *c.shape(c.integer(1, 4))[1:])
+        axis = c.integer(0, len(shape) - 1)
+        batch = c.integer(0, axis) if c.chance() else 0
+        many = (*shape[:batch], *(c.integer(1, 4) for _ in range(c.integer(0, 2))))
+        scale, zero = c.scale(), c.zero()
+        x = c.any_of_type(shape, scale, zero) if c.chance(0.3) else c.fed(shape, scale, zero)
+        index = c.b.tensor(many, dtype)
+        if shape[axis] == 1 or c.chance():
+            c.inputs.append(index)
+        else:
+            at, size = c.integer(0, len(many)), c.integer(2, shape[axis])
+            source = c.fed((*many[:at], size, *many[at:]), dtype="int8" if c.dtype == "int16" else "")
+            kind = str(c.random.choice(["ARG_MAX", "ARG_MIN"]))
+            c.b.op(kind, [source, c.constant([at])], [index], outputType=TYPES[dtype])
+        out = c.value((*shape[:axis], *many[batch:], *shape[axis + 1 :]), scale, zero)
+        named = batch - len(many) if batch < len(many) and c.chance(0.3) else batch
+        c.b.op("GATHER", [x, index], [out], axis=axis - len(shape) if c.chance(0.3) else axis, batchDims=named)
+        return c.done(out)
+
+    return make
+
+
 def mirror_pad(c: Case) -> bytes:
     shape = (1, *(c.integer(3, 6) for _ in range(3)))
     pads = [[0, 0], *([c.integer(0, 2), c.integer(0, 2)] for _ in range(3))]
@@ -691,6 +718,8 @@ NOT_TFLM = (
     "GELU",
     "SPACE_TO_BATCH_ND",
     "ARG_MAX int64",
+    "GATHER computed int64",
+    "GATHER computed int16",
     *(f"{kind} int16" for kind in sorted(TFLM_NOT_INT16) if kind not in NOWHERE_INT16),
 )
 """LiteRT's reference kernels say what is right: TensorFlow Lite Micro lacks them, or pads the second wrongly."""
@@ -707,6 +736,8 @@ CASES: dict[str, Callable[[Case], bytes]] = {
     "REDUCE_MAX": reduction("REDUCE_MAX"),
     "REDUCE_MIN": reduction("REDUCE_MIN"), "L2_NORMALIZATION": unary("L2_NORMALIZATION", 1 / 128, 0),
     "ARG_MAX": arg("ARG_MAX"), "ARG_MIN": arg("ARG_MIN"), "ARG_MAX int64": arg("ARG_MAX", "int64"),
+    "GATHER computed": gather_computed(), "GATHER computed int64": gather_computed("int64"),
+    "GATHER computed int16": of_type(gather_computed(), "int16"),
     "RESIZE_BILINEAR": resize_bilinear, "CONV_2D": conv("CONV_2D"), "DEPTHWISE_CONV_2D": conv("DEPTHWISE_CONV_2D"),
     "MAX_POOL_2D": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
     "dilated CONV_2D": dilated("CONV_2D"), "dilated DEPTHWISE_CONV_2D": dilated("DEPTHWISE_CONV_2D"),

@@ -33,6 +33,7 @@ ANY_RANK = (
     "ARG_MIN",
     "CONCATENATION",
     "BATCH_MATMUL",
+    "GATHER",
 )
 BIAS_TYPES = {"int16": ("int32", "int64"), "float32": ("float32",)}  # int32 beside other activations
 WEIGHT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}

@@ -1,7 +1,7 @@
 """TFLite operators that others express: expanded when a file is read, so that few kernels compute many operators.
 
 SLICE, SPLIT, SPLIT_V and UNPACK become strided slices; PACK reshapes and a concatenation; space and depth and batch
-are reshapes around one transposition; GATHER, MIRROR_PAD and RESIZE_NEAREST_NEIGHBOR take by index (kind TAKE).
+are reshapes around one transposition; MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR and GATHER by constants take by index (TAKE).
 Nothing here computes a value, so every expansion is exact.
 """
 
@@ -343,13 +343,22 @@ def _broadcast_to(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
 
 
 def _gather(g: Graph, o: Any, inputs: Shape, outputs: Shape) -> None:
-    if int(getattr(o, "batchDims", 0) or 0):
-        raise UserError("batch dimensions")
-    shape = g.shape(inputs[0])
+    """TAKE where the indices are constant and belong to no batch, else GATHER."""
+    shape, indices = g.shape(inputs[0]), g.tensors[inputs[1]]
     axis = _axis(int(getattr(o, "axis", 0) or 0), len(shape))
-    index = g.constant(inputs[1], "indices")
-    _follows(g, outputs[0], (*shape[:axis], *index.shape, *shape[axis + 1 :]), shape)
-    index = index.ravel()
+    batch = int(getattr(o, "batchDims", 0) or 0)
+    batch += len(indices.shape) if batch < 0 else 0
+    if not 0 <= batch <= min(axis, len(indices.shape)) or shape[:batch] != indices.shape[:batch]:
+        raise UserError(f"{batch} batch dimensions of {shape} and of indices {indices.shape}, axis {axis}")
+    _follows(g, outputs[0], (*shape[:axis], *indices.shape[batch:], *shape[axis + 1 :]), shape)
+    if indices.data is None or batch:
+        if indices.dtype not in ("int32", "int64"):
+            raise UserError(f"indices of {indices.dtype}; int32 and int64 are known")
+        if indices.data is not None and not 0 <= indices.data.min() <= indices.data.max() < shape[axis]:
+            raise UserError(f"takes elements outside its input {shape}")
+        g.emit("GATHER", inputs[:2], outputs[0], Options(axis=axis, batch_dims=batch))
+        return
+    index = g.constant(inputs[1], "indices").ravel()
     index = np.where(index < 0, index + shape[axis], index)
     g.take(inputs[0], [index if i == axis else None for i in range(len(shape))], outputs[0])
 

@@ -9,6 +9,7 @@ from secateur.firmware.kernels.descriptor import Kernel
 from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
 from secateur.firmware.kernels.floats import FLOATS
 from secateur.firmware.kernels.floats_elementwise import ELEMENTWISE
+from secateur.firmware.kernels.gather import Gather
 from secateur.firmware.kernels.indexing import PadElements, Permute, SliceElements, Take
 from secateur.firmware.kernels.matrix import BatchMatmul, FullyConnectedComputed, TransposeConv
 from secateur.firmware.kernels.movement import Concatenation, Join, Pad, Reshape, StridedSlice, View
@@ -71,6 +72,7 @@ KERNELS: tuple[Kernel, ...] = (
     SliceElements(),
     Permute(),
     Take(),
+    Gather(),
     *WIDE,
     *WIDE_ELEMENTWISE,
     LstmS16(),

@@ -54,6 +54,7 @@ class Call:
     """One C call: function(&params, arguments..., further..., output). `params` are the initialisers by field name.
 
     `further`: outputs beside the operator's first. `as_bytes`: the function takes tensors of any type as int8_t.
+    `checked`: the function returns 1 where an index among its operands lies outside; inference ends there.
     """
 
     function: str
@@ -63,6 +64,7 @@ class Call:
     output: Ref
     further: tuple[Ref, ...] = ()
     as_bytes: bool = False
+    checked: bool = False
 
 
 class Kernel(ABC):

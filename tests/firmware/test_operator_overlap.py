@@ -22,6 +22,7 @@ from secateur.firmware.codegen import CTYPES, KERNEL_FOLDER
 from secateur.firmware.kernels.catalogue import KERNELS
 from secateur.firmware.kernels.descriptor import Call, Constant, Kernel, Ref
 from secateur.models.program import DTYPES, Op, Program
+from secateur.models.reference_gather import gather_sizes
 from secateur.passes.program.choose_kernels import choose_kernels
 
 FILES = 8  # random files an operator
@@ -116,7 +117,10 @@ def _samples(step: Step) -> list[dict[int, Any]]:
         values = {}
         for i in step.program.activations(step.op):
             tensor = step.program.tensors[i]
-            if tensor.dtype == "bool":
+            if step.op.kind == "GATHER" and i == step.op.inputs[1]:
+                values[i] = random.integers(0, gather_sizes(step.program, step.op).size, tensor.shape)
+                values[i] = values[i].astype(DTYPES[tensor.dtype])
+            elif tensor.dtype == "bool":
                 values[i] = random.integers(0, 2, tensor.shape).astype(np.bool_)
             elif tensor.dtype == "float32":
                 values[i] = random.uniform(-9, 9, tensor.shape).astype(np.float32)
