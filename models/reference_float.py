@@ -20,14 +20,19 @@ from secateur.models.reference_float_functions import (
     clamp,
     exp,
     exp_less_one,
+    gelu,
+    gelu_tanh,
     log,
     logistic,
     sqrt,
     tanh,
 )
 
-ULPS = {"LOGISTIC": 4, "TANH": 5, "SOFTMAX": 5, "EXP": 2, "LOG": 2, "ELU": 3}
-"""Units in the last place that an output may be from TensorFlow Lite Micro's for equal inputs; other kinds: none."""
+ULPS = {"LOGISTIC": 4, "TANH": 5, "SOFTMAX": 5, "EXP": 2, "LOG": 2, "ELU": 3, "GELU": 3}
+"""Units in the last place that an output may be from TensorFlow Lite Micro's for equal inputs; other kinds: none.
+
+GELU, which it lacks: from LiteRT's, in units of the input's last place.
+"""
 
 ZERO = np.float32(0)
 
@@ -191,6 +196,10 @@ def _leaky_relu(program: Program, op: Op, x: list[Any]) -> Floats:
     return np.asarray(np.where(x[0] > 0, x[0], x[0] * np.float32(op.options.alpha)), np.float32)
 
 
+def _gelu(program: Program, op: Op, x: list[Any]) -> Floats:
+    return gelu_tanh(x[0]) if op.options.approximate else gelu(x[0])
+
+
 def _max_pool(program: Program, op: Op, x: list[Any]) -> Floats:
     shape = program.tensors[op.outputs[0]].shape
     found = np.full(shape, -LARGEST, np.float32)
@@ -287,7 +296,7 @@ FLOAT: dict[str, Callable[[Program, Op, list[Any]], npt.NDArray[Any]]] = {
     "RELU_N1_TO_1": _plain(lambda x: clamp(x, -1, 1)), "LEAKY_RELU": _leaky_relu, "HARD_SWISH": _plain(_hard_swish),
     "ABS": _plain(np.abs), "NEG": _plain(np.negative), "SQUARE": _plain(np.square), "EXP": _plain(exp),
     "LOG": _plain(log), "SQRT": _plain(sqrt), "RSQRT": _plain(lambda x: np.float32(1) / sqrt(x)),
-    "LOGISTIC": _plain(logistic), "TANH": _plain(tanh),
+    "LOGISTIC": _plain(logistic), "TANH": _plain(tanh), "GELU": _gelu,
     "ELU": _plain(lambda x: np.where(x < 0, exp_less_one(np.minimum(x, 0)), x)),
     "MAX_POOL_2D": _max_pool, "AVERAGE_POOL_2D": _average_pool, "MEAN": _sum, "SUM": _sum, "REDUCE_MAX": _extreme,
     "REDUCE_MIN": _extreme, "ARG_MAX": _arg, "ARG_MIN": _arg, "SOFTMAX": _softmax,

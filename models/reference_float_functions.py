@@ -27,6 +27,17 @@ LOG_TAIL: Floats = np.array(
      -0.1666799634695053, 0.2000211924314499, -0.25000008940696716, 0.3333331346511841], np.float32,
 )  # fmt: skip
 """Of (log(1 + f) - f + f^2 / 2) / f^3 for 1 + f from sqrt(1 / 2) to sqrt(2), highest power first."""
+ERF_NEAR: Floats = np.array(
+    [-1.5308414731407538e-05, 0.0002269727410748601, -0.0023726599756628275, 0.019946645945310593,
+     -0.13298071920871735, 0.7978845834732056], np.float32,
+)  # fmt: skip
+"""Of erf(x / sqrt(2)) / x in x^2 up to 1, highest power first."""
+ERFC_FAR: Floats = np.array(
+    [-0.0007725640316493809, -0.0007079492206685245, 0.005916079971939325, 0.0023263299372047186,
+     -0.04544420912861824, 0.09032703936100006, -0.03286510705947876, -0.1930534988641739, 0.9721115827560425],
+    np.float32,
+)  # fmt: skip
+"""Of erfc(x / sqrt(2)) * exp(x^2 / 2) * (x + 1) in (x - 3) / (x + 3), x from 1 to 14.5, highest power first."""
 
 
 def clamp(x: Floats, low: float, high: float) -> Floats:
@@ -89,6 +100,29 @@ def log(x: Floats) -> Floats:
         found = (f + small) + whole * LN2_HIGH
         found = np.where(x > LARGEST, x, found)
         return np.where(x > 0, found, np.where(x == 0, np.float32(-np.inf), np.float32(np.nan)))
+
+
+def gelu(x: Floats) -> Floats:
+    """x / 2 * erfc(-x / sqrt(2)): no digits of small outputs are lost."""
+    with np.errstate(all="ignore"):
+        size = np.abs(x)
+        near = ONE + x * _horner(ERF_NEAR, x * x)
+        inside = np.where((size >= 1) & (size < np.float32(14.5)), size, ONE)
+        high = (inside.view(np.uint32) & np.uint32(0xFFFFF000)).view(np.float32)  # its square is exact
+        power = exp(-HALF * (high * high)) * exp(-HALF * ((inside - high) * (inside + high)))
+        three = np.float32(3)
+        far = power * (_horner(ERFC_FAR, (inside - three) / (inside + three)) / (inside + ONE))
+        tail = np.where(size < np.float32(14.5), far, np.float32(0))
+        gate = np.where(size >= 1, np.where(x < 0, tail, TWO - tail), near)
+        return HALF * x * gate
+
+
+def gelu_tanh(x: Floats) -> Floats:
+    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))), by exp: no digits of small outputs are lost."""
+    with np.errstate(all="ignore"):
+        twice = np.float32(1.59576917) * (x + np.float32(0.044715) * (x * (x * x)))
+        e = exp(-np.abs(twice))
+        return x * (np.where(x < 0, e, ONE) / (ONE + e))
 
 
 def sqrt(x: Floats) -> Floats:

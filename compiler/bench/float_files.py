@@ -25,7 +25,7 @@ from secateur.compiler.bench.operator_files import (
 
 UNARY = (
     "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "ABS", "NEG", "SQUARE", "HARD_SWISH", "ELU", "LOGISTIC", "TANH",
-    "EXP", "LOG", "SQRT", "RSQRT", "SOFTMAX", "L2_NORMALIZATION",
+    "EXP", "LOG", "SQRT", "RSQRT", "SOFTMAX", "L2_NORMALIZATION", "GELU",
 )  # fmt: skip
 BINARY = ("ADD", "SUB", "MUL", "DIV", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM")
 NO_ACTIVATION = ("SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM")

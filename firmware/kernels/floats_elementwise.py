@@ -70,6 +70,17 @@ class UnaryFloat(FloatKernel):
         return (Call(f"sec_{self.name}", "sec_unary_f32_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
 
 
+class GeluFloat(UnaryFloat):
+    """GELU, or its approximation by tanh."""
+
+    def __init__(self, name: str, approximate: bool) -> None:
+        super().__init__(name, "GELU")
+        self.approximate = approximate
+
+    def answers(self, program: Program, op: Op) -> bool:
+        return super().answers(program, op) and op.options.approximate == self.approximate
+
+
 class RowFloat(FloatKernel):
     """A whole row of the last axis is read before its elements are read again and written one by one."""
 
@@ -202,6 +213,8 @@ ELEMENTWISE: tuple[Kernel, ...] = (
     UnaryFloat("relu_f32", "RELU"),
     UnaryFloat("clamped_f32", "RELU6", "RELU_N1_TO_1"),
     *(UnaryFloat(f"{k.lower()}_f32", k) for k in SIMPLE),
+    GeluFloat("gelu_f32", approximate=False),
+    GeluFloat("gelu_tanh_f32", approximate=True),
     SoftmaxFloat(),
     L2NormalizationFloat(),
     ReduceFloat("reduce_sum_f32", 0.0, "SUM", "MEAN"),

@@ -148,6 +148,49 @@ static inline float sec_log(float x) {
     return (f + small) + whole * 0.693359375f;
 }
 
+/* GELU: x / 2 * erfc(-x / sqrt(2)), of which no digits of small outputs are lost */
+static inline float sec_gelu(float x) {
+    const float size = sec_float_of(sec_bits_of(x) & 0x7fffffffu);
+    float p, gate;
+    if (!(size >= 1.0f)) {
+        const float square = x * x;
+        p = -1.5308414731407538e-05f;
+        p = p * square + 0.0002269727410748601f;
+        p = p * square + -0.0023726599756628275f;
+        p = p * square + 0.019946645945310593f;
+        p = p * square + -0.13298071920871735f;
+        p = p * square + 0.7978845834732056f;
+        gate = 1.0f + x * p;
+    } else {
+        float tail = 0.0f;
+        if (size < 14.5f) {
+            const float s = (size - 3.0f) / (size + 3.0f);
+            p = -0.0007725640316493809f;
+            p = p * s + -0.0007079492206685245f;
+            p = p * s + 0.005916079971939325f;
+            p = p * s + 0.0023263299372047186f;
+            p = p * s + -0.04544420912861824f;
+            p = p * s + 0.09032703936100006f;
+            p = p * s + -0.03286510705947876f;
+            p = p * s + -0.1930534988641739f;
+            p = p * s + 0.9721115827560425f;
+            /* exp(-x^2 / 2) in two parts: the square of the first is exact */
+            const float high = sec_float_of(sec_bits_of(size) & 0xfffff000u);
+            const float power = sec_exp(-0.5f * (high * high)) * sec_exp(-0.5f * ((size - high) * (size + high)));
+            tail = power * (p / (size + 1.0f));
+        }
+        gate = x < 0.0f ? tail : 2.0f - tail;
+    }
+    return 0.5f * x * gate;
+}
+
+/* GELU with tanh for erf, written with exp */
+static inline float sec_gelu_tanh(float x) {
+    const float twice = 1.59576917f * (x + 0.044715f * (x * (x * x)));
+    const float e = sec_exp(-sec_float_of(sec_bits_of(twice) & 0x7fffffffu));
+    return x * ((x < 0.0f ? e : 1.0f) / (1.0f + e));
+}
+
 /* the nearest float to the square root, digit by digit: 25 of them, the last one rounds */
 static inline float sec_sqrt(float x) {
     if (!(x > 0.0f)) {

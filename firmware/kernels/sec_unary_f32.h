@@ -41,5 +41,7 @@ SEC_UNARY_F32(sec_exp_f32, sec_exp(x))
 SEC_UNARY_F32(sec_log_f32, sec_log(x))
 SEC_UNARY_F32(sec_sqrt_f32, sec_sqrt(x))
 SEC_UNARY_F32(sec_rsqrt_f32, 1.0f / sec_sqrt(x))
+SEC_UNARY_F32(sec_gelu_f32, sec_gelu(x))
+SEC_UNARY_F32(sec_gelu_tanh_f32, sec_gelu_tanh(x))
 
 #endif

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.special import erfc
 
 from secateur.firmware.codegen import KERNEL_FOLDER
 from secateur.models import reference_float_functions as functions
@@ -27,6 +28,8 @@ TRUTH: dict[str, tuple[Callable[..., Any], float, float, float]] = {
     # the function, between which values it is looked at closely, and the largest error in units of the last place
     "exp": (np.exp, -104, 89, 1.0), "exp_less_one": (np.expm1, -20, 79, 1.5), "tanh": (np.tanh, -11, 11, 2.5),
     "logistic": (_logistic, -104, 20, 2.0), "log": (np.log, 0.3, 3, 1.0), "sqrt": (np.sqrt, 0, 9, 0.5),
+    "gelu": (lambda x: 0.5 * x * erfc(x * -np.sqrt(0.5)), -15, 6, 5.0),
+    "gelu_tanh": (lambda x: x / (1 + np.exp(-2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))), -11, 6, 210.0),
 }  # fmt: skip
 
 
