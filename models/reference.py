@@ -24,7 +24,7 @@ from secateur.models.fixed_point import (
     wrap32,
 )
 from secateur.models.program import DTYPES, Op, Program, Tensor, pack, unpack
-from secateur.models.reference_float import compute_float, is_float
+from secateur.models.reference_float import compute_float, is_float, recurrent_float
 from secateur.models.reference_gather import gather
 from secateur.models.reference_int16 import RULES as INT16_RULES
 from secateur.models.reference_int16 import limits, weighted
@@ -70,7 +70,7 @@ def run_values(
         operands = [values[i] if i in values else program.tensors[i].data if i >= 0 else None for i in op.inputs]
         found: tuple[npt.NDArray[Any], ...]
         if op.kind in _RECURRENT:
-            found = _RECURRENT[op.kind](program, op, operands)
+            found = (recurrent_float if is_float(program, op) else _RECURRENT[op.kind])(program, op, operands)
         else:
             found = (_compute(program, op, operands),)
         for i, value in zip(op.outputs, found, strict=True):

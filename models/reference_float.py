@@ -27,6 +27,7 @@ from secateur.models.reference_float_functions import (
     sqrt,
     tanh,
 )
+from secateur.models.reference_float_recurrent import FLOAT_RECURRENT
 
 ULPS = {"LOGISTIC": 4, "TANH": 5, "SOFTMAX": 5, "EXP": 2, "LOG": 2, "ELU": 3, "GELU": 3}
 """Units in the last place that an output may be from TensorFlow Lite Micro's for equal inputs; other kinds: none.
@@ -39,7 +40,8 @@ ZERO = np.float32(0)
 
 def is_float(program: Program, op: Op) -> bool:
     """`op` computes with float32: it neither only moves values nor changes their type."""
-    return not program.shape_only and op.kind in FLOAT and program.tensors[op.inputs[0]].dtype == "float32"
+    known = op.kind in FLOAT or op.kind in FLOAT_RECURRENT
+    return not program.shape_only and known and program.tensors[op.inputs[0]].dtype == "float32"
 
 
 def arithmetic(program: Program) -> str:
@@ -62,6 +64,12 @@ def activation_range_f32(activation: str) -> tuple[float, float]:
 def compute_float(program: Program, op: Op, x: list[Any]) -> npt.NDArray[Any]:
     with np.errstate(all="ignore"):
         return FLOAT[op.kind](program, op, x)
+
+
+def recurrent_float(program: Program, op: Op, x: list[Any]) -> tuple[npt.NDArray[Any], ...]:
+    """(output, states after)."""
+    with np.errstate(all="ignore"):
+        return FLOAT_RECURRENT[op.kind](program, op, x)
 
 
 def bilinear_positions(size: int, wanted: int, options: Options) -> tuple[np.float32, np.float32]:

@@ -146,6 +146,17 @@ def fully_connected(c: Case, computed: bool | None = None) -> bytes:
     return c.done(out)
 
 
+def svdf(c: Case) -> bytes:
+    """With the activations that are known."""
+    batch, inputs, units, rank, memory = (c.integer(1, n) for n in (2, 6, 4, 3, 6))
+    filters = units * rank
+    operands = [c.fed((batch, inputs)), *(_normal(c, s) for s in ((filters, inputs), (filters, memory), (units,)))]
+    state = c.b.tensor((batch, filters * memory), "float32", variable=True)
+    out = c.value((batch, units))
+    c.b.op("SVDF", [*operands, state], [out], rank=rank, fusedActivationFunction=_activation(c))
+    return c.done(out)
+
+
 def island(c: Case) -> bytes:
     """int8, then DEQUANTIZE, float operators that C libraries compute, QUANTIZE, and int8 again."""
     n, k = c.integer(2, 6), c.integer(2, 6)
@@ -216,7 +227,7 @@ OPERATORS: dict[str, Callable[[Case], bytes]] = {
     "MAX_POOL_2D": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
     **{kind: reduction(kind) for kind in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")},
     "ARG_MAX": arg("ARG_MAX"), "ARG_MIN": arg("ARG_MIN"), "RESIZE_BILINEAR": resize_bilinear,
-    "GATHER computed": gather_computed(),
+    "GATHER computed": gather_computed(), "SVDF": svdf,
 }  # fmt: skip
 NETWORKS: dict[str, Callable[[Case], bytes]] = {
     "small network": small_network, "window network": window_network, "island": island,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from secateur.models.reference_int16 import SUM_LIMIT
 
 RECURRENT_KINDS = ("SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 LARGEST_MULTIPLIER = 2.0**30
+ACTIVATIONS = {v: k for k, v in vars(schema.ActivationFunctionType).items() if isinstance(v, int)}
 Shape = tuple[int, ...]
 
 
@@ -38,9 +40,12 @@ def _svdf(o: Any, inputs: Shape, outputs: Shape, tensors: list[Tensor], variable
         raise UserError(f"operands {inputs}; input, feature weights, time weights, bias and state are expected")
     x, feature, time, bias, state = (tensors[i] for i in (variables.now(inputs[0]), *inputs[1:]))
     out, rank = tensors[outputs[0]], int(o.rank)
-    _types([x, feature, out], "int8")
-    _types([bias], "int32")
-    if time.dtype not in ("int8", "int16") or state.dtype != time.dtype:
+    real = x.dtype == "float32"
+    _types([x, feature, out], "float32" if real else "int8")
+    _types([bias], "float32" if real else "int32")
+    if real:
+        _types([time, state], "float32")
+    elif time.dtype not in ("int8", "int16") or state.dtype != time.dtype:
         raise UserError(f"time weights of {time.dtype} and a state of {state.dtype}; int8 or int16 both are known")
     _constants([feature, time, bias])
     if any(len(t.shape) != 2 for t in (x, feature, time, state, out)) or rank < 1 or feature.shape[0] % rank:
@@ -51,12 +56,17 @@ def _svdf(o: Any, inputs: Shape, outputs: Shape, tensors: list[Tensor], variable
         (state, (batch, memory * filters)), (out, (batch, filters // rank)),
     ]  # fmt: skip
     _shapes(expected)
-    if state.zero_point and state.dtype == "int16":
-        raise UserError(f"an int16 state with zero point {state.zero_point}")
-    _multipliers([x.scale * feature.scale / state.scale, state.scale * time.scale / out.scale])
+    options = Options(rank=rank)
+    if real:
+        number = int(o.fusedActivationFunction)
+        options = replace(options, activation=ACTIVATIONS.get(number, f"number {number}"))
+    else:
+        if state.zero_point and state.dtype == "int16":
+            raise UserError(f"an int16 state with zero point {state.zero_point}")
+        _multipliers([x.scale * feature.scale / state.scale, state.scale * time.scale / out.scale])
     before, after = variables.keep(inputs[4], tensors)
     operands = (variables.now(inputs[0]), *inputs[1:4], before)
-    return Op("SVDF", operands, (outputs[0], after), Options(rank=rank), out.name)
+    return Op("SVDF", operands, (outputs[0], after), options, out.name)
 
 
 def _lstm(o: Any, inputs: Shape, outputs: Shape, tensors: list[Tensor], variables: Variables) -> Op:
@@ -114,7 +124,7 @@ def _types(found: Sequence[Tensor], wanted: str) -> None:
     for t in found:
         if t.dtype != wanted:
             raise UserError(f"{t.name} is {t.dtype}, not {wanted}")
-        if wanted not in ("int32", "int64") and t.quantization is None:
+        if wanted not in ("int32", "int64", "float32") and t.quantization is None:
             raise UserError(f"{t.name} has no scale")
 
 
@@ -123,7 +133,7 @@ def _constants(found: Sequence[Tensor]) -> None:
         if t.data is None:
             raise UserError(f"{t.name} is computed, not constant")
         q = t.quantization
-        if t.dtype not in ("int32", "int64") and (q is None or q.per_channel or q.zero_point[0]):
+        if t.dtype not in ("int32", "int64", "float32") and (q is None or q.per_channel or q.zero_point[0]):
             raise UserError(f"{t.name} has a zero point, or not one scale")
 
 

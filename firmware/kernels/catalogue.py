@@ -9,6 +9,7 @@ from secateur.firmware.kernels.descriptor import Kernel
 from secateur.firmware.kernels.elementwise import Add, Mul, Requantize, Softmax
 from secateur.firmware.kernels.floats import FLOATS
 from secateur.firmware.kernels.floats_elementwise import ELEMENTWISE
+from secateur.firmware.kernels.floats_recurrent import RECURRENT
 from secateur.firmware.kernels.gather import Gather
 from secateur.firmware.kernels.indexing import PadElements, Permute, SliceElements, Take
 from secateur.firmware.kernels.matrix import BatchMatmul, FullyConnectedComputed, TransposeConv
@@ -78,4 +79,5 @@ KERNELS: tuple[Kernel, ...] = (
     LstmS16(),
     *FLOATS,
     *ELEMENTWISE,
+    *RECURRENT,
 )

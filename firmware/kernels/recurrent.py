@@ -25,6 +25,10 @@ class Recurrent(Kernel):
 class Svdf(Recurrent):
     name, header, kinds, states = "svdf_s8", "sec_svdf_s8.h", ("SVDF",), (4,)
 
+    def refuses(self, program: Program, op: Op) -> str | None:
+        found = program.tensors[op.inputs[0]].dtype
+        return None if found == "int8" else f"types {found}"
+
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         if position != 0:
             return 0

@@ -1,0 +1,41 @@
+"""Descriptors of float32 operators with memory. Their arithmetic is `models/reference_float_recurrent.py`."""
+
+from __future__ import annotations
+
+from secateur.firmware.kernels.descriptor import Arguments, Call, Kernel, Params, Ref
+from secateur.firmware.kernels.floats import FloatKernel, table
+from secateur.firmware.kernels.recurrent import Recurrent, Svdf
+from secateur.models.program import Op, Program
+
+ENDS = {"NONE": (0, 0.0, 0.0), "RELU": (1, 0.0, 0.0), "RELU6": (2, 0.0, 6.0), "RELU_N1_TO_1": (2, -1.0, 1.0)}
+"""Of an activation: how many ends it has, and those."""
+
+
+class SvdfFloat(FloatKernel, Recurrent):
+    name, header, kinds, states = "svdf_f32", "sec_svdf_f32.h", ("SVDF",), (4,)
+    like = Svdf()
+
+    def overlap_elements(self, program: Program, op: Op, position: int) -> int:
+        return self.like.overlap_bytes(program, op, position)
+
+    def constant_bytes(self, program: Program, op: Op) -> int:
+        return self.like.constant_bytes(program, op)
+
+    def work(self, program: Program, op: Op) -> dict[str, int]:
+        return self.like.work(program, op)
+
+    def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
+        x, time, found = (program.tensors[i] for i in (op.inputs[0], op.inputs[2], op.outputs[0]))
+        clamped, low, high = ENDS[op.options.activation]
+        params: Params = {
+            "batch": x.shape[0], "inputs": x.shape[1], "units": found.shape[1], "rank": op.options.rank,
+            "memory": time.shape[1], "low": low, "high": high, "clamped": clamped,
+        }  # fmt: skip
+        tables = zip(op.inputs[1:4], ("feature", "time", "bias"), strict=True)
+        constants = tuple(table(program, i, role) for i, role in tables)
+        arguments: Arguments = (Ref(op.inputs[0]), *constants, Ref(op.inputs[4]))
+        out, after = Ref(op.outputs[0]), Ref(op.outputs[1])
+        return (Call("sec_svdf_f32", "sec_svdf_f32_params", params, arguments, out, (after,)),)
+
+
+RECURRENT: tuple[Kernel, ...] = (SvdfFloat(),)
