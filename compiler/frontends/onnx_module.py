@@ -121,6 +121,7 @@ class ImportedModule(nn.Module):
             len(node.output),
             self._producers.get(names[0], ""),
             lambda module: self._own(module, node),
+            next((o.version for o in self._opset if o.domain in ("", "ai.onnx")), 0),
         )
         run = OPERATORS[node.op_type](call)
         moving = tuple(i for i in names if i in self._values)

@@ -35,6 +35,7 @@ class Call:
     outputs: int
     producer: str  # operator that gives the first input
     own: Callable[[nn.Module], nn.Module]  # registers a module of the network
+    opset: int = 13  # or later
 
     def shape(self, i: int = 0) -> tuple[int, ...]:
         value = self.inputs[i]
@@ -387,7 +388,9 @@ def _einsum(c: Call) -> Step:
 
 
 def _softmax(c: Call) -> Step:
-    axis = int(c.attributes.get("axis", -1))
+    axis, rank = int(c.attributes.get("axis", 1 if c.opset < 13 else -1)), len(c.shape())
+    if c.opset < 13 and math.prod(c.shape()[axis % rank + 1 :]) != 1:
+        raise Refused(f"over all dimensions from {axis} on, as before opset 13; export again with opset_version=18")
     return lambda x: F.softmax(x, axis)
 
 
@@ -427,8 +430,9 @@ def _gelu(c: Call) -> Step:
 
 
 def _prelu(c: Call) -> Step:
-    slope = c.constant(1, "the slope")
-    if slope.size not in (1, c.shape()[1]) or (slope.size > 1 and slope.shape[-len(c.shape()) + 1 :][0] != slope.size):
+    slope, rank = c.constant(1, "the slope"), len(c.shape())
+    aligned = (1,) * (rank - slope.ndim) + slope.shape
+    if slope.size != 1 and (len(aligned) != rank or aligned[1] != slope.size or slope.size != c.shape()[1]):
         raise Refused(f"with a slope of shape {slope.shape}; only one value, or one a channel")
     made = c.own(_fill(nn.PReLU(slope.size), weight=slope.ravel()))
     return lambda x: made(x)

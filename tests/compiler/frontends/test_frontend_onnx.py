@@ -274,6 +274,23 @@ def test_what_torch_cannot_place_is_named_as_in_the_file(tmp_path: Path) -> None
         load_onnx(path)
 
 
+@pytest.mark.parametrize(
+    "nodes, opset, message",
+    [
+        ([node("Conv", "x w", "a"), node("Softmax", "a", "t", axis=1), FLAT], 12, r"all dimensions from 1 on.*before"),
+        ([node("Conv", "x w", "a"), node("PRelu", "a s", "t"), FLAT], 18, r"PRelu_t .*slope of shape .6,."),
+    ],
+)
+def test_what_means_other_axes_than_the_channels_is_refused(
+    tmp_path: Path, nodes: list[onnx.NodeProto], opset: int, message: str
+) -> None:
+    """Before opset 13 Softmax takes all that follows its axis; a slope of one dimension lies along the last."""
+    constants = {"w": np.ones((6, 4, 3, 3), np.float32), "s": np.linspace(0.1, 0.6, 6, dtype=np.float32)}
+    used = {name: value for name, value in constants.items() if any(name in n.input for n in nodes)}
+    with pytest.raises(UserError, match=message):
+        load_onnx(write(tmp_path / "net.onnx", nodes, [1, 4, 8, 8], used, opset))
+
+
 def test_cut_at_ends_the_network_before_what_is_unsupported(tmp_path: Path) -> None:
     """By a value or a node; the tail is not even looked at."""
     nodes = [node("Flatten", "x", "t"), node("Exp", "t")]
