@@ -20,10 +20,10 @@ from secateur.compiler.frontends.channels_last import (
 )
 from secateur.compiler.frontends.h5_weights import Weights
 from secateur.compiler.frontends.keras_config import Graph, Layer, Ref
-from secateur.compiler.frontends.keras_layers import LAYERS, Use, activation_name
+from secateur.compiler.frontends.keras_layers import IDLE, LAYERS, Use, activation_name
 from secateur.errors import UserError
 
-_NO_TENSOR = ("mask", "training")  # arguments that do not matter outside of training
+_NO_TENSOR = ("mask", "training")  # arguments that do not matter where nothing trains
 
 
 def settle_hard_sigmoid(graph: Graph, version: str, where: str) -> None:
@@ -51,6 +51,9 @@ def unsupported(graph: Graph) -> list[str]:
 
 
 def _reason(layer: Layer) -> str | None:
+    acts = layer.inner is not None or layer.kind == "BatchNormalization" or layer.kind in _AT_RANDOM
+    if acts and any(kwargs.get("training") is True for _, kwargs in layer.calls):
+        return "called with training=True, so it trains where it runs too; call it without"
     if layer.inner is not None:
         return "called twice, with shared weights" if len(layer.calls) > 1 else None
     if layer.kind == "Lambda":
@@ -72,6 +75,7 @@ def _reason(layer: Layer) -> str | None:
     return None if known else f"activation {chosen}"
 
 
+_AT_RANDOM = tuple(kind for kind in IDLE if kind not in ("ActivityRegularization", "InputLayer", "Identity"))
 _WITH_WEIGHTS = ("Dense", "PReLU", "BatchNormalization", "Normalization", *(k for k in LAYERS if "Conv" in k))
 
 

@@ -20,6 +20,7 @@ from keras_files import (
     functional,
     layer,
     legacy_weights,
+    modern,
     norm,
     norm_arrays,
     numbers,
@@ -371,6 +372,23 @@ def test_what_cannot_be_said_names_its_layer(tmp_path: Path, layers: Any, messag
     with pytest.raises(UserError, match=message) as caught:
         load(write_h5(tmp_path / "net.h5", document, arrays))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("named", [{"training": True}, {"training": False}])
+def test_a_layer_that_is_called_in_training_mode_is_refused(tmp_path: Path, named: dict[str, bool]) -> None:
+    """A norm that uses the batch's own statistics for ever; training=False is what every import does."""
+    arrays = {"b": norm_arrays(3, 4), "d": {"kernel": numbers(1, 4, 3), "bias": numbers(2, 3)}}
+    old = chain(entry(4), layer("BatchNormalization", "b"), layer("Dense", "d", units=3))
+    old["config"]["layers"][1]["inbound_nodes"][0][0][3] = named
+    new = modern(chain(entry(4), layer("BatchNormalization", "b"), layer("Dense", "d", units=3)))
+    new["config"]["layers"][1]["inbound_nodes"][0]["kwargs"] = named
+    for document in (old, new):
+        path = write_h5(tmp_path / "net.h5", document, arrays)
+        if not named["training"]:
+            assert load(path).classes == 3
+            continue
+        with pytest.raises(UserError, match=r"b \(BatchNormalization: called with training=True"):
+            load(path)
 
 
 def test_an_architecture_without_weights_says_what_is_missing(tmp_path: Path) -> None:
