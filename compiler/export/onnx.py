@@ -75,7 +75,8 @@ def _model(network: Network) -> onnx.ModelProto:
             continue
         if node.op == "output":
             continue
-        names[node] = OUTPUT if node is result else node.name
+        # a module may be called as the graph's ends are; no node has a slash in its name
+        names[node] = OUTPUT if node is result else f"{node.name}/value" if node.name in (INPUT, OUTPUT) else node.name
         module = network.module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, ACTIVATIONS):
             source, rank = names[node.all_input_nodes[0]], len(shapes[node.name]) + 1

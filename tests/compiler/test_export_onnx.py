@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,3 +128,11 @@ def test_a_file_cut_off_behind_the_network_is_refused(tmp_path: Path) -> None:
         path.write_bytes(whole[:n])
         with pytest.raises(UserError, match=r"net\.onnx: "):
             load_onnx(path)
+
+
+def test_layers_may_be_called_as_the_files_ends_are(tmp_path: Path) -> None:
+    """A linear layer of the name output before the softmax, one of the name input in front."""
+    parts = OrderedDict(input=nn.Linear(4, 6), output=nn.Linear(6, 3), last=nn.Softmax(1))
+    network, path = to_network(nn.Sequential(parts), (4,), "ends"), tmp_path / "ends.onnx"
+    export_onnx(network, path)
+    check_onnx(network, path, np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32))
