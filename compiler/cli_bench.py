@@ -172,8 +172,9 @@ def bench_kernels(
         typer.Option(
             metavar="NAME=FOLDER",
             help="Another stack, measured beside ours; may be repeated. tflm=FOLDER and cmsis-nn=FOLDER: your source "
-            "trees of TFLite Micro and CMSIS-NN (with both, its kernels under that interpreter). Or FOLDER holds static "
-            "libraries NETWORK.BACK_END.a of yours, with the functions of firmware/templates/other_stack/sec_other.h",
+            "trees of TFLite Micro and CMSIS-NN (with both, its kernels under that interpreter). Or FOLDER holds "
+            "static libraries NETWORK.BACK_END.a of yours, with the functions of "
+            "firmware/templates/other_stack/sec_other.h",
         ),
     ] = None,
     as_json: options.JsonOption = False,

@@ -28,6 +28,9 @@ MODES = ("short", "full", "published", "scratch", "best", "bn", "none")
 SHARE = 0.7
 """Of the loss that follows the input network, in recovery that is not the published one."""
 USUAL_STEPS = 1000
+CLIP_NORM = 1.0  # of gradients, where no batch norm bounds them
+_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 EPOCHS, COPIES, BATCH = 200, 3, 128
 """Of the published recipe."""
 
@@ -138,7 +141,7 @@ def total_steps(options: RecoveryOptions, data: Data) -> int:
     return EPOCHS * COPIES * size // max(1, min(BATCH, size))
 
 
-def recovery_recipe(data: Data, steps: int, options: RecoveryOptions = RecoveryOptions()) -> Recipe:
+def recovery_recipe(network: Network, data: Data, steps: int, options: RecoveryOptions = RecoveryOptions()) -> Recipe:
     """The recipe of recovery.
 
     The input network is the teacher (Hinton et al. 2015), rate and share chosen on the watch data's validation people.
@@ -152,11 +155,23 @@ def recovery_recipe(data: Data, steps: int, options: RecoveryOptions = RecoveryO
         share = 0.0 if options.recovery == "published" else SHARE
     usual = Recipe(
         steps=steps, lr=0.05, distillation=share, temperature=4.0, augmentation=augmentation(data), task=data.task,
-        clip_norm=data.task.clip_norm(),
+        clip_norm=CLIP_NORM if _unscaled(network) else data.task.clip_norm(),
     )  # fmt: skip
     if options.recovery != "published":
         return usual
     return replace(usual, lr=0.01, batch=BATCH, schedule="tenths", weight_decay=2e-4, decayed="kernels", copies=COPIES)
+
+
+def _unscaled(network: Network) -> bool:
+    """Whether more than the classifier has no batch norm behind it.
+
+    Then gradients grow with the weights, and a rate chosen on networks with batch norms can throw one far off: ONNX
+    files, whose norms are folded, and transformers.
+    """
+    modules = dict(network.module.named_modules())
+    weighted = [n for n in network.graph.nodes if isinstance(modules.get(str(n.target)), _WEIGHTED)]
+    behind = [[modules.get(str(user.target)) for user in n.users] for n in weighted]
+    return sum(not any(isinstance(m, _NORMS) for m in found) for found in behind) > 1
 
 
 def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> None:
@@ -172,14 +187,14 @@ def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> No
         )
     if options.train_only < 1:
         choose_layers(network, options.train_only, data.recovery, options.seed)  # it raises what it would raise later
-    recipe = recovery_recipe(data, 0, options)
+    recipe = recovery_recipe(network, data, 0, options)
     if options.critical_period and recipe.augmentation == NONE and recipe.copies == 1:
         raise UserError(
             f"--critical-period: {data.name} has no augmentation and --recovery {options.recovery} takes one copy an "
             "epoch, so there is nothing to stop; leave it out, or take --recovery published"
         )
     asked = "--recovery bn" if options.recovery == "bn" else "--recalibrate" if options.recalibrate else ""
-    if asked and not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in network.module.modules()):
+    if asked and not any(isinstance(m, _NORMS) for m in network.module.modules()):
         raise UserError(f"{asked}: {network.name} has no batch norm whose statistics could be measured; leave it out")
 
 

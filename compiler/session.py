@@ -344,7 +344,7 @@ def compile_model(
     claim_out(out, resume, command, started)
     if isinstance(model, Network):
         assert data is not None
-        recipe = recovery_recipe(data, total_steps(options, data), options)
+        recipe = recovery_recipe(model, data, total_steps(options, data), options)
         compiled = compile_network(
             model, data, target, budget, options, recipe, build, out, resume, tell, extras.robustness,
             meter or nullcontext(),

@@ -44,7 +44,7 @@ def search_of(network, policy, folder=None, tell=lambda line: None, *, flash=Non
     data, target = small_data(network.input_shape), find("esp32")
     steps = None if options.get("recovery") == "none" else STEPS
     chosen = SearchOptions(policy, **{"total_steps": steps, "short_steps": 2, "samples": 60, "floor": 1, **options})
-    recipe = recovery_recipe(data, STEPS)
+    recipe = recovery_recipe(network, data, STEPS)
     if flash is None:
         flash = Search(network, data, target, Budget(), chosen, recipe).cost(network).flash_bytes - less
     return Search(network, data, target, Budget(flash_bytes=flash).on(target), chosen, recipe, folder, tell)

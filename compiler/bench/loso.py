@@ -102,7 +102,7 @@ def one(
         network = to_network("har-resnet", module, data.recovery.x.shape[1:], data.labels, IDENTITY)
         network = train(network, data, train_steps, seed)
         options = SearchOptions(total_steps=steps, seed=seed)
-        recipe = recovery_recipe(data, steps)
+        recipe = recovery_recipe(network, data, steps)
         compiled = compile_network(network, data, target, budget, options, recipe, Build(), out, tell=lambda line: None)
     finally:
         torch.set_num_threads(threads)

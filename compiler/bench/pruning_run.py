@@ -103,7 +103,7 @@ def one(plan: Plan, job: Job, folder: str) -> One:
     budget = budget_of(plan.request).on(target)
     usual = SEARCHES.get(job.method, SEARCHES[OURS])
     options = replace(usual, total_steps=plan.steps, seed=job.seed, recovery=plan.request.recovery)
-    recipe = recovery_recipe(data, plan.steps, options)
+    recipe = recovery_recipe(network, data, plan.steps, options)
     if job.share is not None:
         budget = _share_of(Search(network, data, target, budget, options, recipe), job.share)
 

@@ -90,7 +90,7 @@ def train(network: Network, folder: Path) -> Network:
     data, options = blobs(), RecoveryOptions(total_steps=300)
     steps = wanted(options, data, 1.0)
     assert steps == 60
-    return trained(network, network, data, options, recovery_recipe(data, 300, options), steps, folder / FILE)
+    return trained(network, network, data, options, recovery_recipe(network, data, 300, options), steps, folder / FILE)
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_its_energy_is_metered(scaled: Network, tmp_path: Path, monkeypatch: pyt
     data, options = blobs(), RecoveryOptions(total_steps=20)
     asked = secateur.SearchOptions(total_steps=20, quantization_aware="on")
     driver.compile_network(
-        scaled, data, find("host"), secateur.Budget(max_drop=50.0), asked, recovery_recipe(data, 20, options),
+        scaled, data, find("host"), secateur.Budget(max_drop=50.0), asked, recovery_recipe(scaled, data, 20, options),
         secateur.Build(run="none"), tmp_path, meter=Meter(),
     )  # fmt: skip
     assert entered == [True, False] * 2
@@ -258,7 +258,7 @@ def test_the_most_accurate_attempt_goes_the_same_way(
     monkeypatch.setattr(driver, "trained", spy)
     data, told, target = blobs(), list[str](), find("esp32")
     asked = secateur.SearchOptions(total_steps=10, quantization_aware="on", policy="filters", method="first")
-    recipe = recovery_recipe(data, 10, asked)
+    recipe = recovery_recipe(scaled, data, 10, asked)
     flash = Search(scaled, data, target, secateur.Budget(), asked, recipe).cost(scaled).flash_bytes - 200
     result = driver.compile_network(
         scaled, data, target, secateur.Budget(flash_bytes=flash, min_accuracy=100.0), asked, recipe,
@@ -277,6 +277,12 @@ def test_two_attempts_of_one_network_are_trained_once(
     monkeypatch.setattr(quantization_aware, "QuantizationAware", lambda *_: pytest.fail("trained again"))
     data, options = blobs(), RecoveryOptions(total_steps=300)
     found = trained(
-        scaled, scaled, data, options, recovery_recipe(data, 300, options), 60, gained[1] / f"most-accurate-{FILE}"
+        scaled,
+        scaled,
+        data,
+        options,
+        recovery_recipe(scaled, data, 300, options),
+        60,
+        gained[1] / f"most-accurate-{FILE}",
     )
     assert found.hash() == gained[0].hash()

@@ -25,6 +25,7 @@ from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.models.task import Agreement
+from secateur.models.zoo.catalogue import load
 from secateur.passes.network.recover import Recover
 
 
@@ -49,10 +50,21 @@ def small(norms: bool = True) -> Network:
     return to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), (1, 6, 6), "net")
 
 
+def test_gradients_are_bounded_where_no_batch_norm_does_it() -> None:
+    """A classifier without one is as usual; whatever else has none asks for a bound."""
+    data = blobs(60)
+    for mode in ("short", "published"):
+        options = RecoveryOptions(recovery=mode)
+        assert recovery_recipe(small(), data, 7, options).clip_norm == 0
+        assert recovery_recipe(small(norms=False), data, 7, options).clip_norm == 1
+    assert recovery_recipe(load("watch-transformer"), data, 7).clip_norm == 1
+    assert recovery_recipe(load("har-resnet"), data, 7).clip_norm == 0
+
+
 def recovery(network: Network, data: Data, told: list[str] | None = None, **chosen: object) -> Recovery:
     """Of a search that began with `network`."""
     asked = RecoveryOptions(**{"total_steps": 12, **chosen})  # type: ignore[arg-type]
-    recipe = recovery_recipe(data, total_steps(asked, data), asked)
+    recipe = recovery_recipe(network, data, total_steps(asked, data), asked)
     return Recovery(network, data, asked, recipe, (told if told is not None else []).append)
 
 
@@ -68,11 +80,11 @@ def test_the_published_recipe_and_its_length() -> None:
     assert total_steps(asked, data) == 200 * 3 * 800 // 128
     assert total_steps(replace(asked, total_steps=7), data) == 7
     assert total_steps(RecoveryOptions(), data) == 1000
-    recipe = recovery_recipe(data, 7, asked)
+    recipe = recovery_recipe(small(), data, 7, asked)
     assert (recipe.lr, recipe.batch, recipe.schedule, recipe.copies) == (0.01, 128, "tenths", 3)
     assert (recipe.weight_decay, recipe.decayed, recipe.distillation) == (2e-4, "kernels", 0.0)
-    assert recovery_recipe(data, 7, replace(asked, distillation=0.5)).distillation == 0.5
-    assert recovery_recipe(data, 7).distillation == 0.7
+    assert recovery_recipe(small(), data, 7, replace(asked, distillation=0.5)).distillation == 0.5
+    assert recovery_recipe(small(), data, 7).distillation == 0.7
 
 
 def test_re_measured_norms_undo_what_a_cut_did_to_them() -> None:
@@ -215,4 +227,4 @@ def test_options_that_mean_nothing_here() -> None:
     silent = replace(data, task=Agreement())
     with pytest.raises(UserError, match="no labels"):
         check_recovery(small(), silent, RecoveryOptions(distillation=0.5))
-    assert recovery_recipe(silent, 5, RecoveryOptions(recovery="published")).distillation == 1.0
+    assert recovery_recipe(small(), silent, 5, RecoveryOptions(recovery="published")).distillation == 1.0

@@ -176,7 +176,7 @@ def test_a_search_with_other_scores_ends_within_its_budget(network, data, tmp_pa
     """A tie is told with the step that it decided; a saved state of other scores is not taken up."""
     losses = {f"{s}.{b}": 0.1 + 0.01 * b for s in (0, 1) for b in range(4)}
     monkeypatch.setitem(methods.LAYER_SCORES, "kl", LayerKind(lambda setting: uncertain(losses, 0.5), "", True))
-    target, recipe = find("esp32"), recovery_recipe(data, 0)
+    target, recipe = find("esp32"), recovery_recipe(network, data, 0)
     options = SearchOptions("layers", layer_score="kl", recovery="none", total_steps=0, samples=60)
     flash = Search(network, data, target, Budget(), options, recipe).cost(network).flash_bytes
     budget = Budget(flash_bytes=flash - 1500).on(target)

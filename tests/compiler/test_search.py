@@ -47,9 +47,9 @@ def search(network, folder, tell=lambda line: None, *, less=700, **options):
     """A search for `less` bytes of flash less than the network takes."""
     data, target = striped(), find("esp32")
     chosen = SearchOptions(**{"total_steps": 9, "short_steps": 2, "samples": 40, **options})
-    free = Search(network, data, target, Budget(), chosen, recovery_recipe(data, 9))
+    free = Search(network, data, target, Budget(), chosen, recovery_recipe(network, data, 9))
     budget = Budget(flash_bytes=free.cost(network).flash_bytes - less).on(target)
-    return Search(network, data, target, budget, chosen, recovery_recipe(data, 9), folder, tell)
+    return Search(network, data, target, budget, chosen, recovery_recipe(network, data, 9), folder, tell)
 
 
 def saved(folder):

@@ -20,7 +20,7 @@ from secateur.targets.target import find
 def _search(recovery: str = "short") -> tuple[Search, SearchState]:
     network, data, target = load("digits-net"), zoo_data("digits"), find("host")
     options = SearchOptions(recovery=recovery, total_steps=5)
-    search = Search(network, data, target, Budget().on(target), options, recovery_recipe(data, 5))
+    search = Search(network, data, target, Budget().on(target), options, recovery_recipe(network, data, 5))
     now = search.accuracy(network)
     step = Step("layer", "stages.0.1", (), 0.9, now, now, 0, 1, Reached(1, 1, None))
     return search, SearchState(network, [step])
