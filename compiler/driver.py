@@ -307,7 +307,7 @@ def compile_program(
         if not scores.int8_percent > chance:
             notes += (
                 f"{data.task.says(scores.int8_percent)}, {how} gives {chance:.1f} %. Is the preprocessing right "
-                "(--mean and --std, channel order)?",
+                "(--mean and --std, channel order), and the order of the classes (--labels)?",
             )
     out.mkdir(parents=True, exist_ok=True)
     (out / "model.tflite").write_bytes(content)
@@ -467,7 +467,7 @@ def _above_chance(scores: Scores | None, data: Data, name: str) -> float:
     if not scores.float_percent > chance:
         raise UserError(
             f"{name}: {data.task.says(scores.float_percent)}, {how} gives {chance:.1f} %. Is the preprocessing right "
-            "(scale, mean, channel order)?"
+            "(scale, mean, channel order), and the order of the classes (--labels)?"
         )
     return scores.float_percent
 

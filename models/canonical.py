@@ -98,6 +98,7 @@ def to_network(
         raise UserError(f"{name}: {error}") from error.__cause__
     network = Network(name, canonical, tuple(input_shape), preprocess, tuple(labels))
     verify_network(network)
+    _check_finite(network)
     last = next(n for n in network.graph.nodes if n.op == "output").args[0]
     shape = network.shapes()[last.name]
     if len(shape) != 1:
@@ -108,6 +109,13 @@ def to_network(
     if labels and len(labels) != shape[0]:
         raise UserError(f"{name}: {len(labels)} labels for {shape[0]} outputs; give one label per output.")
     return network
+
+
+def _check_finite(network: Network) -> None:
+    """Raise UserError where a weight or a norm's statistic is NaN or infinite: nothing downstream could say why."""
+    for key, values in network.module.state_dict().items():
+        if not bool(torch.isfinite(values).all()):
+            raise UserError(f"{network.name}: {key} holds NaN or infinite values; train or export the network again.")
 
 
 def check_scaling(name: str, preprocess: Preprocess, channels: int) -> None:
@@ -138,9 +146,14 @@ def _traced(module: nn.Module, sample: Tensor) -> tuple[fx.Graph, nn.Module, Any
     except Exception as error:  # the user's own code may raise anything
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UserError(
-            f"does not run on an input of shape {shape}: {type(error).__name__}: {reason}. "
-            "Check --input-shape (channels first, without the batch), or export the network to ONNX."
+            f"does not run on a batch of inputs of shape {shape}: {type(error).__name__}: {reason}. "
+            f"Check --input-shape (channels first, with a batch of 1 in front; this was {_with_batch(shape)}), "
+            "or export the network to ONNX."
         ) from error
+
+
+def _with_batch(shape: tuple[int, ...]) -> str:
+    return ",".join(map(str, (1, *shape)))
 
 
 def _output(graph: fx.Graph, cut_at: str | None) -> fx.Node:
@@ -157,7 +170,10 @@ def _output(graph: fx.Graph, cut_at: str | None) -> fx.Node:
     if isinstance(result, (tuple, list)) and len(result) == 1:
         result = result[0]
     if not isinstance(result, fx.Node) or not isinstance(result.meta["value"], Tensor):
-        count = len(result) if isinstance(result, (tuple, list, dict)) else 0
+        if isinstance(result, dict):
+            listed = ", ".join(map(str, result))
+            raise UserError(f"returns a dict ({listed}), one tensor expected; choose one with --cut-at NAME.")
+        count = len(result) if isinstance(result, (tuple, list)) else 0
         raise UserError(f"returns {count} values, one tensor expected; choose one with --cut-at NAME.")
     node: fx.Node = result
     return node

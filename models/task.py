@@ -147,6 +147,8 @@ class Classification(Task):
     def check_outputs(self, where: str, outputs: int, inputs: int, labels: tuple[str, ...]) -> None:
         if len(labels) != outputs:
             data, _, model = where.partition(": ")
+            if len(labels) == 1:
+                raise UserError(f"{data}: one class only, {labels[0]}; {model} has {outputs} outputs")
             raise UserError(f"{data}: {len(labels)} classes, {model} has {outputs} outputs")
 
     def answers(self, outputs: Floats, x: Floats, probabilities: bool) -> Array:

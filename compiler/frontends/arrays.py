@@ -86,7 +86,11 @@ def data_from_arrays(
         what = f"misses {', '.join(missing)}" if missing else f"holds unknown {', '.join(unknown)}"
         raise UserError(f"{name}: {what}; it holds {found}; expected: {KEYS}, labels, seen")
     labels = labels or tuple(_text(v) for v in table.get("labels", np.array([])).ravel())
+    sorted_names = ""
     if kind is Classification:
+        if not labels and y["train"].dtype.kind in "US":
+            listed = ", ".join(f"{n} is output {i}" for i, n in enumerate(_labels_of(name, table)[:4]))
+            sorted_names = f"Class names are taken in sorted order ({listed}, ..); --labels gives another one."
         labels = labels or _labels_of(name, table)
     elif kind is not Agreement:
         labels = truth_labels(kind, list(y.values()), labels)
@@ -107,8 +111,8 @@ def data_from_arrays(
         raise UserError(f"{name}: seen is {seen.dtype} {seen.shape}; a single true or false is expected")
     data = _assemble(name, parts, labels, seed, bool(seen.item()), kind)
     data = bound(data, kind, wanted, how, all(part.groups is not None for part in parts.values()))
-    if left_out:
-        data = replace(data, notes=(*data.notes, left_out))
+    said = tuple(note for note in (left_out, sorted_names) if note)
+    data = replace(data, notes=(*data.notes, *said))
     given = table["x_train"].shape[1:]
     if given != input_shape and len(given) == len(input_shape):
         note = f"Samples are {_shape(given)}, channels last; they were transposed to {_shape(input_shape)}."
@@ -153,6 +157,12 @@ def check_classes(data: Data) -> None:
     if len(empty):
         listed = ", ".join(f"{i} ({data.labels[i]})" for i in empty[:5])
         what = "labels" if isinstance(data.task, MultiLabel) else "classes"
+        if isinstance(data.task, Classification) and data.recovery.y.min() > 0 and data.labels[0] == "0":
+            lowest, highest = int(data.recovery.y.min()), int(data.recovery.y.max())
+            raise UserError(
+                f"{data.name}: labels run from {lowest} to {highest}; classes are counted from 0, as the network's "
+                f"outputs are: subtract {lowest}, or add samples of the classes before"
+            )
         raise UserError(
             f"{data.name}: {len(empty)} of {len(counts)} {what} have no recovery sample: {listed}; "
             "training would make the network forget them; add samples, or try another --seed"

@@ -54,6 +54,7 @@ def load_torch(
     unknown = sorted(map(str, set(extras) - set(_EXTRAS)))
     if unknown:
         raise UserError(f"{spec}: its dict holds {', '.join(unknown)}; known are {', '.join(_EXTRAS)}.")
+    module = _plain(module)
     if weights is not None:
         load_weights(module, Path(weights))
     else:
@@ -68,6 +69,14 @@ def load_torch(
     labels = labels or _numbers(extras, "labels", str, spec)
     with _user_code(source):  # its forward runs
         return to_network(module, shape, source_name(spec), labels, preprocess, cut_at=cut_at)
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """The module that DataParallel or torch.compile wraps."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        module = module.module
+    inner = getattr(module, "_orig_mod", module)
+    return inner if isinstance(inner, nn.Module) else module
 
 
 def _numbers(extras: dict[str, Any], key: str, kind: Callable[[Any], T], spec: str) -> tuple[T, ...]:

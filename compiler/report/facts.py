@@ -242,7 +242,10 @@ def _limit_lines(report: Report) -> list[str]:
     if c is not None and c.test_drop is not None:
         drop = c.test_drop.value
         change = f"{abs(drop):.1f} points {'lost' if drop > 0 else 'gained'}"
-        proof = "certified" if c.certified else f"not certified: {c.why}"
+        allowed = (
+            "" if report.budget.max_drop is None else f" by these groups to lose at most {report.budget.max_drop:g}"
+        )
+        proof = f"certified{allowed}" if c.certified else f"not certified: {c.why}"
         lines.append(f"On the test set {'no change' if abs(drop) < 0.05 else change}; {proof}")
     return lines
 
