@@ -5,6 +5,7 @@ A quantized one becomes an int8 Program (`onnx_qdq`).
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -102,13 +103,28 @@ def _imported(
             raise UserError(f"{name}: {len(labels)} labels for {outputs} outputs; give one label per output.")
         return replace(program, labels=labels, preprocess=preprocess)
     nodes = _needed(graph, output)
-    module = ImportedModule(model, nodes, output, (batch or 3, *shape), path)
+    batch, module = _built(model, nodes, output, batch, shape, path)
     if model.producer_name == "secateur" and not set(PROPERTIES) <= set(properties):  # they are last in the file
         raise UserError(f"{path}: cut off behind the network ({path.stat().st_size} bytes). Export it again.")
-    network = to_network(module, shape, name, labels, preprocess, batch=batch or 3, own=True)
+    network = to_network(module, shape, name, labels, preprocess, batch=batch, own=True)
     if cut_at is None:
-        compare(network, head, path, batch or 3)
+        compare(network, head, path, batch)
     return network
+
+
+def _built(
+    model: onnx.ModelProto, nodes: list[onnx.NodeProto], output: str, batch: int | None, shape: tuple[int, ...],
+    path: Path,
+) -> tuple[int, ImportedModule]:  # fmt: skip
+    """The network at its batch; where that is open at 3, or at 1 if a Reshape inside is for one sample."""
+    try:
+        return batch or 3, ImportedModule(model, nodes, output, (batch or 3, *shape), path)
+    except UserError:
+        if batch is not None or not any(n.op_type == "Reshape" for n in nodes):
+            raise
+        with contextlib.suppress(UserError):
+            return 1, ImportedModule(model, nodes, output, (1, *shape), path)
+        raise
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from secateur.compiler.frontends.onnx_file import load_onnx
 from secateur.errors import UserError
+from secateur.models.network import Network
 
 Array = npt.NDArray[Any]
 
@@ -309,6 +310,18 @@ def test_an_open_dimension_asks_for_the_input_shape(tmp_path: Path) -> None:
     assert load_onnx(path, input_shape=(4, 9, 5)).input_shape == (4, 9, 5)
     with pytest.raises(UserError, match=r"--input-shape 3,9,5 contradicts the file's 4,\?,\?"):
         load_onnx(path, input_shape=(3, 9, 5))
+
+
+def test_an_open_batch_may_be_one_inside(tmp_path: Path) -> None:
+    """A Reshape to (1, -1), as exporters leave it where the code has a batch of 1; the network takes any batch."""
+    nodes = [node("Conv", "x w", "a"), node("Reshape", "a r", "t"), node("MatMul", "t v")]
+    constants = {"w": C["w"], "r": np.array([1, -1])}
+    constants["v"] = np.random.default_rng(0).normal(size=(C["w"].shape[0] * 4, 3)).astype(np.float32)
+    size = [2 + k - 1 for k in C["w"].shape[2:]]
+    path = write(tmp_path / "net.onnx", nodes, ["n", C["w"].shape[1], *size], constants)
+    network = load_onnx(path)
+    assert isinstance(network, Network) and network.classes == 3
+    assert network.module(torch.zeros(5, *network.input_shape)).shape == (5, 3)
 
 
 @pytest.mark.parametrize("opset, message", [(9, "opset 9, supported are 11 to 23"), (24, "opset 24, supported")])
