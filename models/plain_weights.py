@@ -31,7 +31,7 @@ def make_plain(module: nn.Module) -> None:
                 elif isinstance(hook, SpectralNorm):
                     remove_spectral_norm(part, hook.name)
                 elif isinstance(hook, prune.BasePruningMethod):
-                    prune.remove(part, hook._tensor_name)
+                    prune.remove(part, hook._tensor_name)  # type: ignore[no-untyped-call]
             if parametrize.is_parametrized(part):
                 values = {name: getattr(part, name).clone() for name in part.parametrizations}  # type: ignore[union-attr]
                 # torch's remove_parametrizations takes them from a class that the caller's module has too
