@@ -105,16 +105,16 @@ def log(x: Floats) -> Floats:
 def gelu(x: Floats) -> Floats:
     """x / 2 * erfc(-x / sqrt(2)): no digits of small outputs are lost."""
     with np.errstate(all="ignore"):
-        size = np.abs(x)
+        size: Any = np.abs(x)
         near = ONE + x * _horner(ERF_NEAR, x * x)
-        inside = np.where((size >= 1) & (size < np.float32(14.5)), size, ONE)
-        high = (inside.view(np.uint32) & np.uint32(0xFFFFF000)).view(np.float32)  # its square is exact
+        inside: Any = np.where((size >= 1) & (size < np.float32(14.5)), size, ONE)
+        high: Any = (inside.view(np.uint32) & np.uint32(0xFFFFF000)).view(np.float32)  # its square is exact
         power = exp(-HALF * (high * high)) * exp(-HALF * ((inside - high) * (inside + high)))
         three = np.float32(3)
         far = power * (_horner(ERFC_FAR, (inside - three) / (inside + three)) / (inside + ONE))
         tail = np.where(size < np.float32(14.5), far, np.float32(0))
         gate = np.where(size >= 1, np.where(x < 0, tail, TWO - tail), near)
-        return HALF * x * gate
+        return np.asarray(HALF * x * gate, np.float32)
 
 
 def gelu_tanh(x: Floats) -> Floats:
@@ -122,7 +122,7 @@ def gelu_tanh(x: Floats) -> Floats:
     with np.errstate(all="ignore"):
         twice = np.float32(1.59576917) * (x + np.float32(0.044715) * (x * (x * x)))
         e = exp(-np.abs(twice))
-        return x * (np.where(x < 0, e, ONE) / (ONE + e))
+        return np.asarray(x * (np.where(x < 0, e, ONE) / (ONE + e)), np.float32)
 
 
 def sqrt(x: Floats) -> Floats:
