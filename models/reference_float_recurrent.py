@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from secateur.models.program import Op, Program
-from secateur.models.reference_float_functions import Floats
+from secateur.models.reference_float_functions import LARGEST, Floats, clamp, logistic, tanh
+from secateur.models.reference_recurrent import GATES
 
 
 def _dot(x: Floats, weights: Floats) -> Floats:
@@ -42,4 +43,28 @@ def svdf_f32(program: Program, op: Op, x: list[Any]) -> tuple[Floats, ...]:
     return _clamped(total, op.options.activation), after
 
 
-FLOAT_RECURRENT: dict[str, Callable[[Program, Op, list[Any]], tuple[Floats, ...]]] = {"SVDF": svdf_f32}
+def lstm_f32(program: Program, op: Op, x: list[Any]) -> tuple[Floats, ...]:
+    """(output, hidden state after, cell state after). Sums and products beyond the largest float become that."""
+    largest = float(LARGEST)
+    weights, biases = x[1:9], x[9:13]
+    units, clip = weights[GATES].shape[0], op.options.cell_clip
+    steps = x[0] if op.options.time_major else x[0].swapaxes(0, 1)
+    h, c = x[13].reshape(-1, units), x[14].reshape(-1, units)
+    found = []
+    for row in steps:
+        gates = []
+        for g in range(GATES):
+            entering = clamp(_dot(row, weights[g]) + biases[g], -largest, largest)
+            total = entering + clamp(_dot(h, weights[GATES + g]), -largest, largest)
+            gates.append(tanh(total) if g == 2 else logistic(total))
+        c = clamp(gates[1] * c, -largest, largest) + clamp(gates[0] * gates[2], -largest, largest)
+        c = clamp(c, -clip, clip) if clip > 0 else c
+        h = clamp(tanh(c) * gates[3], -largest, largest)
+        found.append(h)
+    rows = np.stack(found)
+    return (rows if op.options.time_major else rows.swapaxes(0, 1)), h, c
+
+
+FLOAT_RECURRENT: dict[str, Callable[[Program, Op, list[Any]], tuple[Floats, ...]]] = {
+    "SVDF": svdf_f32, "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm_f32,
+}  # fmt: skip

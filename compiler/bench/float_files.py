@@ -157,6 +157,21 @@ def svdf(c: Case) -> bytes:
     return c.done(out)
 
 
+def lstm(c: Case) -> bytes:
+    batch, steps, inputs, units = (c.integer(1, n) for n in (3, 4, 6, 5))
+    major = c.chance()
+    rows = (steps, batch) if major else (batch, steps)
+    x = c.fed((*rows, inputs))
+    weights = [_normal(c, (units, n), 1 / math.sqrt(n)) for n in (inputs,) * 4 + (units,) * 4]
+    biases = [_normal(c, (units,)) for _ in range(4)]
+    hidden, cell = (c.b.tensor((batch, units), "float32", variable=True) for _ in range(2))
+    out = c.value((*rows, units))
+    operands = [x, *weights, -1, -1, -1, *biases, -1, -1, hidden, cell, -1, -1, -1, -1]
+    clip = float(c.random.choice([0.0, 0.0, 0.3, 10.0]))
+    c.b.op("UNIDIRECTIONAL_SEQUENCE_LSTM", operands, [out], fusedActivationFunction=4, timeMajor=major, cellClip=clip)
+    return c.done(out)
+
+
 def island(c: Case) -> bytes:
     """int8, then DEQUANTIZE, float operators that C libraries compute, QUANTIZE, and int8 again."""
     n, k = c.integer(2, 6), c.integer(2, 6)
@@ -214,6 +229,23 @@ def window_network(c: Case) -> bytes:
     return c.done(out)
 
 
+def memory_network(c: Case) -> bytes:
+    """An LSTM over some steps, GELU, an SVDF over calls, GELU by tanh."""
+    x, hidden, cell = c.fed((1, 4, 3)), *(c.b.tensor((1, 5), "float32", variable=True) for _ in range(2))
+    rows, bent, memory = c.value((1, 4, 5)), c.value((1, 4, 5)), c.b.tensor((1, 24), "float32", variable=True)
+    weights = [_normal(c, (5, n), 0.5) for n in (3,) * 4 + (5,) * 4]
+    biases = [_normal(c, (5,)) for _ in range(4)]
+    operands = [x, *weights, -1, -1, -1, *biases, -1, -1, hidden, cell, -1, -1, -1, -1]
+    c.b.op("UNIDIRECTIONAL_SEQUENCE_LSTM", operands, [rows], fusedActivationFunction=4, timeMajor=False, cellClip=2.0)
+    c.b.op("GELU", [rows], [bent], approximate=False)
+    flat, scores, out = c.value((1, 20)), c.value((1, 3)), c.value((1, 3))
+    c.b.op("RESHAPE", [bent, c.constant([1, 20])], [flat], newShape=[1, 20])
+    tables = [_normal(c, shape) for shape in ((6, 20), (6, 4), (3,))]
+    c.b.op("SVDF", [flat, *tables, memory], [scores], rank=2, fusedActivationFunction=0)
+    c.b.op("GELU", [scores], [out], approximate=True)
+    return c.done(out)
+
+
 def _float32(make: Callable[[Case], bytes]) -> Callable[[Case], bytes]:
     return of_type(make, "float32")
 
@@ -228,9 +260,11 @@ OPERATORS: dict[str, Callable[[Case], bytes]] = {
     **{kind: reduction(kind) for kind in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")},
     "ARG_MAX": arg("ARG_MAX"), "ARG_MIN": arg("ARG_MIN"), "RESIZE_BILINEAR": resize_bilinear,
     "GATHER computed": gather_computed(), "SVDF": svdf,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
 }  # fmt: skip
 NETWORKS: dict[str, Callable[[Case], bytes]] = {
     "small network": small_network, "window network": window_network, "island": island,
+    "memory network": memory_network,
 }  # fmt: skip
 
 FLOAT_CASES: dict[str, Callable[[Case], bytes]] = {

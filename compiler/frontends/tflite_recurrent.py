@@ -83,11 +83,14 @@ def _lstm(o: Any, inputs: Shape, outputs: Shape, tensors: list[Tensor], variable
     x, out = tensors[variables.now(inputs[0])], tensors[outputs[0]]
     weights, biases = [tensors[i] for i in inputs[1:9]], [tensors[i] for i in inputs[12:16]]
     hidden, cell = tensors[inputs[18]], tensors[inputs[19]]
-    wide = x.dtype == "int16"
-    _types([x, hidden, out], "int16" if wide else "int8")
-    _types(weights, "int8")
-    _types(biases, "int64" if wide else "int32")
-    _types([cell], "int16")
+    wide, real = x.dtype == "int16", x.dtype == "float32"
+    if real:
+        _types([*weights, *biases, x, hidden, cell, out], "float32")
+    else:
+        _types([x, hidden, out], "int16" if wide else "int8")
+        _types(weights, "int8")
+        _types(biases, "int64" if wide else "int32")
+        _types([cell], "int16")
     if wide and (x.zero_point or hidden.zero_point):
         raise UserError("int16 with a zero point other than 0")
     _constants([*weights, *biases])
@@ -98,18 +101,8 @@ def _lstm(o: Any, inputs: Shape, outputs: Shape, tensors: list[Tensor], variable
     _shapes([*expected, *((b, (units,)) for b in biases), (out, (*x.shape[:2], units))])
     if not hidden.elements == cell.elements == batch * units:
         raise UserError(f"states {hidden.shape} and {cell.shape} for {batch} x {units} units")
-    if hidden.quantization != out.quantization:
-        raise UserError("the hidden state's scale is not the output's")
-    power = math.log2(cell.scale)
-    if power != round(power) or not -24 <= power <= 0 or cell.zero_point:
-        raise UserError(f"a cell state of scale {cell.scale:g}, zero point {cell.zero_point}; a power of two is known")
-    factors = [t.scale * w.scale for i, w in enumerate(weights) for t in ((x,) if i < 4 else (hidden,))]
-    _multipliers([*(f * 2**12 for f in factors), 2.0**-30 / hidden.scale, 2.0**-30 / cell.scale])
-    if wide:
-        _multipliers([f * 2**12 for f in factors], WIDE_MULTIPLIER)
-        largest = max(abs(int(n)) for b in biases if b.data is not None for n in b.data)
-        if largest + 2**22 * max(x.shape[2], units) >= SUM_LIMIT:
-            raise UserError(f"biases up to {largest}; TFLite rescales sums below 2**47")
+    if not real:
+        _lstm_scales(x, weights, biases, hidden, cell, out)
     operands = [variables.now(inputs[0]), *inputs[1:9], *inputs[12:16]]
     new = [outputs[0]]
     for i in inputs[18:20]:
@@ -118,6 +111,24 @@ def _lstm(o: Any, inputs: Shape, outputs: Shape, tensors: list[Tensor], variable
         new.append(after)
     options = Options(time_major=bool(o.timeMajor), cell_clip=float(np.float32(o.cellClip)))
     return Op("UNIDIRECTIONAL_SEQUENCE_LSTM", tuple(operands), tuple(new), options, out.name)
+
+
+def _lstm_scales(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], hidden: Tensor, cell: Tensor, out: Tensor
+) -> None:
+    """Of an integer LSTM: every rescaling is in range, every sum below its limit."""
+    if hidden.quantization != out.quantization:
+        raise UserError("the hidden state's scale is not the output's")
+    power = math.log2(cell.scale)
+    if power != round(power) or not -24 <= power <= 0 or cell.zero_point:
+        raise UserError(f"a cell state of scale {cell.scale:g}, zero point {cell.zero_point}; a power of two is known")
+    factors = [t.scale * w.scale for i, w in enumerate(weights) for t in ((x,) if i < 4 else (hidden,))]
+    _multipliers([*(f * 2**12 for f in factors), 2.0**-30 / hidden.scale, 2.0**-30 / cell.scale])
+    if x.dtype == "int16":
+        _multipliers([f * 2**12 for f in factors], WIDE_MULTIPLIER)
+        largest = max(abs(int(n)) for b in biases if b.data is not None for n in b.data)
+        if largest + 2**22 * max(x.shape[2], out.shape[2]) >= SUM_LIMIT:
+            raise UserError(f"biases up to {largest}; TFLite rescales sums below 2**47")
 
 
 def _types(found: Sequence[Tensor], wanted: str) -> None:

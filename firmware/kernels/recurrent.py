@@ -77,20 +77,20 @@ class Lstm(Recurrent):
     def overlap_bytes(self, program: Program, op: Op, position: int) -> int:
         if position != 0:
             return 0
-        rows, inputs, units = self._sizes(program, op)
+        rows, inputs, units = self.sizes(program, op)
         return overlap(np.arange(rows * units), np.repeat(np.arange(rows) * inputs, units), rows * units)
 
     def constant_bytes(self, program: Program, op: Op) -> int:
-        _, inputs, units = self._sizes(program, op)
+        _, inputs, units = self.sizes(program, op)
         return GATES * units * (inputs + units + 2 * 4) + 2 * len(SIGMOID)
 
     def work(self, program: Program, op: Op) -> dict[str, int]:
-        rows, inputs, units = self._sizes(program, op)
+        rows, inputs, units = self.sizes(program, op)
         return {"mac": rows * GATES * units * (inputs + units), "output": rows * units}
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         x, hidden = program.tensors[op.inputs[0]], program.tensors[op.inputs[13]]
-        rows, inputs, units = self._sizes(program, op)
+        rows, inputs, units = self.sizes(program, op)
         data: list[Ints] = [np.asarray(program.tensors[i].data, np.int64) for i in op.inputs[1:13]]
         weights, recurrent, bias = (np.stack(data[i : i + GATES]) for i in (0, GATES, 2 * GATES))
         s = lstm_scales(program, op)
@@ -118,7 +118,7 @@ class Lstm(Recurrent):
         return (Call("sec_lstm_s8", "sec_lstm_s8_params", params, arguments, Ref(op.outputs[0]), after),)
 
     @staticmethod
-    def _sizes(program: Program, op: Op) -> tuple[int, int, int]:
+    def sizes(program: Program, op: Op) -> tuple[int, int, int]:
         """(rows, inputs, units): a row is one step of one batch element."""
         shape, out = program.tensors[op.inputs[0]].shape, program.tensors[op.outputs[0]].shape
         return shape[0] * shape[1], shape[2], out[2]

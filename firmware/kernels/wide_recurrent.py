@@ -27,7 +27,7 @@ class LstmS16(Lstm):
 
     def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
         hidden = program.tensors[op.inputs[13]]
-        rows, inputs, units = self._sizes(program, op)
+        rows, inputs, units = self.sizes(program, op)
         data = [np.asarray(program.tensors[i].data, np.int64) for i in op.inputs[1:9]]
         bias, s = self._bias(program, op), lstm_scales(program, op)
         params: Params = {

@@ -24,13 +24,14 @@ AUTOENCODER = "mlperf_tiny/anomaly_detection/ad01_fp32.tflite"
 @pytest.mark.parametrize("target", ["host", "qemu-cortex-m4", "qemu-riscv32"])
 @pytest.mark.parametrize("kind", list(NETWORKS))
 def test_network_has_the_same_bits_on_every_instruction_set(kind: str, target: str, tmp_path: Path) -> None:
-    """A picture and a window network of floats, and an int8 one with floats inside; at most 1 KiB of stack."""
+    """A picture and a window network of floats, one with memory, an int8 one with floats inside; 1 KiB of stack."""
     content = FLOAT_CASES[f"{kind} float32"](Case(3))
     program = parse_tflite(content, "net", kind)
     found = deploy(content, program, "net", find(target), random_inputs(program, 8, 0), tmp_path / "firmware")
     assert found.comparison is not None and found.comparison.mismatches == 0
     assert found.comparison.golden.startswith("secateur reference interpreter")
-    assert ("TensorFlow Lite Micro" in found.comparison.golden) == tflm_available()
+    judged = tflm_available() and all(op.kind != "GELU" for op in program.ops)
+    assert ("TensorFlow Lite Micro" in found.comparison.golden) == judged
     if target != "host":
         assert found.run is not None and found.run.stack_bytes is not None and found.run.stack_bytes <= 1024
 
