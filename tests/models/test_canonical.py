@@ -371,6 +371,12 @@ def test_what_follows_a_recurrent_layer_is_listed_too() -> None:
         canonicalize(Code(run, lstm=nn.LSTM(5, 3, batch_first=True), fc=nn.Linear(3, 2)), (4, 5))
 
 
+def _spoilt(module: nn.Linear) -> nn.Linear:
+    with torch.no_grad():
+        module.bias[0] = float("nan")
+    return module
+
+
 def _doubled(module: nn.Module) -> nn.Module:
     module.register_forward_hook(lambda module, given, result: 2 * result)
     return module
@@ -397,9 +403,11 @@ def _first_set(x: Tensor) -> Tensor:
         ),
         (Code(lambda m, x: x if x.sum() > 0 else -x), (2,), "depends on the value of a tensor.*ONNX"),
         (Code(lambda m, x: x * x.mean().item()), (2,), "`item` reads the values"),
-        (nn.Conv2d(3, 4, 3), (1, 8, 8), r"input of shape \(1, 8, 8\).*--input-shape"),
+        (nn.Conv2d(3, 4, 3), (1, 8, 8), r"of shape \(1, 8, 8\).*--input-shape.*this was 1,1,8,8"),
         (nn.Conv2d(3, 4, 3), (3, 8, 8), r"shape \(4, 6, 6\) per sample.*--cut-at"),
         (Code(lambda m, x: (x, x)), (3,), "returns 2 values.*--cut-at"),
+        (Code(lambda m, x: {"out": x * 2}), (3,), r"returns a dict \(out\)"),
+        (_spoilt(nn.Linear(4, 2)), (4,), "bias holds NaN or infinite values"),
         (nn.Linear(4, 2), (3, 4), "mixes positions with channels"),
         (
             nn.Sequential(nn.AvgPool1d(2, 2, 1, ceil_mode=True), nn.Flatten()),

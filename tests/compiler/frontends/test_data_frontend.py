@@ -182,6 +182,17 @@ def test_what_does_not_fit_is_one_line(load, change, message):
     assert str(caught.value).startswith(("d.npz", "/"))
 
 
+def test_classes_counted_from_1_and_names_in_sorted_order_are_told(load):
+    """Where nobody names the classes, what they are taken for is said, or refused."""
+    from_1 = {key: arrays()[key] + 1 for key in ("y_train", "y_test")}
+    with pytest.raises(UserError, match=r"labels run from 1 to 4; classes are counted from 0.*subtract 1"):
+        load(arrays(**from_1), labels=())
+    names = {key: np.array(list("wxyz"))[arrays()[key]] for key in ("y_train", "y_test")}
+    told = "Class names are taken in sorted order (w is output 0, x is output 1"
+    assert any(note.startswith(told) for note in load(arrays(**names), labels=()).notes)
+    assert not any(note.startswith(told) for note in load(arrays(**names), labels=tuple("wxyz")).notes)
+
+
 def test_broken_files_are_one_line(tmp_path):
     """Absent, truncated at every tenth, damaged inside, not an archive, a folder, an unknown kind."""
     path = tmp_path / "d.npz"

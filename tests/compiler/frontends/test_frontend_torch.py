@@ -65,6 +65,18 @@ def test_a_factory_describes_its_network(file: Path, capsys: pytest.CaptureFixtu
     assert captured.out == "" and "made" in captured.err
 
 
+@pytest.mark.parametrize("wrap", ["nn.DataParallel", "torch.compile"])
+def test_a_wrapped_module_is_looked_into(tmp_path: Path, wrap: str) -> None:
+    """What DataParallel and torch.compile give is the module inside, with its weights' plain names."""
+    code = (
+        f"import torch\nfrom torch import nn\ndef make(): return {wrap}(nn.Sequential(nn.Flatten(), nn.Linear(6, 2)))\n"
+    )
+    (tmp_path / "wrapped.py").write_text(code)
+    save_file(nn.Sequential(nn.Flatten(), nn.Linear(6, 2)).state_dict(), tmp_path / "w.safetensors")
+    network = load_torch(f"{tmp_path / 'wrapped.py'}:make", str(tmp_path / "w.safetensors"), (6,))
+    assert sorted(network.module.state_dict()) == ["1.bias", "1.weight"]
+
+
 def test_what_the_caller_gives_wins(file: Path) -> None:
     """Labels given on the command line replace the factory's."""
     assert load_torch(f"{file}:described", labels=("x", "y")).labels == ("x", "y")
