@@ -22,11 +22,22 @@ def run_float(program: Program, samples: npt.NDArray[np.float32]) -> dict[int, V
 
     Computed channels last, batch n in place of the Program's 1.
     """
-    values: dict[int, Value] = {program.inputs[0]: torch.from_numpy(np.ascontiguousarray(samples))}
     with torch.no_grad():
-        for op in program.ops:
-            values[op.outputs[0]] = _activate(_compute(program, op, values), op.options.activation)
+        return run_graph(program, samples)
+
+
+def run_graph(program: Program, samples: npt.NDArray[np.float32]) -> dict[int, Value]:
+    """`run_float` whose values can be differentiated, by each other too."""
+    entry = torch.from_numpy(np.ascontiguousarray(samples)).requires_grad_(torch.is_grad_enabled())
+    values: dict[int, Value] = {program.inputs[0]: entry}
+    for op in program.ops:
+        values[op.outputs[0]] = run_op(program, op, values)
     return values
+
+
+def run_op(program: Program, op: Op, values: dict[int, Value]) -> Value:
+    """The output of one operator."""
+    return _activate(_compute(program, op, values), op.options.activation)
 
 
 def calibrate(program: Program, samples: npt.NDArray[np.float32], batch: int = 64) -> dict[int, Range]:
@@ -116,11 +127,11 @@ def _compute(program: Program, op: Op, values: dict[int, Value], quantized: dict
     if op.kind in ("RELU", "RELU6"):
         return _activate(x, op.kind)
     if op.kind == "MAX_POOL_2D":
-        padded = functional.pad(_first(x), _sides(op), value=float(np.finfo(np.float32).min))
+        padded = functional.pad(first(x), sides(op), value=float(np.finfo(np.float32).min))
         return _last(functional.max_pool2d(padded, o.kernel, o.stride))
     if op.kind == "AVERAGE_POOL_2D":
-        ones = functional.pad(torch.ones_like(_first(x)), _sides(op))
-        padded = functional.pad(_first(x), _sides(op))
+        ones = functional.pad(torch.ones_like(first(x)), sides(op))
+        padded = functional.pad(first(x), sides(op))
         counted = functional.avg_pool2d(ones, o.kernel, o.stride)
         return _last(functional.avg_pool2d(padded, o.kernel, o.stride) / counted)
     if op.kind == "MEAN":
@@ -172,16 +183,16 @@ def _convolve(op: Op, x: Value, weights: Value, bias: Value) -> Value:
         oihw, groups = weights.permute(3, 0, 1, 2), x.shape[3]
     else:
         oihw, groups = weights.permute(0, 3, 1, 2), x.shape[3] // weights.shape[3]
-    padded = functional.pad(_first(x), _sides(op))
+    padded = functional.pad(first(x), sides(op))
     return _last(functional.conv2d(padded, oihw, bias, o.stride, 0, o.dilation, groups))
 
 
-def _sides(op: Op) -> list[int]:
+def sides(op: Op) -> list[int]:
     p = op.options.padding
     return [p.left, p.right, p.top, p.bottom]
 
 
-def _first(x: Value) -> Value:
+def first(x: Value) -> Value:
     return x.permute(0, 3, 1, 2)
 
 

@@ -86,37 +86,43 @@ def activation_quantization(low: float, high: float) -> Quantization:
     return Quantization((float(np.float32(scale)),), (nudged,))
 
 
-def _activations(program: Program, ranges: dict[int, Range]) -> dict[int, Quantization]:
-    """Quantization of every activation; tensors that must share a scale share the union of their ranges."""
-    root = {i: i for i in range(len(program.tensors))}
+def shared_scales(program: Program) -> dict[int, int]:
+    """For every activation the tensor that stands for all that must have its scale."""
+    root = {i: i for i, t in enumerate(program.tensors) if t.data is None}
 
     def find(i: int) -> int:
         while root[i] != i:
             i = root[i]
         return i
 
+    for op in program.ops:
+        if op.kind in SAME_SCALE or (op.kind == "RELU6"):
+            for i in program.activations(op):
+                root[find(op.outputs[0])] = find(i)
+    return {i: find(i) for i in root}
+
+
+def _activations(program: Program, ranges: dict[int, Range]) -> dict[int, Quantization]:
+    """Quantization of every activation; tensors that must share a scale share the union of their ranges."""
+    root = shared_scales(program)
     fixed: dict[int, Quantization] = {}  # by root
     lowest: set[int] = set()  # outputs that hold padding with the lowest value: no evidence of a range
     for op in program.ops:
         if op.kind == "PADV2" and _pads_lowest(program.tensors[op.inputs[2]]):
             lowest.add(op.outputs[0])
-        if op.kind in SAME_SCALE or (op.kind == "RELU6"):
-            for i in program.activations(op):
-                root[find(op.outputs[0])] = find(i)
-    for op in program.ops:
         if op.kind in FIXED:
-            fixed[find(op.outputs[0])] = FIXED[op.kind]
+            fixed[root[op.outputs[0]]] = FIXED[op.kind]
     united: dict[int, Range] = {}
     for i, (low, high) in ranges.items():
         if i in lowest:
             continue
-        r = find(i)
+        r = root[i]
         old = united.get(r, (low, high))
         united[r] = (min(low, old[0]), max(high, old[1]))
     return {
-        i: fixed.get(find(i)) or activation_quantization(*united[find(i)])
+        i: fixed.get(root[i]) or activation_quantization(*united[root[i]])
         for i in ranges
-        if find(i) in united or find(i) in fixed
+        if root[i] in united or root[i] in fixed
     }
 
 
