@@ -19,7 +19,8 @@ from secateur.compiler.deploy import Deployed, deploy
 from secateur.compiler.export.calibrate import calibrate, rank_errors
 from secateur.compiler.export.norm_epsilon import norm_notes
 from secateur.compiler.export.onnx import check_onnx, export_onnx
-from secateur.compiler.export.quantize import quantize, quantize_samples
+from secateur.compiler.export.post_training import to_int8
+from secateur.compiler.export.quantize import quantize_samples
 from secateur.compiler.export.tflite import tflite_bytes
 from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
 from secateur.compiler.frontends.preprocess_file import preprocess_text
@@ -129,13 +130,13 @@ def _raw(program: Program, data: Data | None, seed: int = 0) -> npt.NDArray[np.i
     return pieces(program, stream_of(front, () if data is None else data.streams, seed))
 
 
-def export(network: Network, data: Data, folder: Path | None = None) -> Exported:
+def export(network: Network, data: Data, folder: Path | None = None, calibration: str = "minmax") -> Exported:
     """ONNX (checked with onnxruntime) and int8 TFLite (read back) of a network.
 
-    With `folder`, `model.onnx` and `model.tflite` are written there.
+    With `folder`, `model.onnx` and `model.tflite` are written there. `calibration`: one of `CALIBRATIONS`.
     """
     floats = lower(network)
-    quantized = quantize(floats, calibrate(floats, calibration_samples(network, data)))
+    quantized = to_int8(floats, calibration_samples(network, data), calibration)
     content = tflite_bytes(quantized)
     program = parse_tflite(content, network.name, "model.tflite")  # what the file cannot hold comes from the network
     program = replace(program, labels=network.labels, preprocess=network.preprocess)
@@ -214,7 +215,8 @@ def compile_network(
     budget = budget.on(target)
     tell(f"baseline: {network.name} on {data.name}, {len(data.validation)} validation samples")
     scratch = out / "baseline"
-    original = export(network, data)
+    to_files = partial(export, data=data, calibration=options.calibration)
+    original = to_files(network)
     before = _deployed(original, data, target, build, scratch / "firmware", baseline=True)
     floor = budget.floor(_above_chance(before.validation, data, network.name))
     search = Search(network, data, target, budget, options, recipe, out / "checkpoints", tell)
@@ -228,7 +230,7 @@ def compile_network(
                 state = search.run(state)
         except Exhausted as error:
             exhausted = str(error)
-        exported = export(state.network, data, out)
+        exported = to_files(state.network, folder=out)
         after = _deployed(
             exported, data, target, build, out / "firmware", budget.room(state.margins), budget.relief, tell=tell,
             tight=exhausted is None, known=before.validation if exported.content == original.content else None,
@@ -391,23 +393,24 @@ def _quantization_aware(
     `exported`, `after`: of `network`, as it lies in `out`; `file`: where its weights are kept.
     """
     was, data = after.validation, search.data
+    to_files = partial(export, data=data, calibration=search.options.calibration)
     assert was is not None
     steps = wanted(search.options, data, was.float_percent - was.int8_percent)
     if not steps:
         return None
     with meter:
         retrained = trained(network, search.original, data, search.options, search.recipe, steps, file)
-    again = export(retrained, data)
+    again = to_files(retrained)
     now = evaluate(
         again.network, again.program, again.content, data.validation, again.inputs(data.validation), data.task
     )
     kept = now.int8_percent > was.int8_percent
     if kept:
-        redone = deployed(export(retrained, data, out), known=now)
+        redone = deployed(to_files(retrained, folder=out), known=now)
         worse = set(violated(reached_by(redone.deployed, search.target), search.budget))
         kept = worse <= set(violated(reached_by(after.deployed, search.target), search.budget))
         if not kept:
-            after = deployed(export(network, data, out), known=was)
+            after = deployed(to_files(network, folder=out), known=was)
     search.tell(
         f"     int8 {data.task.word} on validation {was.int8_percent:.1f} % (float {was.float_percent:.1f} %), after "
         f"{steps} quantization-aware steps {now.int8_percent:.1f} %: "
@@ -487,7 +490,8 @@ def _keep_attempts(
 ) -> tuple[Attempt, ...]:
     """Below the floor: the attempt that fits and the most accurate one on the way, both as files, by the same path."""
     data, target = search.data, search.target
-    export(state.network, data, out / "attempts" / "best-fitting")
+    to_files = partial(export, data=data, calibration=search.options.calibration)
+    to_files(state.network, folder=out / "attempts" / "best-fitting")
     kept = [Attempt("best fitting", "attempts/best-fitting", after)]
     best = search.best_network(state)
     if best is not None:
@@ -495,7 +499,7 @@ def _keep_attempts(
         deployed = partial(
             _deployed, data=data, target=target, build=build, project=out / "baseline" / "attempt", baseline=True
         )
-        exported = export(best, data, folder)
+        exported = to_files(best, folder=folder)
         judged = deployed(exported)
         retrained = _quantization_aware(search, best, exported, judged, folder, file, deployed, meter)
         if retrained is not None:

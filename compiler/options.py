@@ -26,6 +26,8 @@ FILTER_SCORES = ("plsvip", "cipls", "cka", "kl", "taylor", "amp", "l1", "l2", "b
 """The names of `policies` and of `score_catalogue`, whose import takes seconds."""
 RECOVERIES = ("short", "full", "published", "scratch", "best", "bn", "none")
 """`recovery.MODES`, whose import takes seconds."""
+CALIBRATIONS = ("minmax", "output")
+"""`post_training.CALIBRATIONS`, whose import takes seconds."""
 
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `secateur compile -o` wrote")]
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="Device; `secateur targets` lists them")]
@@ -200,6 +202,14 @@ QuantizationAware = Annotated[
         help="auto (where int8 loses over 0.5 points of float), on or off: a fifth more steps, on values rounded to "
         "int8, kept where int8 gains",
         rich_help_panel=RECOVERY,
+    ),
+]
+Calibration = Annotated[
+    str,
+    typer.Option(
+        help="How int8 is found: minmax (ranges that clip nothing, weights to the nearest) or output (both such that "
+        "the outputs err least; seconds more)",
+        rich_help_panel=BUILD,
     ),
 ]
 Recalibrate = Annotated[

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from secateur.compiler.code_digest import code_digest
-from secateur.compiler.export.calibrate import calibrate
+from secateur.compiler.export.post_training import find_ranges
 from secateur.compiler.export.quantize import quantize
 from secateur.compiler.recovery import RecoveryOptions, total_steps
 from secateur.errors import UserError
@@ -55,10 +55,10 @@ def calibration_inputs(network: Network, data: Data) -> np.ndarray[tuple[int, ..
     return network.preprocess(np.concatenate(seen))
 
 
-def grids(network: Network, data: Data) -> dict[str, Grid]:
+def grids(network: Network, data: Data, calibration: str = "minmax") -> dict[str, Grid]:
     """The int8 grids of a network's values, by node name, as an export now would choose them."""
     floats = lower(network)
-    quantized = quantize(floats, calibrate(floats, calibration_samples(network, data)))
+    quantized = quantize(floats, find_ranges(floats, calibration_samples(network, data), calibration))
     return {t.name: (t.scale, t.zero_point) for t in quantized.tensors if t.data is None and t.quantization is not None}
 
 
@@ -86,7 +86,7 @@ def trained(
     slow = replace(recipe, steps=steps, schedule="cosine", lr=RATE_SHARE * recipe.lr, copies=1, clip_norm=CLIP_NORM)
     facts = {
         "network": network.hash(), "teacher": teacher.hash(), "data": data.fingerprint(), "recipe": asdict(slow),
-        "seed": options.seed, "code": code_digest(),
+        "seed": options.seed, "calibration": options.calibration, "code": code_digest(),
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
     for path in sorted(file.parent.glob(f"*{FILE}")):
@@ -97,7 +97,12 @@ def trained(
             found.module.load_state_dict(load_file(path))
             return found
     train = QuantizationAware(
-        data.recovery, slow, options.seed * 10_007, lambda now: grids(now, data), data.validation, teacher
+        data.recovery,
+        slow,
+        options.seed * 10_007,
+        lambda now: grids(now, data, options.calibration),
+        data.validation,
+        teacher,
     )
     found = _alone(lambda: train(without_means(network)))
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import nn
 
+from secateur.compiler.export.post_training import CALIBRATIONS
 from secateur.errors import UserError
 from secateur.models.augment import NONE
 from secateur.models.critical_period import Rule
@@ -46,7 +47,7 @@ class RecoveryOptions:
     share of the layers that is trained, those that change most what goes through them. `low_rank`: rank of the
     adapters that are trained in the place of weights, 0: the weights are. `critical_period`: augmentation stops, and
     the steps of copies with it, when the weights turn slowly. `quantization_aware`: auto (where int8 loses more than
-    half a point of float), on or off.
+    half a point of float), on or off. `calibration`: how int8 is found, one of `CALIBRATIONS`.
 
     Raises UserError where a value is unknown or out of range, or would have no say.
     """
@@ -61,6 +62,7 @@ class RecoveryOptions:
     low_rank: int = 0
     critical_period: bool = False
     quantization_aware: str = "auto"
+    calibration: str = "minmax"
 
     def __post_init__(self) -> None:
         if self.recovery not in MODES:
@@ -71,6 +73,8 @@ class RecoveryOptions:
             raise UserError(f"--train-only {self.train_only:g}: a share of the layers, above 0 and at most 1")
         if self.quantization_aware not in ("auto", "on", "off"):
             raise UserError(f"--quantization-aware {self.quantization_aware}: unknown; one of auto, on, off")
+        if self.calibration not in CALIBRATIONS:
+            raise UserError(f"--calibration {self.calibration}: unknown; one of {', '.join(CALIBRATIONS)}")
         if self.low_rank < 0:
             raise UserError(f"--low-rank {self.low_rank}: a rank, 1 or more; 0 for none")
         if not self.trains:
