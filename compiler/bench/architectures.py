@@ -29,14 +29,16 @@ from secateur.compiler.bench import saved
 from secateur.compiler.bench.keras_networks import keras_resnet
 from secateur.compiler.bench.search import machine
 from secateur.compiler.deploy import deploy
-from secateur.compiler.export.calibrate import calibrate, rank_errors
+from secateur.compiler.export.calibrate import calibrate, float_outputs, rank_errors
 from secateur.compiler.export.onnx import check_onnx, export_onnx
+from secateur.compiler.export.post_training import to_int8
 from secateur.compiler.export.quantize import quantize, quantize_samples
 from secateur.compiler.export.tflite import tflite_bytes
 from secateur.compiler.frontends.load import load_model
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.models.canonical import to_network
 from secateur.models.network import Network, verify_network
+from secateur.models.program import Program
 from secateur.models.zoo.architectures import (
     AutoEncoder,
     DenseNet,
@@ -58,7 +60,7 @@ from secateur.passes.network.layers import find_layers
 from secateur.passes.network.macs import network_macs, network_parameters
 from secateur.passes.network.removal import Removal, apply, mask
 from secateur.passes.program.lower import lower, to_channels_last
-from secateur.runtime_bench.golden import golden_outputs
+from secateur.runtime_bench.golden import Golden, golden_outputs
 from secateur.targets.target import find
 
 F32 = npt.NDArray[np.float32]
@@ -83,7 +85,8 @@ class Subject:
 class Options:
     """`layers`, `groups`: how many removals of each kind are proven, all where there are fewer.
 
-    `samples`: of the int8 noise; `compared`: of the image on this computer, 0: no image is built.
+    `samples`: of the int8 noise; `compared`: of the image on this computer, 0: no image is built. `calibration`: those
+    of min/max, `fitted`: of what `--calibration output` and the rounded input are measured with.
     """
 
     layers: int = 6
@@ -91,13 +94,15 @@ class Options:
     samples: int = 8
     compared: int = 4
     calibration: int = 32
+    fitted: int = 256
 
 
 @dataclass(frozen=True)
 class Row:
     """Differences are the largest |a - b| over the largest |b|. `golden`: the runtime that the image is compared with.
 
-    `sqnr_db`: at the output; `layer_db`: what the layer that int8 disturbs most adds by itself.
+    `sqnr_db`: at the output; `layer_db`: what the layer that int8 disturbs most adds by itself. `output_db`: at the
+    output with `--calibration output`; `input_db`: where the input is rounded to int8 and nothing else.
     `removable_layers`: of stages that keep two blocks; `..._floor_1`: of stages that keep one.
     """
 
@@ -126,6 +131,8 @@ class Row:
     onnx_difference: float
     sqnr_db: float
     layer_db: float
+    output_db: float
+    input_db: float
     golden: str
     values: int
     mismatches: int
@@ -282,13 +289,14 @@ def measure(subject: Subject, options: Options) -> Row:
     cut, taken, gone = cut_down(network, options.groups)
     trained, before, after = train_step(cut, subject)
     onnx_difference = _onnx(trained, subject)
-    sqnr, alone, golden, values, mismatches = _int8(trained, subject, options)
+    sqnr, alone, fitted, entry, golden, values, mismatches = _int8(trained, subject, options)
     return Row(
         subject.name, subject.route, subject.about, network_parameters(network), network_macs(network),
         len(units), sum(u.removable for u in units), len(able), _reasons(u.reason for u in units),
         len(groups), len(cuttable), sum(g.size for g in cuttable), _reasons(g.reason for g in groups),
         len(layers), layer_difference, len(filters), filter_difference, taken, gone, network_parameters(trained),
-        before, after, onnx_difference, sqnr, alone, golden, values, mismatches, time.perf_counter() - begun,
+        before, after, onnx_difference, sqnr, alone, fitted, entry, golden, values, mismatches,
+        time.perf_counter() - begun,
     )  # fmt: skip
 
 
@@ -363,22 +371,26 @@ def _onnx(network: Network, subject: Subject) -> float:
         return check_onnx(network, path, x) / float(outputs(network, torch.from_numpy(x)).abs().max())
 
 
-def _int8(network: Network, subject: Subject, options: Options) -> tuple[float, float, str, int, int]:
-    """Signal to noise in dB, at the output and of the worst layer by itself; then the image against the golden."""
+def _int8(network: Network, subject: Subject, options: Options) -> tuple[float, float, float, float, str, int, int]:
+    """Signal to noise in dB: at the output, of the worst layer by itself, with the output's calibration, of the input.
+
+    Then the image against the golden.
+    """
     floats = lower(network)
+    seen = to_channels_last(patterns(subject.shape, max(options.calibration, options.fitted), 5))
     quantized = quantize(floats, calibrate(floats, to_channels_last(patterns(subject.shape, options.calibration, 5))))
-    content = tflite_bytes(quantized)
-    program = parse_tflite(content, subject.name, f"{subject.name}.tflite")
     real = patterns(subject.shape, options.samples, 6)
-    inputs = quantize_samples(program, to_channels_last(real)).reshape(len(real), -1)
-    golden = golden_outputs(content, program, inputs)
-    out = program.tensors[program.outputs[0]]
-    got = (golden.outputs.reshape(len(real), -1).astype(np.float64) - out.zero_point) * out.scale
-    exact = outputs(network, torch.from_numpy(real)).numpy().reshape(got.shape)
-    sqnr = float(10 * np.log10((exact**2).sum() / ((got - exact) ** 2).sum()))
+    exact = outputs(network, torch.from_numpy(real)).numpy()
+    sqnr, content, program, inputs, golden = _judged(quantized, subject, real, exact)
+    fitted = to_int8(floats, seen, "output")
+    better = _judged(fitted, subject, real, exact)[0]
+    entry = fitted.tensors[fitted.inputs[0]]
+    levels = quantize_samples(fitted, to_channels_last(real)).reshape(to_channels_last(real).shape)
+    rounded = ((levels.astype(np.float64) - entry.zero_point) * entry.scale).astype(np.float32)
+    at_entry = _decibels(exact, float_outputs(floats, rounded))
     alone = rank_errors(floats, quantized, to_channels_last(real))[0].sqnr_db
     if not options.compared:
-        return sqnr, alone, golden.runtime, 0, 0
+        return sqnr, alone, better, at_entry, golden.runtime, 0, 0
     name = re.sub(r"\W+", "_", subject.name)
     with TemporaryDirectory() as folder:
         found = deploy(
@@ -386,7 +398,25 @@ def _int8(network: Network, subject: Subject, options: Options) -> tuple[float, 
             limits="none",
         ).comparison  # fmt: skip
     assert found is not None
-    return sqnr, alone, found.golden, found.values, found.mismatches
+    return sqnr, alone, better, at_entry, found.golden, found.values, found.mismatches
+
+
+def _judged(
+    quantized: Program, subject: Subject, real: F32, exact: F32
+) -> tuple[float, bytes, Program, npt.NDArray[np.int8], Golden]:
+    """Signal to noise in dB of a Program's file under the golden runtime; the file, its Program, inputs and outputs."""
+    content = tflite_bytes(quantized)
+    program = parse_tflite(content, subject.name, f"{subject.name}.tflite")
+    inputs = quantize_samples(program, to_channels_last(real)).reshape(len(real), -1)
+    golden = golden_outputs(content, program, inputs)
+    out = program.tensors[program.outputs[0]]
+    got = (golden.outputs.reshape(len(real), -1).astype(np.float64) - out.zero_point) * out.scale
+    return _decibels(exact, got), content, program, inputs, golden
+
+
+def _decibels(exact: F32, got: npt.NDArray[Any]) -> float:
+    expected = exact.reshape(len(exact), -1)
+    return float(10 * np.log10((expected**2).sum() / ((got.reshape(expected.shape) - expected) ** 2).sum()))
 
 
 def _reasons(found: Any) -> dict[str, int]:
@@ -411,8 +441,8 @@ def bench(names: Sequence[str], options: Options, tell: Callable[[str], None], o
         if path is not None and known is None:
             saved.write(path, key, asdict(row))
         tell(
-            f"{row.name} from {row.route}: {row.sqnr_db:.1f} dB, {row.values} values, {row.mismatches} mismatches, "
-            f"{row.seconds:.0f} s"
+            f"{row.name} from {row.route}: {row.sqnr_db:.1f} dB, calibrated by its output {row.output_db:.1f} dB, "
+            f"{row.values} values, {row.mismatches} mismatches, {row.seconds:.0f} s"
         )
     return rows
 
@@ -423,7 +453,7 @@ def document(rows: list[Row], options: Options) -> dict[str, Any]:
 
 
 def markdown(rows: list[Row]) -> str:
-    """Two tables: what can be removed, and what was proven."""
+    """Three tables: what can be removed, what was proven, and the noise of int8."""
     lines = [
         "| architecture | from | size | parameters | layers removable | layers that stay | filter groups removable "
         "| filters | groups that stay |",
@@ -450,6 +480,13 @@ def markdown(rows: list[Row]) -> str:
             f"| {r.loss_before:.4f} to {r.loss_after:.4f} | {r.onnx_difference:.1e} | {r.sqnr_db:.1f} "
             f"| {r.layer_db:.1f} | {'TFLM' if 'Micro' in r.golden else 'ours'} | {r.values:,} | {r.mismatches} |"
         )
+    lines += [
+        "",
+        "| architecture | from | int8, dB | with `--calibration output` | input alone rounded |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for r in rows:
+        lines.append(f"| {r.name} | {r.route} | {r.sqnr_db:.1f} | {r.output_db:.1f} | {r.input_db:.1f} |")
     total, wrong = sum(r.values for r in rows), sum(r.mismatches for r in rows)
     lines.append(f"\n{len(rows)} networks, {total:,} output values compared, {wrong} mismatches. {machine()}.")
     return "\n".join(lines) + "\n"
