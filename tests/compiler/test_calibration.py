@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from secateur.compiler import options
+from secateur.compiler.driver import export
 from secateur.compiler.export.calibrate import calibrate, float_outputs
 from secateur.compiler.export.post_training import CALIBRATIONS, to_int8
 from secateur.compiler.export.quantize import quantize, quantize_samples
@@ -16,9 +17,11 @@ from secateur.compiler.export.ranges import least_harm
 from secateur.compiler.export.rounding import fit, round_weights
 from secateur.compiler.export.tflite import tflite_bytes
 from secateur.compiler.frontends.tflite_file import parse_tflite
+from secateur.compiler.quantization_aware import grids
 from secateur.compiler.recovery import RecoveryOptions
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
+from secateur.models.data import Data, Split
 from secateur.models.program import Program
 from secateur.models.reference import run_reference
 from secateur.passes.program.lower import lower
@@ -139,3 +142,22 @@ def test_the_names_are_known_and_others_refused() -> None:
     assert options.CALIBRATIONS == CALIBRATIONS
     with pytest.raises(UserError, match="--calibration mse: unknown; one of minmax, output"):
         RecoveryOptions(calibration="mse")
+
+
+def test_an_export_and_its_grids_follow_the_option() -> None:
+    """An outlier that no weight reads sets the input's scale in min/max alone: in the file, and in training for int8."""
+    layer = nn.Linear(6, 3)
+    with torch.no_grad():
+        layer.weight[:, 0] = 0
+    network = to_network(nn.Sequential(layer), (6,), "net")
+    x = np.random.default_rng(0).uniform(-1, 1, (64, 6)).astype(np.float32)
+    x[0, 0] = 4.0
+    split = Split(x, np.arange(64, dtype=np.int64) % 3, np.arange(64))
+    data = Data("noise", split, split, split, labels=tuple("abc"))
+    files = {c: export(network, data, calibration=c) for c in CALIBRATIONS}
+    assert files["minmax"].content == export(network, data).content
+    scales = {c: f.program.tensors[f.program.inputs[0]].scale for c, f in files.items()}
+    assert scales["output"] < 0.7 * scales["minmax"]
+    for calibration, file in files.items():
+        name = file.floats.tensors[file.floats.inputs[0]].name
+        assert grids(network, data, calibration)[name][0] == pytest.approx(scales[calibration])

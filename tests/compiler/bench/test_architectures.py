@@ -34,7 +34,7 @@ from secateur.models.zoo.architectures import (
 from secateur.passes.network.channels import find_filters
 from secateur.passes.network.layers import find_layers
 
-FEW = Options(layers=2, groups=3, samples=4, compared=0, calibration=16)
+FEW = Options(layers=2, groups=3, samples=4, compared=0, calibration=16, fitted=16)
 TINY: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, int]]] = {
     # builder, input, layers that may go at the usual floor and at a floor of one block
     "resnet-18": (lambda: resnet18(1 / 8), (3, 32, 32), (0, 4)),
