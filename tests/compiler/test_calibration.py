@@ -145,7 +145,7 @@ def test_the_names_are_known_and_others_refused() -> None:
 
 
 def test_an_export_and_its_grids_follow_the_option() -> None:
-    """An outlier that no weight reads sets the input's scale in min/max alone: in the file, and in training for int8."""
+    """An outlier that no weight reads widens the input in min/max alone: of the file, and of training for int8."""
     layer = nn.Linear(6, 3)
     with torch.no_grad():
         layer.weight[:, 0] = 0
