@@ -16,7 +16,7 @@ from torch import nn
 
 from secateur.compiler.budget import Budget, Margins, violated
 from secateur.compiler.deploy import Deployed, deploy
-from secateur.compiler.export.calibrate import calibrate, rank_errors
+from secateur.compiler.export.calibrate import rank_errors
 from secateur.compiler.export.norm_epsilon import norm_notes
 from secateur.compiler.export.onnx import check_onnx, export_onnx
 from secateur.compiler.export.post_training import to_int8
