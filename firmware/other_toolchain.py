@@ -78,9 +78,11 @@ def find_toolchain(environment: str) -> Toolchain:
     flags = (*board.machine, *FLAGS, *NO_TABLES)
     if not board.bare:
         return Toolchain(cc, cxx, board.archiver, flags, CXX_FLAGS, ())
-    library = C_LIBRARIES.get(cc)
-    if library is None or not _works((cc, *board.machine, "-nostdlib", "-Wl,-e,f"), FLOATS, "f.c", "-lgcc"):
+    if not _works((cc, *board.machine, "-nostdlib", "-Wl,-e,f"), FLOATS, "f.c", "-lgcc"):
         raise NoFloats(f"{cc} has no floating-point routines, which an interpreter needs")
+    if cc not in C_LIBRARIES:
+        raise ToolError(f"{environment}: no C library is known for {cc}; leave this target out")
+    library = C_LIBRARIES[cc]
     found = _with_library(board, cxx, flags, library)
     probe = found.command(Path("f.cc"), "-c")
     if not _works(probe, HEADERS, "f.cc") or not all(path.is_file() for path in found.archives):
