@@ -25,6 +25,7 @@ from secateur.models.fixed_point import (
 from secateur.models.program import Op, Program, Tensor
 from secateur.models.reference_recurrent import sigmoid16, tanh16
 from secateur.models.reference_reduction import mean_multiplier
+from secateur.models.tables import rsqrt, rsqrt_pair
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -138,6 +139,12 @@ def unary(program: Program, op: Op, x: list[Any]) -> Ints:
     positive, negative = unary_pairs(program, op)
     found = np.where(value >= 0, requantize(value, *positive), requantize(value, *negative))
     return np.asarray(np.clip(found, 0 if op.kind == "RELU" else LOW, HIGH), np.int64)
+
+
+def inverse_root(program: Program, op: Op, x: list[Any]) -> Ints:
+    """RSQRT; the largest value where x is not positive (TensorFlow Lite Micro stops at negative ones)."""
+    pair = rsqrt_pair(*(program.tensors[i] for i in (op.inputs[0], op.outputs[0])))
+    return np.asarray(np.clip(rsqrt(x[0].astype(np.int64), pair, HIGH), LOW, HIGH), np.int64)
 
 
 def relu6_range(x: Tensor) -> tuple[int, int]:
@@ -281,6 +288,7 @@ Rule = Callable[[Program, Op, list[Any]], Ints]
 RULES: dict[str, Rule] = {
     "BATCH_MATMUL": batch_matmul, "ADD": binary, "SUB": binary, "MUL": binary, "SQUARED_DIFFERENCE": binary,
     "MAXIMUM": extreme, "MINIMUM": extreme, "RELU": unary, "LEAKY_RELU": unary, "ABS": unary, "RELU6": relu6,
+    "RSQRT": inverse_root,
     "PRELU": prelu, "LOGISTIC": curve, "TANH": curve, "SOFTMAX": softmax, "SUM": reduce_sum, "MEAN": reduce_sum,
 }  # fmt: skip
 """Operators with weights and pools are in reference.py, which shares their loops."""

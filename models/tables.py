@@ -28,6 +28,8 @@ from secateur.models.fixed_point import (
 from secateur.models.program import Options, Tensor
 
 INPUTS: Int32 = np.arange(-128, 128, dtype=np.int64)
+ROOT_BITS = 20
+"""More that RSQRT has of a root before it is rescaled."""
 TABLE_KINDS = ("LOGISTIC", "TANH", "ELU", "GELU", "HARD_SWISH", "LEAKY_RELU", "ABS", "RSQRT", "DIV")
 Q31 = 1 << 31
 
@@ -151,17 +153,22 @@ def _abs(options: Options, x: Tensor, out: Tensor) -> Int32:
 
 def _rsqrt(options: Options, x: Tensor, out: Tensor) -> Int32:
     """1 / sqrt(x); the largest value where x is not positive (TensorFlow Lite Micro stops there)."""
-    real = 1.0 / (math.sqrt(np.float32(x.scale)) * np.float32(out.scale))
-    multiplier, shift = quantize_multiplier(float(np.float32(real)))
-    found = []
-    for value in (INPUTS - x.zero_point).tolist():
-        if value <= 0:
-            found.append(127)
-            continue
-        inverse, inverse_shift = inverse_sqrt(value)
-        data = requantize(np.array([1]), inverse, inverse_shift + 20)
-        found.append(int(requantize(data, multiplier, shift - 20)[0]) + out.zero_point)
-    return np.array(found, np.int64)
+    return rsqrt(INPUTS - x.zero_point, rsqrt_pair(x, out), 127 - out.zero_point) + out.zero_point
+
+
+def rsqrt_pair(x: Tensor, out: Tensor) -> tuple[int, int]:
+    """(multiplier, shift) of RSQRT's integer result; nothing is rounded to single precision on the way."""
+    return quantize_multiplier(1 / (math.sqrt(x.scale) * out.scale))
+
+
+def rsqrt(x: Int32, pair: tuple[int, int], largest: int) -> Int32:
+    """1 / sqrt(x) rescaled, `largest` where x is not positive."""
+    found = {}
+    for value in np.unique(x).tolist():
+        inverse, shift = inverse_sqrt(value)
+        root = requantize(np.array([1]), inverse, shift + ROOT_BITS)
+        found[value] = int(requantize(root, pair[0], pair[1] - ROOT_BITS)[0]) if value > 0 else largest
+    return np.array([found[value] for value in x.ravel().tolist()], np.int64).reshape(x.shape)
 
 
 def inverse_sqrt(value: int) -> tuple[int, int]:

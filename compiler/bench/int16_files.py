@@ -261,6 +261,17 @@ def lstm(c: Case) -> bytes:
     return c.done(out)
 
 
+def rsqrt(c: Case) -> bytes:
+    """No input is negative: TensorFlow Lite Micro stops there."""
+    shape, scale = c.shape(c.integer(2, 4)), _scale(c)
+    x, positive = fed(c, shape, scale), value(c, shape, scale)
+    least = c.constant(np.full((1,), c.integer(0, 1)), "int16", scale)
+    out = value(c, shape, 10 ** c.random.uniform(-2, 0.5) / (math.sqrt(scale) * 32767))
+    c.b.op("MAXIMUM", [x, least], [positive])
+    c.b.op("RSQRT", [positive], [out])
+    return c.done(out)
+
+
 INT16_CASES: dict[str, Maker] = {
     "CONV_2D int16": conv("CONV_2D"), "DEPTHWISE_CONV_2D int16": conv("DEPTHWISE_CONV_2D"),
     "CONV_2D int16 of long sums": long_sums, "FULLY_CONNECTED int16": fully_connected,
@@ -268,7 +279,7 @@ INT16_CASES: dict[str, Maker] = {
     "SUB int16": binary("SUB"), "MUL int16": binary("MUL"), "MAXIMUM int16": binary("MAXIMUM"),
     "MINIMUM int16": binary("MINIMUM"), "SQUARED_DIFFERENCE int16": binary("SQUARED_DIFFERENCE"),
     "RELU int16": unary("RELU"), "RELU6 int16": unary("RELU6"), "LEAKY_RELU int16": unary("LEAKY_RELU"),
-    "ABS int16": unary("ABS"), "PRELU int16": prelu, "LOGISTIC int16": unary("LOGISTIC", ONE),
+    "ABS int16": unary("ABS"), "RSQRT int16": rsqrt, "PRELU int16": prelu, "LOGISTIC int16": unary("LOGISTIC", ONE),
     "TANH int16": unary("TANH", ONE), "SOFTMAX int16": unary("SOFTMAX", ONE),
     "MAX_POOL_2D int16": pool("MAX_POOL_2D"), "AVERAGE_POOL_2D int16": pool("AVERAGE_POOL_2D"),
     "MEAN int16": reduction("MEAN"), "SUM int16": reduction("SUM"), "REDUCE_MAX int16": reduction("REDUCE_MAX"),

@@ -15,6 +15,8 @@ LARGEST_SCALE = 2.0**60
 WIDE_MULTIPLIER = 2.0**7
 """Above it the rescaling of a 64-bit sum leaves its range."""
 LARGEST_MULTIPLIER = 2.0**30
+ROOT_FACTORS = (2.0**-11, 2.0**29)
+"""Of RSQRT: outside, rescaling a root of 20 bits leaves 32."""
 LONGEST_REDUCTION = 65535
 """So many values of 16 bits have a sum of 32."""
 WITH_WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
@@ -79,6 +81,11 @@ def _check_sums(op: Op, tensors: list[Tensor], where: str) -> None:
 
 def _check_multiplier(op: Op, tensors: list[Tensor], where: str) -> None:
     x, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
+    if op.kind == "RSQRT":
+        factor = 1 / (x.scale**0.5 * out.scale)
+        if not ROOT_FACTORS[0] <= factor < ROOT_FACTORS[1]:
+            raise UserError(f"{where}: scales {x.scale:g} to {out.scale:g} are out of range: a factor of {factor:g}")
+        return
     scales = [max(q.scale) for i in op.inputs[:2] if i >= 0 and (q := tensors[i].quantization) is not None]
     limit = LARGEST_MULTIPLIER
     if op.kind in (*WITH_WEIGHTS, "BATCH_MATMUL"):

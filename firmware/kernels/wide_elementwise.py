@@ -25,6 +25,7 @@ from secateur.models.reference_int16 import (
 )
 from secateur.models.reference_recurrent import SIGMOID
 from secateur.models.reference_reduction import mean_multiplier
+from secateur.models.tables import ROOT_BITS, rsqrt_pair
 
 OUTPUT_SCALE = 1 / 32768
 UNIT = (1 << 30, 1)  # a rescaling by 1
@@ -137,6 +138,17 @@ class AbsS16(UnaryS16):
     def _pairs(self, program: Program, op: Op) -> tuple[tuple[int, int], tuple[int, int]]:
         x, out = (program.tensors[i] for i in (op.inputs[0], op.outputs[0]))
         return (UNIT, UNIT) if x.scale == out.scale else unary_pairs(program, op)
+
+
+class RsqrtS16(Wide):
+    name, header, kinds, like = "rsqrt_s16", "sec_rsqrt_s16.h", ("RSQRT",), Requantize()
+
+    def calls(self, program: Program, op: Op) -> tuple[Call, ...]:
+        multiplier, shift = rsqrt_pair(*(program.tensors[i] for i in (op.inputs[0], op.outputs[0])))
+        params = {
+            "elements": program.tensors[op.outputs[0]].elements, "multiplier": multiplier, "shift": shift - ROOT_BITS,
+        }  # fmt: skip
+        return (Call("sec_rsqrt_s16", "sec_rsqrt_s16_params", params, (Ref(op.inputs[0]),), Ref(op.outputs[0])),)
 
 
 class ClampS16(UnaryS16):
@@ -329,6 +341,6 @@ class ReduceMinS16(ReduceExtremeS16):
 
 WIDE_ELEMENTWISE: tuple[Kernel, ...] = (
     AddS16(), SubS16(), MulS16(), SquaredDifferenceS16(), MaximumS16(), MinimumS16(), UnaryS16(), AbsS16(), ClampS16(),
-    PreluS16(), LogisticS16(), TanhS16(), SoftmaxS16(), MaxPoolS16(), AveragePoolS16(), MaxPoolRepeatedS16(),
-    AveragePoolRepeatedS16(), ReduceSumS16(), ReduceMaxS16(), ReduceMinS16(),
+    RsqrtS16(), PreluS16(), LogisticS16(), TanhS16(), SoftmaxS16(), MaxPoolS16(), AveragePoolS16(),
+    MaxPoolRepeatedS16(), AveragePoolRepeatedS16(), ReduceSumS16(), ReduceMaxS16(), ReduceMinS16(),
 )  # fmt: skip

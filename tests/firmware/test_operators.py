@@ -136,6 +136,20 @@ def test_the_golden_runtime_is_not_tflm_where_that_is_wrong() -> None:
         assert golden_outputs(content, program, _samples(program, 1)).runtime == "secateur reference interpreter"
 
 
+def test_rsqrt_has_its_factor_in_double_precision() -> None:
+    """In single precision one value of this file would be 7997 instead of 7996; factors beyond 32 bits are refused."""
+    content = CASES["RSQRT int16"](Case(22))
+    program = parse_tflite(content, "rsqrt", "rsqrt")
+    samples = _samples(program, 22)
+    assert np.array_equal(run_reference(program, samples), run_tflm(content, program, samples))
+    for scale in (1e-12, 1e9):
+        case = Case(0)
+        x, out = case.fed((1, 4), 0.01, 0, "int16"), case.value((1, 4), scale, 0, "int16")
+        case.b.op("RSQRT", [x], [out])
+        with pytest.raises(UserError, match=r"RSQRT.*are out of range: a factor of"):
+            parse_tflite(case.done(out), "rsqrt", "rsqrt")
+
+
 def test_floats_are_refused_where_the_target_has_none() -> None:
     """One line with the operator and the feature, not a linker's message."""
     program = parse_tflite(CASES["QUANTIZE float32 to int8"](Case(0)), "border", "border")
