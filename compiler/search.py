@@ -22,7 +22,7 @@ from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, 
 from secateur.compiler.code_digest import code_digest
 from secateur.compiler.policies import POLICIES
 from secateur.compiler.policies.policy import Choice, Exhausted
-from secateur.compiler.recovery import Recovery, RecoveryOptions, Training
+from secateur.compiler.recovery import TOLERATED_POINTS, Recovery, RecoveryOptions, Training
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
@@ -250,7 +250,8 @@ class Search:
         if steps:
             trained = self.recovery.after_cut(recovered, steps, len(state.steps) + 1)
             percent = self.accuracy(trained)
-            if percent >= after:  # few steps at a recovery's rate can harm, as at the end
+            # Few steps at a recovery's rate can throw a network far off; within the tolerance it has begun to recover.
+            if percent >= after - TOLERATED_POINTS:
                 recovered, after, kept = trained, percent, steps
         found = reached(self.cost(recovered), self.target, state.margins)
         removal, *more = chosen.removals

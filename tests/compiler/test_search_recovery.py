@@ -48,7 +48,7 @@ def test_a_recovery_that_harms_is_undone(recovery: str, kept: bool, monkeypatch:
 
 @pytest.mark.parametrize("helps", [False, True])
 def test_a_short_training_that_harms_is_undone(helps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between removals too the network before it stays where validation falls; its steps are spent all the same."""
+    """Between removals too the network before it stays where validation falls far; its steps are spent all the same."""
     search, _ = _search()
     good = search.original
     begun, trained = (_damaged(good), good) if helps else (good, _damaged(good))
