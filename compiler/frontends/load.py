@@ -57,8 +57,8 @@ def load_model(
         return load_saved_model(path if path.is_dir() else path.parent, input_shape, labels, cut_at, preprocess)
     if suffix in _WEIGHTS:
         raise UserError(
-            f"{spec}: weights alone, or a pickled module, which is not read (it would run its code). Give the network: "
-            "file.py:FACTORY --weights FILE, of module.state_dict()."
+            f"{spec}: these are weights alone. Give the network: file.py:FACTORY --weights {spec} (of a state_dict; a "
+            "pickled module is not read, it would run its code)."
         )
     if ":" in spec or suffix == ".py":
         return load_torch(spec, weights, input_shape, labels, cut_at, preprocess)

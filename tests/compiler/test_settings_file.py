@@ -118,7 +118,7 @@ def test_tables_of_the_preprocessing_may_stand_in_it(called, model):
 
 
 WRONG = {
-    'targt = "esp32"': "unknown targt; options are carbon-intensity, critical-period, cut-at, data, ",
+    'targt = "esp32"': "unknown targt; options are calibration, carbon-intensity, critical-period, cut-at, data, ",
     "steps = true": "steps is True; a whole number is expected",
     'steps = "many"': "steps is 'many'; a whole number is expected",
     "steps = 1.5": "steps is 1.5; a whole number is expected",
