@@ -157,8 +157,8 @@ def check_classes(data: Data) -> None:
     if len(empty):
         listed = ", ".join(f"{i} ({data.labels[i]})" for i in empty[:5])
         what = "labels" if isinstance(data.task, MultiLabel) else "classes"
-        if isinstance(data.task, Classification) and data.recovery.y.min() > 0 and data.labels[0] == "0":
-            lowest, highest = int(data.recovery.y.min()), int(data.recovery.y.max())
+        lowest, highest = int(np.argmax(counts > 0)), len(counts) - 1
+        if what == "classes" and lowest and data.labels[0] == "0" and counts[lowest:].all():
             raise UserError(
                 f"{data.name}: labels run from {lowest} to {highest}; classes are counted from 0, as the network's "
                 f"outputs are: subtract {lowest}, or add samples of the classes before"
