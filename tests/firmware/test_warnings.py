@@ -37,7 +37,7 @@ def _board(environment: str) -> list[str]:
 
 
 COMPILERS = {"clang": ["clang"]} | {name: _board(name) for name in ("host", "qemu-cortex-m4", "esp32c3", "esp32")}
-FILES = 3  # random files an operator
+FILES = 2  # random files an operator
 MODELS = 40  # in one program
 
 
