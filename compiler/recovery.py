@@ -173,9 +173,9 @@ def _unscaled(network: Network) -> bool:
     files, whose norms are folded, and transformers.
     """
     modules = dict(network.module.named_modules())
-    weighted = [n for n in network.graph.nodes if isinstance(modules.get(str(n.target)), _WEIGHTED)]
-    behind = [[modules.get(str(user.target)) for user in n.users] for n in weighted]
-    return sum(not any(isinstance(m, _NORMS) for m in found) for found in behind) > 1
+    called = {n: modules[str(n.target)] for n in network.graph.nodes if n.op == "call_module"}
+    weighted = [n for n, module in called.items() if isinstance(module, _WEIGHTED)]
+    return sum(not any(isinstance(called.get(user), _NORMS) for user in n.users) for n in weighted) > 1
 
 
 def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> None:

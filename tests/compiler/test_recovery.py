@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +59,9 @@ def test_gradients_are_bounded_where_no_batch_norm_does_it() -> None:
         assert recovery_recipe(small(), data, 7, options).clip_norm == 0
         assert recovery_recipe(small(norms=False), data, 7, options).clip_norm == 1
     assert recovery_recipe(load("watch-transformer"), data, 7).clip_norm == 1
+    ends = OrderedDict(x=nn.Conv2d(1, 8, 3), norm=nn.BatchNorm2d(8), flat=nn.Flatten(), output=nn.Linear(128, 2))
+    named = to_network(nn.Sequential(ends), (1, 6, 6), "names of the graph's own ends")
+    assert recovery_recipe(named, data, 7).clip_norm == 0
     assert recovery_recipe(load("har-resnet"), data, 7).clip_norm == 0
 
 
