@@ -21,6 +21,7 @@ TOLD_EVERY = 25
 COMPILE_TIMEOUT_S = 600.0
 
 ERROR = re.compile(r"\berror: ")
+NAME, ESCAPED = re.compile(r"(?:\\.|[^\\\s])+"), re.compile(r"\\([ #])")
 
 Stamp = list[int]
 """Time of the last change, ns, and bytes."""
@@ -95,8 +96,8 @@ def _stamp(path: str) -> Stamp | None:
 
 
 def _compile(job: Job, folder: Path) -> None:
-    target, needs, log = (folder / f"{job.name}.{end}" for end in ("o", "d", "log"))
-    part, record = folder / f"{job.name}.{os.getpid()}.part", folder / f"{job.name}.json"
+    target, record, log = (folder / f"{job.name}.{end}" for end in ("o", "json", "log"))
+    part, needs = (folder / f"{job.name}.{os.getpid()}.{end}" for end in ("part", "d"))
     record.unlink(missing_ok=True)
     command = [*job.command, "-MD", "-MF", str(needs), "-c", str(job.source), "-o", str(part)]
     try:
@@ -109,6 +110,7 @@ def _compile(job: Job, folder: Path) -> None:
     if done.returncode:
         log.write_text(f"{shlex.join(command)}\n{done.stdout}{done.stderr}")
         part.unlink(missing_ok=True)
+        needs.unlink(missing_ok=True)
         lines = done.stderr.splitlines() or ["no message"]
         first = next((line for line in lines if ERROR.search(line)), lines[0]).removeprefix(f"{job.source}:")
         raise ToolError(f"{job.source} does not compile: {first.strip()} (all of it: {log})")
@@ -123,4 +125,4 @@ def _compile(job: Job, folder: Path) -> None:
 def _prerequisites(needs: Path) -> list[str]:
     """Of the compiler's rule for make, where spaces and hashes have a backslash before them and a dollar is double."""
     text = needs.read_text(errors="replace").replace("\\\n", " ").replace("$$", "$")
-    return shlex.split(text.partition(": ")[2])
+    return [ESCAPED.sub(r"\1", name) for name in NAME.findall(text.partition(": ")[2])]

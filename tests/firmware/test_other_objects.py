@@ -11,10 +11,11 @@ from secateur.firmware.other_objects import Job, archive, compile_all
 from secateur.firmware.other_toolchain import NoFloats, find_toolchain
 
 pytestmark = pytest.mark.emulator
+SPELLED = "it's so urce#1 $2"
 
 
 def jobs(folder: Path, *more: str) -> list[Job]:
-    """Two sources and a header in a folder with a space and a hash in its name."""
+    """Two sources and a header in a folder with a space, a hash, a quote and a dollar in its name."""
     folder.mkdir(exist_ok=True)
     for name, text in (("a.c", '#include "h.h"\nint a = N;\n'), ("b.c", "int b;\n"), ("h.h", "#define N 1\n")):
         (folder / name).write_text(text)
@@ -24,7 +25,7 @@ def jobs(folder: Path, *more: str) -> list[Job]:
 def test_an_object_is_kept_until_what_made_it_changes(tmp_path: Path) -> None:
     """A second run compiles nothing; a header's change only what includes it; another flag is another object."""
     lines: list[str] = []
-    given, folder = jobs(tmp_path / "so urce#1"), tmp_path / "objects"
+    given, folder = jobs(tmp_path / SPELLED), tmp_path / "objects"
     first = compile_all(given, folder, "x", lines.append)
     assert [path.stem.split("-")[1] for path in first] == ["a", "b"]
     assert lines == ["x: 2 of 2 sources to compile"]
@@ -33,12 +34,12 @@ def test_an_object_is_kept_until_what_made_it_changes(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in first] == made
     assert len(lines) == 1
 
-    (tmp_path / "so urce#1" / "h.h").write_text("#define N 23\n")
+    (tmp_path / SPELLED / "h.h").write_text("#define N 23\n")
     assert compile_all(given, folder, "x", lines.append) == first
     assert lines[1:] == ["x: 1 of 2 sources to compile"]
     assert [path.stat().st_mtime_ns == before for path, before in zip(first, made, strict=True)] == [False, True]
 
-    assert not {*compile_all(jobs(tmp_path / "so urce#1", "-O2"), folder, "x")} & {*first}
+    assert not {*compile_all(jobs(tmp_path / SPELLED, "-O2"), folder, "x")} & {*first}
     assert {path.suffix for path in folder.iterdir()} == {".o", ".json"}
 
 
