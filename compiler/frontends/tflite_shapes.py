@@ -29,6 +29,8 @@ def fold(kind: str, options: Any, inputs: Sequence[int], outputs: Sequence[int],
         return False
     if any(tensors[i].dtype not in INTEGERS for i in (*inputs, *outputs)):
         return False
+    if kind == "GATHER" and int(getattr(options, "batchDims", 0) or 0):
+        return False
     values = [tensors[i].data for i in inputs]
     if kind == "UNPACK":
         for i, part in zip(outputs, np.moveaxis(np.asarray(values[0]), int(options.axis), 0), strict=True):

@@ -129,3 +129,16 @@ def test_contradictions_are_refused() -> None:
     assert "gives (2, 5, 3)" in _refused(1, (2, 5), "int32", (2, 4, 3), None)
     assert "takes elements outside" in _refused(1, (2, 1), "int32", (2, 1, 3), [0, 4])
     assert "indices of int16" in _refused(0, (5,), "int16", (2, 5, 3), None)
+
+
+def test_constant_indices_of_a_batch_are_not_taken_as_those_of_a_shape() -> None:
+    """Constant integers are computed when the file is read, but a batch's rows each have their own indices."""
+    c = Case(0)
+    x, index = c.fed((2, 4, 3), 0.1, 3), c.b.tensor((2, 1), "int32")
+    c.b.op("GATHER", [c.constant([[3, 1], [0, 2]]), c.constant([[1], [0]])], [index], axis=1, batchDims=1)
+    out = c.value((2, 1, 3), 0.1, 3)
+    c.b.op("GATHER", [x, index], [out], axis=1, batchDims=1)
+    program = _program(c.done(out))
+    samples = random_inputs(program, 3, 0)
+    given = np.stack([unpack(program, program.inputs, s)[0] for s in samples])
+    assert np.array_equal(run_reference(program, samples), given[:, [0, 1], [1, 0]].reshape(3, -1))
