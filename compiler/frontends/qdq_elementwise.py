@@ -149,9 +149,11 @@ def _table(kind: str) -> Operator:
 
 def _softmax(r: Reader, c: Call, names: list[str], name: str) -> list[Held]:
     x = r.held(names[0])
-    rank, axis = x.places.ndim, int(c.attributes.get("axis", -1))
+    rank, axis = x.places.ndim, int(c.attributes.get("axis", 1 if c.opset < 13 else -1))
     if axis % (rank + 1) != 1:
         raise Refused(f"over dimension {axis}; only over the channels")
+    if c.opset < 13 and math.prod(x.places.shape[1:]) != 1:
+        raise Refused(f"over all dimensions from {axis} on, as before opset 13; export again with opset_version=18")
     if rank == 1:
         tensor, places = r.build.shaped(x.tensor, (1, x.places.size), f"{name}_in"), x.places
     else:

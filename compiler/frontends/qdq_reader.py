@@ -138,7 +138,10 @@ class Reader:
                 raise Refused(f"its input {name} is given by nothing")
             return (1, *found.places.shape)
 
-        return Call(node.op_type, attributes, tuple(map(operand, node.input)), len(node.output), "", lambda m: m)
+        opset = next((o.version for o in self.opset if o.domain in ("", "ai.onnx")), 0)
+        opset = int(attributes.get("opset", opset))  # QLinearSoftmax says its own
+        operands = tuple(map(operand, node.input))
+        return Call(node.op_type, attributes, operands, len(node.output), "", lambda m: m, opset)
 
     def measure(self, node: onnx.NodeProto) -> None:
         value = self.values[node.input[0]]

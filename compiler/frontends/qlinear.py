@@ -23,7 +23,7 @@ SAME = {
 TWO = {"QLinearAdd": "Add", "QLinearMul": "Mul"}
 WEIGHTED = {"QLinearConv": "Conv", "QLinearMatMul": "MatMul", "QGemm": "Gemm"}
 KNOWN = (*SAME, *TWO, *WEIGHTED, "QLinearConcat")
-_OURS = ("channels_last", "opset")  # attributes that only the integer forms have
+_OURS = ("channels_last",)  # an attribute that only the integer forms have
 
 
 def as_qdq(graph: onnx.GraphProto, path: Path) -> None:

@@ -330,6 +330,18 @@ def test_an_integer_operator_alone(kind: str, zero: Any, tmp_path: Path) -> None
     assert found.max() <= (2 if kind == "QLinearAveragePool" else 1)
 
 
+def test_softmax_before_opset_13_is_over_all_that_follows_its_axis(tmp_path: Path) -> None:
+    """Of places too, which is refused; of channels alone it is the same, and without an axis those are meant."""
+    own = node("QLinearSoftmax", "xq s z p q", "tq", axis=1, opset=12, domain="com.microsoft")
+    out = [node("QuantizeLinear", "t p q", "tq"), node("DequantizeLinear", "tq p q", "y")]
+    constants = {**S, "p": np.float32(1 / 256), "q": np.int8(-128)}
+    for nodes, opset in (([*ENTRY, node("Softmax", "xd", "t", axis=1), *out], 12), ([ENTRY[0], own, out[1]], 21)):
+        with pytest.raises(UserError, match="over all dimensions from 1 on, as before opset 13"):
+            load_onnx(write(tmp_path / "net.onnx", nodes, [1, 4, 2, 2], constants, opset=opset))
+    path = write(tmp_path / "net.onnx", [*ENTRY, node("Softmax", "xd", "t"), *out], [1, 4, 1, 1], constants, opset=12)
+    assert differences(path, loaded(path), samples_of((4, 1, 1), 20))[0].max() <= 1
+
+
 def main() -> None:
     """Print the rows of docs/onnx.md."""
     rows = [(name, small_network(name), samples_of(SMALL[name][1], 232, 5), False) for name in SMALL]
