@@ -113,6 +113,6 @@ def write_trace(compiled: Compiled, out: Path) -> None:
         )  # fmt: skip
     verdict: dict[str, Any] = {"event": "verdict", "met": compiled.outcome.met, "exit_code": compiled.outcome.exit_code}
     if compiled.state is not None:
-        verdict |= {"trained_steps": compiled.state.network_steps, "spent_steps": compiled.state.spent_steps}
+        verdict |= {"network_steps": compiled.state.network_steps, "spent_steps": compiled.state.spent_steps}
     lines.append(verdict)
     (out / "trace.jsonl").write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
