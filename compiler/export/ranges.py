@@ -27,6 +27,8 @@ further."""
 SAMPLES = 128
 BATCH = 16
 SIGNS = 4
+BYTES = 1 << 30
+"""Of values and slopes at a time: fewer samples than `BATCH` where a network is large."""
 UNBOUNDED = -1e30
 """Below it is padding in front of a max pool."""
 
@@ -44,12 +46,14 @@ def least_harm(program: Program, samples: npt.NDArray[np.float32]) -> dict[int, 
     harm = {g: np.zeros((len(few), len(c))) for g, c in candidates.items()}
     made = _made(program)
     generator = torch.Generator().manual_seed(0)
-    for start in range(0, len(few), BATCH):
-        values, slopes = _slopes(program, few[start : start + BATCH], generator)
+    size = sum(program.tensors[i].elements for i in widest)
+    batch = max(1, min(BATCH, BYTES // (4 * size * (2 + 2 * SIGNS))))  # slopes are held twice while they are stacked
+    for start in range(0, len(few), batch):
+        values, slopes = _slopes(program, few[start : start + batch], generator)
         for group, tensors in groups.items():
             for i in (t for t in tensors if t in made):
                 for k, candidate in enumerate(candidates[group]):
-                    harm[group][start : start + BATCH, k] += _harm(values[i], slopes[i], candidate)
+                    harm[group][start : start + batch, k] += _harm(values[i], slopes[i], candidate)
     found = dict(widest)
     for group, tensors in groups.items():
         found.update(dict.fromkeys(tensors, _best(candidates[group], harm[group])))

@@ -10,7 +10,8 @@ from torch import nn
 
 from secateur.compiler import options
 from secateur.compiler.driver import export
-from secateur.compiler.export.calibrate import calibrate, float_outputs
+from secateur.compiler.export import ranges
+from secateur.compiler.export.calibrate import Value, calibrate, float_outputs
 from secateur.compiler.export.post_training import CALIBRATIONS, to_int8
 from secateur.compiler.export.quantize import quantize, quantize_samples
 from secateur.compiler.export.ranges import least_harm
@@ -78,6 +79,26 @@ def test_an_outlier_that_the_output_ignores_is_clipped_and_one_that_it_needs_is_
     assert least_harm(ignored, x)[ignored.inputs[0]][1] == pytest.approx(2.0)
     assert least_harm(needed, x)[needed.inputs[0]][1] == pytest.approx(4.0)
     assert calibrate(ignored, x)[ignored.inputs[0]][1] == 4.0
+
+
+def test_a_large_network_is_looked_at_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many samples at a time as memory holds, one at least; the ranges are found all the same."""
+    seen: list[int] = []
+    slopes = ranges._slopes
+
+    def spy(program: Program, samples: F32, generator: torch.Generator) -> tuple[dict[int, Value], dict[int, Value]]:
+        seen.append(len(samples))
+        return slopes(program, samples, generator)
+
+    monkeypatch.setattr(ranges, "_slopes", spy)
+    x = np.random.default_rng(0).uniform(-1, 1, (20, 2)).astype(np.float32)
+    x[0, 1] = 4.0
+    ignored = linear([[1.0, 0.0]])
+    for most, batches in ((ranges.BYTES, [16, 4]), (3 * 4 * 3 * 10, [3] * 6 + [2]), (1, [1] * 20)):
+        seen.clear()
+        monkeypatch.setattr(ranges, "BYTES", most)
+        assert least_harm(ignored, x)[ignored.inputs[0]][1] == pytest.approx(2.0)
+        assert seen == batches
 
 
 def test_inputs_that_go_together_share_their_rounding_error() -> None:
