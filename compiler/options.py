@@ -208,7 +208,7 @@ Calibration = Annotated[
     str,
     typer.Option(
         help="How int8 is found: minmax (ranges that clip nothing, weights to the nearest) or output (both such that "
-        "the outputs err least; seconds more)",
+        "the outputs err least; seconds more, for large networks minutes)",
         rich_help_panel=BUILD,
     ),
 ]

@@ -71,7 +71,8 @@ def read_toml(path: Path, wanted: str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; {wanted}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f'{path}: not TOML: {error}; texts stand in quotes, as in target = "esp32"') from None
+        hint = '; texts stand in quotes, as in target = "esp32"' if "Invalid value" in str(error) else ""
+        raise UserError(f"{path}: not TOML: {error}{hint}") from None
 
 
 def _value(path: Path, name: str, value: Any, kind: Kind) -> Any:

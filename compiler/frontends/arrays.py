@@ -89,8 +89,9 @@ def data_from_arrays(
     sorted_names = ""
     if kind is Classification:
         if not labels and y["train"].dtype.kind in "US":
-            listed = ", ".join(f"{n} is output {i}" for i, n in enumerate(_labels_of(name, table)[:4]))
-            sorted_names = f"Class names are taken in sorted order ({listed}, ..); --labels gives another one."
+            names = _labels_of(name, table)
+            listed = ", ".join(f"{n} is output {i}" for i, n in enumerate(names[:4])) + (", .." if names[4:] else "")
+            sorted_names = f"Class names are taken in sorted order ({listed}); --labels gives another one."
         labels = labels or _labels_of(name, table)
     elif kind is not Agreement:
         labels = truth_labels(kind, list(y.values()), labels)

@@ -73,10 +73,12 @@ def load_torch(
 
 def _plain(module: nn.Module) -> nn.Module:
     """The module that DataParallel or torch.compile wraps."""
-    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        module = module.module
-    inner = getattr(module, "_orig_mod", module)
-    return inner if isinstance(inner, nn.Module) else module
+    while True:
+        parallel = isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        inner = getattr(module, "module" if parallel else "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
 
 
 def _numbers(extras: dict[str, Any], key: str, kind: Callable[[Any], T], spec: str) -> tuple[T, ...]:
