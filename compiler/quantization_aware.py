@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -21,6 +19,7 @@ from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.fake_quantize import Grid
 from secateur.models.network import Network
+from secateur.models.torch_threads import torch_threads
 from secateur.models.training import Recipe
 from secateur.passes.network.quantization_aware import QuantizationAware
 from secateur.passes.program.centred import without_means
@@ -104,19 +103,10 @@ def trained(
         data.validation,
         teacher,
     )
-    found = _alone(lambda: train(without_means(network)))
+    with torch_threads(1):
+        found = train(without_means(network))
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
     save_file({k: v.contiguous().clone() for k, v in found.module.state_dict().items()}, part, {"key": key})
     part.replace(file)
     return found
-
-
-def _alone(train: Callable[[], Network]) -> Network:
-    """On one thread, so that other machines give the same bytes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return train()
-    finally:
-        torch.set_num_threads(threads)

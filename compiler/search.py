@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import load_file, save_file
 
 from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, violated
@@ -27,6 +26,7 @@ from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.task import strata
+from secateur.models.torch_threads import torch_threads
 from secateur.models.training import Recipe
 from secateur.passes.network.removal import RESTORED, Removal, apply_all
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
@@ -185,12 +185,8 @@ class Search:
 
         One thread: the same bytes on machines with other core counts, and no slower for networks of this size.
         """
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with torch_threads(1):
             return self._run(state)
-        finally:
-            torch.set_num_threads(threads)
 
     def _run(self, state: SearchState) -> SearchState:
         while True:

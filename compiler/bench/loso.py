@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from secateur.compiler.bench import saved
 from secateur.compiler.bench.folds import Recordings, fold_data, train
@@ -26,6 +25,7 @@ from secateur.compiler.search import SearchOptions
 from secateur.models.data import Split
 from secateur.models.metrics import accuracy, macro_f1, student_interval
 from secateur.models.preprocess import IDENTITY
+from secateur.models.torch_threads import torch_threads
 from secateur.models.zoo.catalogue import to_network
 from secateur.models.zoo.har import har_resnet
 from secateur.targets.target import Target
@@ -93,9 +93,7 @@ def one(
     seed: int, tell: Callable[[str], None],
 ) -> Fold:  # fmt: skip
     """One fold: train, compile into `out`, score on the person left out. One thread: the same bytes everywhere."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1):
         data = fold_data(recordings, int(np.flatnonzero(np.unique(recordings.people) == person)[0]))
         tell(f"person {person} left out: {len(data.recovery)} windows to train, {len(data.test)} to test")
         module = har_resnet(data.recovery.x.shape[1], len(data.labels))
@@ -104,8 +102,6 @@ def one(
         options = SearchOptions(total_steps=steps, seed=seed)
         recipe = recovery_recipe(network, data, steps)
         compiled = compile_network(network, data, target, budget, options, recipe, Build(), out, tell=lambda line: None)
-    finally:
-        torch.set_num_threads(threads)
     return _scored(person, compiled, data.test, target)
 
 

@@ -10,8 +10,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from secateur.compiler.bench.mac_counter import MacCounter
 from secateur.errors import UserError
 from secateur.models.network import Network
 from secateur.models.preprocess import Preprocess
+from secateur.models.torch_threads import torch_threads
 from secateur.models.training import reinitialize
 from secateur.models.zoo.catalogue import CIFAR10, to_network
 from secateur.models.zoo.resnet import Block2d, ResNet, cifar_resnet
@@ -156,7 +156,7 @@ def compare(
     seconds: dict[str, list[tuple[float, float]]] = {"naive": [], "ours": []}
     macs: dict[str, set[int]] = {"naive": set(), "ours": set()}
     losses: dict[str, F64] = {}
-    with torch.no_grad(), evaluating(subject.model), _threads(options.jobs):
+    with torch.no_grad(), evaluating(subject.model), torch_threads(options.jobs):
         for repeat in range(options.repeats):
             for side in seconds:
                 label = f"{subject.name} {side} {repeat + 1}/{options.repeats}: "
@@ -295,13 +295,3 @@ def markdown(found: dict[str, Comparison], options: Options) -> str:
         f"{next(iter(found.values())).images_from}; weights: {weights}. {machine()}."
     )
     return "\n".join(lines) + "\n"
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

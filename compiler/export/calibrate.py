@@ -71,7 +71,7 @@ class LayerError:
 def rank_errors(program: Program, quantized: Program, samples: npt.NDArray[np.float32]) -> tuple[LayerError, ...]:
     """Layers by their own quantization error, worst first.
 
-    Each layer runs in float on exact inputs, once with its own weights and once with the weights and output
+    Each layer runs in float on exact inputs, once with its own weights and once with the weights, bias and output
     that int8 leaves it: the error that this layer adds, not what it inherits.
     """
     values = run_float(program, samples)
@@ -101,7 +101,7 @@ def _constant(program: Program, index: int, quantized: dict[str, Any] | None) ->
     assert tensor.data is not None
     data = tensor.data
     twin = quantized.get(tensor.name) if quantized else None
-    if twin is not None and twin.quantization is not None and twin.dtype == "int8":
+    if twin is not None and twin.quantization is not None and twin.dtype in ("int8", "int32"):
         scale = np.asarray(twin.quantization.scale, np.float32)
         shape = [1] * data.ndim
         shape[twin.quantization.axis] = len(scale)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from secateur.compiler.export.calibrate import Range, calibrate
 from secateur.compiler.export.quantize import quantize
 from secateur.compiler.export.ranges import least_harm
 from secateur.compiler.export.rounding import round_weights
 from secateur.models.program import Program
+from secateur.models.torch_threads import torch_threads
 
 CALIBRATIONS = ("minmax", "output")
 """`minmax`: ranges that clip nothing, weights to the nearest; `output`: both for the least error of outputs."""
@@ -23,7 +20,7 @@ def find_ranges(program: Program, samples: npt.NDArray[np.float32], calibration:
     """The range of every activation, from preprocessed samples in the layout of the float Program."""
     if calibration == "minmax":
         return calibrate(program, samples)
-    with _one_thread():
+    with torch_threads(1):
         return least_harm(program, samples)
 
 
@@ -32,16 +29,5 @@ def to_int8(program: Program, samples: npt.NDArray[np.float32], calibration: str
     quantized = quantize(program, find_ranges(program, samples, calibration))
     if calibration == "minmax":
         return quantized
-    with _one_thread():
+    with torch_threads(1):
         return round_weights(program, quantized, samples)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order, so that other machines give the same bytes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -123,6 +123,11 @@ def test_a_damaged_layer_is_ranked_first(name: str) -> None:
     ranked = rank_errors(s.floats, replace(good, tensors=tuple(tensors)), x)
     damaged = s.floats.tensors[victim.outputs[0]].name
     assert ranked[0].name == damaged
+    tensors = list(good.tensors)
+    bias = tensors[victim.inputs[2]]
+    assert bias.data is not None
+    tensors[victim.inputs[2]] = replace(bias, data=(bias.data + 100_000).astype(np.int32))
+    assert rank_errors(s.floats, replace(good, tensors=tuple(tensors)), x)[0].name == damaged
     assert healthy[0].sqnr_db > ranked[0].sqnr_db + 10
     assert [e.sqnr_db for e in ranked] == sorted(e.sqnr_db for e in ranked)
 
