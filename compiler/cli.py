@@ -133,6 +133,7 @@ def compile_command(
     low_rank: options.LowRank = 0,
     critical_period: options.CriticalPeriod = False,
     quantization_aware: options.QuantizationAware = "auto",
+    reconstruct: options.Reconstruct = "auto",
     calibration: options.Calibration = "minmax",
     floor: options.Floor = 2,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=options.SEARCH)] = 0,
@@ -177,6 +178,7 @@ def compile_command(
     choose("--method", method, ("similarity", "random", "first", "l1", "uniform"))
     choose("--recovery", recovery, options.RECOVERIES)
     choose("--quantization-aware", quantization_aware, ("auto", "on", "off"))
+    choose("--reconstruct", reconstruct, ("auto", "on", "off"))
     choose("--calibration", calibration, options.CALIBRATIONS)
     choose("--optimize", optimize, ("balanced", "size", "speed"))
     choose("--patches", patches, ("auto", "off"))
@@ -187,7 +189,7 @@ def compile_command(
         layer_score=layer_score, filter_score=filter_score,
         recovery=recovery, jobs=jobs, steps=steps, distill=distill, recalibrate=recalibrate,
         train_only=train_only, low_rank=low_rank, critical_period=critical_period,
-        quantization_aware=quantization_aware, calibration=calibration,
+        quantization_aware=quantization_aware, reconstruct=reconstruct, calibration=calibration,
         floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, layout=layout, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess,

@@ -212,6 +212,14 @@ Calibration = Annotated[
         rich_help_panel=BUILD,
     ),
 ]
+Reconstruct = Annotated[
+    str,
+    typer.Option(
+        help="Fit what each removal leaves to the values before it, without training: auto (where --recovery trains "
+        "what is left), on or off",
+        rich_help_panel=RECOVERY,
+    ),
+]
 Recalibrate = Annotated[
     bool,
     typer.Option("--recalibrate", help="Measure batch norms anew after each removal", rich_help_panel=RECOVERY),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,7 +19,9 @@ from secateur.models.task import Agreement
 from secateur.models.training import Recipe, TrainingLog, ends_in, predict, seen
 from secateur.models.zoo.catalogue import augmentation
 from secateur.passes.network.low_rank import adapt, adaptable
+from secateur.passes.network.reconstruct import Reconstruct
 from secateur.passes.network.recover import Recover
+from secateur.passes.network.removal import Removal
 from secateur.passes.network.selective import Chosen, Work, choose_layers, training_work
 
 TOLERATED_POINTS = 2.0  # of validation accuracy below the input network's before a removal is followed by training
@@ -47,7 +49,9 @@ class RecoveryOptions:
     share of the layers that is trained, those that change most what goes through them. `low_rank`: rank of the
     adapters that are trained in the place of weights, 0: the weights are. `critical_period`: augmentation stops, and
     the steps of copies with it, when the weights turn slowly. `quantization_aware`: auto (where int8 loses more than
-    half a point of float), on or off. `calibration`: how int8 is found, one of `CALIBRATIONS`.
+    half a point of float), on or off. `reconstruct`: what a removal leaves is fitted to the values before it; auto
+    (where training follows that begins with these weights), on or off. `calibration`: how int8 is found, one of
+    `CALIBRATIONS`.
 
     Raises UserError where a value is unknown or out of range, or would have no say.
     """
@@ -62,6 +66,7 @@ class RecoveryOptions:
     low_rank: int = 0
     critical_period: bool = False
     quantization_aware: str = "auto"
+    reconstruct: str = "auto"
     calibration: str = "minmax"
 
     def __post_init__(self) -> None:
@@ -73,6 +78,8 @@ class RecoveryOptions:
             raise UserError(f"--train-only {self.train_only:g}: a share of the layers, above 0 and at most 1")
         if self.quantization_aware not in ("auto", "on", "off"):
             raise UserError(f"--quantization-aware {self.quantization_aware}: unknown; one of auto, on, off")
+        if self.reconstruct not in ("auto", "on", "off"):
+            raise UserError(f"--reconstruct {self.reconstruct}: unknown; one of auto, on, off")
         if self.calibration not in CALIBRATIONS:
             raise UserError(f"--calibration {self.calibration}: unknown; one of {', '.join(CALIBRATIONS)}")
         if self.low_rank < 0:
@@ -86,6 +93,8 @@ class RecoveryOptions:
             self._no_say("measures batch norms anew as it is", recalibrate=self.recalibrate)
         if self.recovery == "scratch":
             self._no_say("begins without weights", train_only=self._share, low_rank=self.low_rank)
+            if self.reconstruct == "on":
+                raise UserError("--reconstruct on: --recovery scratch begins without weights; leave one of the two out")
 
     def _no_say(self, why: str, **given: float | None) -> None:
         for name, value in given.items():
@@ -101,6 +110,11 @@ class RecoveryOptions:
     def trains(self) -> bool:
         """Whether there is any training."""
         return self.recovery not in ("bn", "none")
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether what a removal leaves is fitted. Published recovery is as published."""
+        return self.reconstruct == "on" or (self.reconstruct == "auto" and self.recovery in ("short", "full", "best"))
 
 
 @dataclass(frozen=True)
@@ -234,6 +248,19 @@ class Recovery:
             return 0
         left = self.total_steps // 3 - trained
         return max(0, min(self.options.short_steps, left))
+
+    def reconstructed(
+        self, whole: Network, removals: Sequence[Removal], floor: int, cut: Network, accuracy: float
+    ) -> tuple[Network, float]:
+        """What `removals` made of `whole`, fitted to its values, where that is wanted and validation does not fall.
+
+        `accuracy`: of `cut`, percent; that of what is returned comes with it.
+        """
+        if not self.options.reconstructs:
+            return cut, accuracy
+        fitted = Reconstruct(whole, removals, self.data.recovery, floor, self.options.seed)(cut)
+        after = self.accuracy(fitted)
+        return (fitted, after) if after >= accuracy else (cut, accuracy)
 
     def remeasured(self, network: Network, accuracy: float) -> tuple[Network, float]:
         """With batch norms' statistics measured anew, where that is asked for and validation does not fall by it.

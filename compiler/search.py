@@ -73,6 +73,7 @@ class SearchOptions(RecoveryOptions):
             if name != usual and not has_say:
                 raise UserError(f"{option}: --policy {self.policy} ranks no {kind}s by it; leave one of the two out")
         policy.check(self)
+        policy.check_fit(self)
 
     @property
     def scores_by_default(self) -> bool:
@@ -239,7 +240,10 @@ class Search:
     def _step(self, state: SearchState, chosen: Choice) -> None:
         smaller = chosen.network
         cut = self.accuracy(smaller)
-        recovered, after = self.recovery.remeasured(smaller, cut)
+        fitted = smaller, cut
+        if self.policy.reconstructs:
+            fitted = self.recovery.reconstructed(state.network, chosen.removals, self.options.floor, *fitted)
+        recovered, after = self.recovery.remeasured(*fitted)
         trains = self.policy.trains_between and self.recovery.harmed(after)
         steps = max(0, self.recovery.short_steps(state.trained_steps) - chosen.trained) if trains else 0
         kept = 0  # of these steps

@@ -65,6 +65,7 @@ class Request:
     low_rank: int = 0
     critical_period: bool = False
     quantization_aware: str = "auto"
+    reconstruct: str = "auto"
     calibration: str = "minmax"
     floor: int = 2
     seed: int = 0
@@ -244,7 +245,7 @@ def compile_to(
         distillation=request.distill, recalibrate=request.recalibrate,
         train_only=request.train_only, low_rank=request.low_rank,
         critical_period=request.critical_period, quantization_aware=request.quantization_aware,
-        calibration=request.calibration,
+        reconstruct=request.reconstruct, calibration=request.calibration,
     )  # fmt: skip
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")
@@ -271,7 +272,7 @@ def _idle(options: SearchOptions, resume: bool) -> list[str]:
         "floor": "--floor", "layer_score": "--layer-score", "filter_score": "--filter-score",
         "distillation": "--distill", "recalibrate": "--recalibrate", "train_only": "--train-only",
         "low_rank": "--low-rank", "critical_period": "--critical-period", "quantization_aware": "--quantization-aware",
-        "calibration": "--calibration",
+        "reconstruct": "--reconstruct", "calibration": "--calibration",
     }  # fmt: skip
     changed = [o for name, o in names.items() if getattr(options, name) != getattr(usual, name)]
     return changed + ["--resume"] * resume

@@ -30,6 +30,7 @@ class Growth(Policy):
 
     layer_score = False
     filter_score = False
+    reconstructs = False
     improves = True
 
     def __init__(self, search: Search) -> None:

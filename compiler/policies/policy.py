@@ -44,14 +44,16 @@ class Policy(ABC):
     """Chooses steps for one search. It holds no state that its choices depend on: a resumed search is as good.
 
     `layer_score`, `filter_score`: whether those options have a say. `controls`: whether `--method` has one.
-    `trains_between`: whether a step that harms is followed by training. `improves`: whether it takes steps within the
-    budget too, until it says that it has ended.
+    `trains_between`: whether a step that harms is followed by training. `reconstructs`: whether steps only remove, from
+    the network before them, and its weights go on. `improves`: whether it takes steps within the budget too, until it
+    says that it has ended.
     """
 
     layer_score = True
     filter_score = True
     controls = False
     trains_between = True
+    reconstructs = True
     improves = False
 
     def __init__(self, search: Search) -> None:
@@ -73,6 +75,15 @@ class Policy(ABC):
             raise UserError(
                 f"--method {options.method}: --policy {options.policy} chooses in a way of its own; leave one of the "
                 f"two out{f', or take --layer-score {score}' if cls.layer_score else ''}"
+            )
+
+    @classmethod
+    def check_fit(cls, options: SearchOptions) -> None:
+        """Raise UserError where weights are to be fitted that the policy does not keep."""
+        if options.reconstruct == "on" and not cls.reconstructs:
+            raise UserError(
+                f"--reconstruct on: --policy {options.policy} does not keep the weights that a removal leaves; leave "
+                "one of the two out"
             )
 
     @classmethod

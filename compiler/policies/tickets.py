@@ -34,6 +34,7 @@ class Rewind(Layers):
 
     controls = False
     trains_between = False
+    reconstructs = False
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)

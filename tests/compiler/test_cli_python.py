@@ -113,7 +113,7 @@ def test_every_option_of_the_search_that_an_int8_model_leaves_aside_is_named():
     changed = {
         "policy": "layers", "method": "random", "recovery": "full", "total_steps": 7, "floor": 1, "layer_score": "kl",
         "filter_score": "l1", "distillation": 0.5, "recalibrate": True, "train_only": 0.5, "low_rank": 2,
-        "critical_period": True, "quantization_aware": "on", "calibration": "output",
+        "critical_period": True, "quantization_aware": "on", "reconstruct": "off", "calibration": "output",
     }  # fmt: skip
     assert {f.name for f in fields(secateur.SearchOptions)} - inner == set(changed)
     for name, value in changed.items():

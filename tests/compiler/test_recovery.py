@@ -28,6 +28,7 @@ from secateur.models.network import Network
 from secateur.models.task import Agreement
 from secateur.models.zoo.catalogue import load
 from secateur.passes.network.recover import Recover
+from secateur.passes.network.removal import Removal, apply
 
 
 def blobs(samples: int = 160) -> Data:
@@ -109,6 +110,24 @@ def test_re_measured_norms_undo_what_a_cut_did_to_them() -> None:
     assert recovery(trained, data).remeasured(broken, before) == (broken, before)
 
 
+def test_what_a_removal_leaves_is_fitted_where_that_helps() -> None:
+    """By default where training goes on from it; where accuracy would fall the cut stays as it is."""
+    data, network = blobs(), small()
+    trained = recovery(network, data, recovery="full", total_steps=40).end(network, 0.0, 40).network
+    removal = Removal("filters", "0", (2, 3, 4, 5, 6))
+    cut = apply(trained, removal)
+    found = recovery(trained, data)
+    before = found.accuracy(cut)
+    fitted, after = found.reconstructed(trained, (removal,), 2, cut, before)
+    assert after > before + 10 and after == found.accuracy(fitted)
+    assert found.reconstructed(trained, (removal,), 2, cut, 101.0) == (cut, 101.0)
+    for off in ({"reconstruct": "off"}, {"recovery": "none", "total_steps": None}):
+        assert recovery(trained, data, **off).reconstructed(trained, (removal,), 2, cut, before) == (cut, before)
+    usual = {mode: RecoveryOptions(recovery=mode).reconstructs for mode in MODES}
+    assert {mode for mode, fits in usual.items() if fits} == {"short", "full", "best"}
+    assert RecoveryOptions(recovery="none", reconstruct="on").reconstructs
+
+
 @pytest.mark.parametrize("scratch,kept", [(81.0, "from scratch"), (80.0, "recovered"), (79.0, "recovered")])
 def test_best_keeps_the_better_of_two_trainings(scratch: float, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both take the same steps in all; equals go to the recovered network; a line has both numbers."""
@@ -144,6 +163,8 @@ WRONG = {
     "norms twice": ({"recovery": "bn", "recalibrate": True}, "--recalibrate: --recovery bn measures batch norms anew"),
     "a period of nothing": ({"recovery": "none", "critical_period": True}, "--critical-period: --recovery none trains"),
     "a rank of nothing": ({"recovery": "bn", "low_rank": 2}, "trains nothing"),
+    "a fit of nothing": ({"recovery": "scratch", "reconstruct": "on"}, "--reconstruct on: --recovery scratch begins"),
+    "an unknown fit": ({"reconstruct": "yes"}, "--reconstruct yes: unknown; one of auto, on, off"),
     "a share of nothing": ({"recovery": "none", "distillation": 0.5}, "trains nothing"),
 }
 
