@@ -52,7 +52,7 @@ def test_a_short_training_that_harms_is_undone(helps: bool, monkeypatch: pytest.
     search, _ = _search()
     good = search.original
     begun, trained = (_damaged(good), good) if helps else (good, _damaged(good))
-    search.options = replace(search.options, total_steps=300)
+    search.options = replace(search.options, total_steps=300, reconstruct="off")  # no removal made these networks
     search.recovery = Recovery(good, search.data, search.options, search.recipe, search.tell)
     monkeypatch.setattr(search.recovery, "harmed", lambda accuracy: True)
     monkeypatch.setattr(search.recovery, "after_cut", lambda network, steps, number: trained)
