@@ -25,7 +25,7 @@ from secateur.passes.contract import Pass, same_interface
 from secateur.passes.network.channels import trace_channels
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.recover import same_structure
-from secateur.passes.network.removal import Removal, apply
+from secateur.passes.network.removal import Removal, apply_all
 from secateur.passes.network.samples import balanced
 
 SAMPLES = 512  # whose values are compared; all samples' would be for nothing
@@ -39,16 +39,17 @@ Index = npt.NDArray[np.int64]
 
 
 def kept_channels(whole: Network, removals: Sequence[Removal], floor: int = 2) -> dict[str, Index]:
-    """Which channels of each value of `whole` are left when the removals are made, one after the other."""
+    """Which channels of each value of `whole` are left when the removals are made."""
     kept = {name: np.arange(shape[0]) for name, shape in whole.shapes().items()}
     network = whole
-    for removal in removals:
-        if removal.kind == "filters":
-            channels = trace_channels(network)
-            gone = [channels.members[removal.unit][i] for i in removal.classes]
-            for name, classes in channels.values.items():
-                kept[name] = kept[name][~np.isin(classes, gone)]
-        network = apply(network, removal, floor)
+    # As `apply_all` does it: a cut can swap the names of groups, so filters alone go by the names before any of them.
+    together = all(r.kind == "filters" for r in removals)
+    for step in [removals] if together else [[r] for r in removals]:
+        channels = trace_channels(network)
+        gone = [channels.members[r.unit][i] for r in step if r.kind == "filters" for i in r.classes]
+        for name, classes in channels.values.items():
+            kept[name] = kept[name][~np.isin(classes, gone)]
+        network = apply_all(network, step, floor)
     return {name: kept[name] for name in network.shapes()}
 
 

@@ -170,6 +170,26 @@ def test_several_removals_at_once(make) -> None:
     assert error(Reconstruct(network, removals[:2], data)(both), network, data) < error(both, network, data)
 
 
+class Middle(nn.Module):
+    """A convolution whose middle channels are read once more: of its two groups the outer one lies around the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.fc = nn.Conv1d(2, 12, 3), nn.Conv1d(4, 6, 1), nn.Linear(18, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.a(x)
+        return self.fc(torch.cat([x, self.b(x[:, 4:8])], 1).mean(2))
+
+
+def test_groups_that_change_their_names_by_the_cut() -> None:
+    """What several groups lose at once is meant by the names that they had before."""
+    torch.manual_seed(0)
+    network = to_network(Middle(), (2, 8), "middle")
+    removals = [Removal("filters", "a", (0, 1, 2, 3)), Removal("filters", "a#1", (0,))]  # channels 0 to 3, and 4
+    assert kept_channels(network, removals)["a"].tolist() == [5, 6, 7, 8, 9, 10, 11]
+
+
 def test_the_same_bytes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Same samples and seed, same weights; the seed draws the samples and rows where there are more than are taken."""
     monkeypatch.setattr(reconstruct, "SAMPLES", 32)
