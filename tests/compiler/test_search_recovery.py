@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from secateur.compiler.budget import Budget, Reached
+from secateur.compiler.policies import POLICIES
 from secateur.compiler.policies.policy import Choice
 from secateur.compiler.recovery import Recovery, recovery_recipe
 from secateur.compiler.search import Search, SearchOptions, SearchState, Step, _reopen
 from secateur.models.network import Network
 from secateur.models.zoo.catalogue import load, zoo_data
-from secateur.passes.network.removal import Removal
+from secateur.passes.network.removal import Removal, apply
 from secateur.targets.target import find
 
 
@@ -61,6 +62,19 @@ def test_a_short_training_that_harms_is_undone(helps: bool, monkeypatch: pytest.
     step = state.steps[-1]
     assert state.network is good and step.accuracy_recovered == search.accuracy(good)
     assert step.trained_steps > 0 and step.network_steps == (step.trained_steps if helps else 0)
+
+
+@pytest.mark.parametrize("policy,fits", [("everything", True), ("children", True), ("rewind", False)])
+def test_a_step_fits_what_its_removals_leave(policy: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the network before the step, in every policy that keeps these weights."""
+    search, _ = _search()
+    search.policy = POLICIES[policy](search)
+    monkeypatch.setattr(search.recovery, "harmed", lambda accuracy: False)
+    removal, state = Removal("layer", "stages.0.1.conv1..conv2"), SearchState(search.original)
+    cut = apply(search.original, removal)
+    search._step(state, Choice((removal,), cut, None))
+    assert (state.network is not cut) == fits == (state.network.history[-1] == "reconstruct")
+    assert (state.steps[-1].accuracy_recovered > state.steps[-1].accuracy_cut) == fits
 
 
 def test_a_recovery_that_helps_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
