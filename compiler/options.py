@@ -215,8 +215,8 @@ Calibration = Annotated[
 Reconstruct = Annotated[
     str,
     typer.Option(
-        help="Fit what each removal leaves to the values before it, without training: auto (where --recovery trains "
-        "what is left), on or off",
+        help="Fit what each removal leaves to the values before it, without training: auto (with --recovery short, "
+        "full and best), on or off",
         rich_help_panel=RECOVERY,
     ),
 ]

@@ -50,8 +50,7 @@ class RecoveryOptions:
     adapters that are trained in the place of weights, 0: the weights are. `critical_period`: augmentation stops, and
     the steps of copies with it, when the weights turn slowly. `quantization_aware`: auto (where int8 loses more than
     half a point of float), on or off. `reconstruct`: what a removal leaves is fitted to the values before it; auto
-    (where training follows that begins with these weights), on or off. `calibration`: how int8 is found, one of
-    `CALIBRATIONS`.
+    (with short, full and best), on or off. `calibration`: how int8 is found, one of `CALIBRATIONS`.
 
     Raises UserError where a value is unknown or out of range, or would have no say.
     """
