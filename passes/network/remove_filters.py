@@ -40,7 +40,7 @@ class RemoveFilters(Pass[Network]):
 
 
 class RemoveWidth(Pass[Network]):
-    """The same for several groups at once: `classes` by the group's name. Equal to one group after the other."""
+    """The same for several groups at once, `classes` by their names before the cut. Equal to one after the other."""
 
     ensures = (same_interface, fewer_parameters)
 
