@@ -29,6 +29,7 @@ from secateur.passes.network.removal import Removal, apply_all
 from secateur.passes.network.samples import balanced
 
 SAMPLES = 512  # whose values are compared; all samples' would be for nothing
+VALUE_BYTES = 1 << 28  # the largest value of all of them together; fewer samples where they are large
 ROWS = 4096  # positions of them that one layer is fitted on
 RIDGE = 1e-2
 """Of the mean square of the inputs: how much is paid for moving away from the present weights."""
@@ -72,7 +73,9 @@ class Reconstruct(Pass[Network]):
     def run(self, model: Network) -> Network:
         fitted = model.clone()
         ends = _ends(fitted, _changed(self.whole, model, self.kept))
-        x = self.data.x[balanced(self.data.y, SAMPLES, self.seed)]
+        largest = max(prod(shape) for shape in self.whole.shapes().values())
+        count = max(1, min(SAMPLES, VALUE_BYTES // (4 * largest)))
+        x = self.data.x[balanced(self.data.y, count, self.seed)]
         device = next(model.module.parameters()).device
         samples = torch.from_numpy(model.preprocess(x)).to(device)
         goals = _Goals(self.whole.module, {e.goal for e in ends.values()}, self.kept, self.seed)

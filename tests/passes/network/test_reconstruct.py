@@ -190,6 +190,19 @@ def test_groups_that_change_their_names_by_the_cut() -> None:
     assert kept_channels(network, removals)["a"].tolist() == [5, 6, 7, 8, 9, 10, 11]
 
 
+def test_large_values_take_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the largest value, of twelve floats, leaves room for."""
+    whole = pair()
+    data, removal = split_of(whole), thin(whole, "0")
+    cut = apply(whole, removal)
+    monkeypatch.setattr(reconstruct, "SAMPLES", 8)
+    few = Reconstruct(whole, [removal], data)(cut).hash()
+    monkeypatch.setattr(reconstruct, "SAMPLES", 512)
+    assert Reconstruct(whole, [removal], data)(cut).hash() != few
+    monkeypatch.setattr(reconstruct, "VALUE_BYTES", 8 * 12 * 4 + 3)
+    assert Reconstruct(whole, [removal], data)(cut).hash() == few
+
+
 def test_the_same_bytes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Same samples and seed, same weights; the seed draws the samples and rows where there are more than are taken."""
     monkeypatch.setattr(reconstruct, "SAMPLES", 32)
