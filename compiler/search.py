@@ -73,7 +73,6 @@ class SearchOptions(RecoveryOptions):
             if name != usual and not has_say:
                 raise UserError(f"{option}: --policy {self.policy} ranks no {kind}s by it; leave one of the two out")
         policy.check(self)
-        policy.check_fit(self)
 
     @property
     def scores_by_default(self) -> bool:

@@ -76,14 +76,10 @@ class Policy(ABC):
                 f"--method {options.method}: --policy {options.policy} chooses in a way of its own; leave one of the "
                 f"two out{f', or take --layer-score {score}' if cls.layer_score else ''}"
             )
-
-    @classmethod
-    def check_fit(cls, options: SearchOptions) -> None:
-        """Raise UserError where weights are to be fitted that the policy does not keep."""
         if options.reconstruct == "on" and not cls.reconstructs:
             raise UserError(
-                f"--reconstruct on: --policy {options.policy} does not keep the weights that a removal leaves; leave "
-                "one of the two out"
+                f"--reconstruct on: --policy {options.policy} draws weights anew or puts blocks back, which leaves "
+                "nothing to fit; leave one of the two out"
             )
 
     @classmethod

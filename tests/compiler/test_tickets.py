@@ -108,7 +108,7 @@ def test_all_training_is_one_and_begins_at_theta_0(network, monkeypatch, policy)
         ({"low_rank": 2}, "--low-rank 2: --policy {} trains all that is left"),
         ({"train_only": 0.5}, "--train-only 0.5: --policy {} trains all that is left"),
         ({"recalibrate": True}, "--recalibrate: --policy {} trains all that is left"),
-        ({"reconstruct": "on"}, "--reconstruct on: --policy {} does not keep the weights"),
+        ({"reconstruct": "on"}, "--reconstruct on: --policy {} draws weights anew or puts blocks back"),
         ({"total_steps": 0}, "--steps 0: --policy {} gives an untrained network"),
         ({"filter_score": "l1"}, "--filter-score l1: --policy {} ranks no filters by it"),
     ],
