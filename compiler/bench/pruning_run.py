@@ -22,7 +22,7 @@ from secateur.compiler.frontends.load import load_model
 from secateur.compiler.frontends.truth import Wanted, agreed
 from secateur.compiler.judge import evaluate
 from secateur.compiler.policies.policy import Exhausted
-from secateur.compiler.recovery import recovery_recipe
+from secateur.compiler.recovery import from_scratch, recovery_recipe
 from secateur.compiler.search import Search, SearchState
 from secateur.compiler.session import Request, budget_of, parse_shape
 from secateur.errors import UserError
@@ -144,8 +144,9 @@ class _Trainer:
     seed: int
 
     def __call__(self, network: Network, scratch: bool = False) -> Network:
+        recipe = from_scratch(self.recipe) if scratch else self.recipe
         training = Recover(
-            self.data.recovery, self.recipe, self.seed, self.data.validation, teacher=self.teacher, scratch=scratch
+            self.data.recovery, recipe, self.seed, self.data.validation, teacher=self.teacher, scratch=scratch
         )
         return training(network)
 

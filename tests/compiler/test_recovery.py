@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from secateur.compiler import options
+from secateur.compiler.frontends.data import load_data
 from secateur.compiler.recovery import (
     MODES,
     Ended,
     Recovery,
     RecoveryOptions,
     check_recovery,
+    from_scratch,
     recovery_recipe,
     total_steps,
 )
@@ -52,18 +54,50 @@ def small(norms: bool = True) -> Network:
     return to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), (1, 6, 6), "net")
 
 
-def test_gradients_are_bounded_where_no_batch_norm_does_it() -> None:
-    """A classifier without one is as usual; whatever else has none asks for a bound."""
+def test_gradients_are_bounded() -> None:
+    """Of what is trained already; closely where no batch norm does it (a classifier without one is as usual).
+
+    The published recipe, and what is drawn anew, are bounded in the second case only.
+    """
     data = blobs(60)
-    for mode in ("short", "published"):
-        options = RecoveryOptions(recovery=mode)
-        assert recovery_recipe(small(), data, 7, options).clip_norm == 0
-        assert recovery_recipe(small(norms=False), data, 7, options).clip_norm == 1
-    assert recovery_recipe(load("watch-transformer"), data, 7).clip_norm == 1
+    published = RecoveryOptions(recovery="published")
     ends = OrderedDict(x=nn.Conv2d(1, 8, 3), norm=nn.BatchNorm2d(8), flat=nn.Flatten(), output=nn.Linear(128, 2))
     named = to_network(nn.Sequential(ends), (1, 6, 6), "names of the graph's own ends")
-    assert recovery_recipe(named, data, 7).clip_norm == 0
-    assert recovery_recipe(load("har-resnet"), data, 7).clip_norm == 0
+    for network in (small(), named, load("har-resnet")):
+        assert recovery_recipe(network, data, 7).clip_norm == 2
+        assert from_scratch(recovery_recipe(network, data, 7)).clip_norm == 0
+        assert recovery_recipe(network, data, 7, published).clip_norm == 0
+    for network in (small(norms=False), load("watch-transformer")):
+        assert recovery_recipe(network, data, 7).clip_norm == 1
+        assert from_scratch(recovery_recipe(network, data, 7)).clip_norm == 1
+        assert recovery_recipe(network, data, 7, published).clip_norm == 1
+
+
+def test_a_sure_teacher_throws_nothing_away() -> None:
+    """Large logits make large gradients: unbounded, 20 steps of a recovery take a trained network to guessing."""
+    network, data = load("digits-net"), load_data("zoo:digits", (1, 8, 8))
+    sure = network.clone()
+    classifier = [m for m in sure.module.modules() if isinstance(m, nn.Linear)][-1]
+    with torch.no_grad():
+        classifier.weight *= 5
+    recipe = recovery_recipe(sure, data, 20)
+    last = {}
+    for bounded in (recipe, from_scratch(recipe)):
+        train = Recover(data.recovery, bounded, 0, data.validation, teacher=sure)
+        train(sure)
+        assert train.log is not None
+        last[bounded.clip_norm] = 100 * train.log.validation[-1][1]
+    assert last[2.0] > 97 and last[0.0] < 50
+
+
+@pytest.mark.parametrize("mode, clip_norm", [("full", 2.0), ("scratch", 0.0)])
+def test_what_the_last_training_is_bounded_by(mode: str, clip_norm: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that are drawn anew have nothing to lose."""
+    seen: list[float] = []
+    run = Recover.run
+    monkeypatch.setattr(Recover, "run", lambda self, model: seen.append(self.recipe.clip_norm) or run(self, model))
+    recovery(small(), blobs(60), recovery=mode).end(small(), 0.0, 3)
+    assert seen == [clip_norm]
 
 
 def recovery(network: Network, data: Data, told: list[str] | None = None, **chosen: object) -> Recovery:
