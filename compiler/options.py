@@ -22,7 +22,9 @@ POLICIES = (
 LAYER_SCORES = (
     "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "snip", "l1", "l2", "bn-scale", "random", "first",
 )  # fmt: skip
-FILTER_SCORES = ("plsvip", "cipls", "cka", "kl", "taylor", "amp", "l1", "l2", "bn-scale", "random", "first")
+FILTER_SCORES = (
+    "reconstruction", "plsvip", "cipls", "cka", "kl", "taylor", "amp", "l1", "l2", "bn-scale", "random", "first",
+)  # fmt: skip
 """The names of `policies` and of `score_catalogue`, whose import takes seconds."""
 RECOVERIES = ("short", "full", "published", "scratch", "best", "bn", "none")
 """`recovery.MODES`, whose import takes seconds."""

@@ -53,7 +53,7 @@ class SearchOptions(RecoveryOptions):
     granularity: float = 0.2
     floor: int = 2
     layer_score: str = "cka"
-    filter_score: str = "plsvip"
+    filter_score: str = "reconstruction"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +62,7 @@ class SearchOptions(RecoveryOptions):
         policy = POLICIES[self.policy]
         asked = (
             ("layer", self.layer_score, "cka", LAYER_SCORES, policy.layer_score),
-            ("filter", self.filter_score, "plsvip", FILTER_SCORES, policy.filter_score),
+            ("filter", self.filter_score, "reconstruction", FILTER_SCORES, policy.filter_score),
         )
         for kind, name, usual, known, has_say in asked:
             option = f"--{kind}-score {name}"
@@ -77,7 +77,7 @@ class SearchOptions(RecoveryOptions):
     @property
     def scores_by_default(self) -> bool:
         """Whether layers and filters compete as they do without any option."""
-        return (self.policy, self.layer_score, self.filter_score) == ("everything", "cka", "plsvip")
+        return (self.policy, self.layer_score, self.filter_score) == ("everything", "cka", "reconstruction")
 
 
 @dataclass(frozen=True)

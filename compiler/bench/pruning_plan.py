@@ -15,7 +15,7 @@ OURS = "similarity"
 SEARCHES = {
     OURS: SearchOptions(),
     "layers": SearchOptions(policy="layers"),
-    "filters": SearchOptions(policy="filters"),
+    "filters": SearchOptions(policy="filters", filter_score="plsvip"),
     "children": SearchOptions(policy="children"),
     "random": SearchOptions(method="random"),
     "first": SearchOptions(method="first"),

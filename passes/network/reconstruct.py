@@ -12,7 +12,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +22,21 @@ from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.passes.contract import Pass, same_interface
 from secateur.passes.network.channels import trace_channels
+from secateur.passes.network.layer_reads import (
+    NORMS,
+    RIDGE,
+    WEIGHTED,
+    bias_of,
+    fitting_samples,
+    folded,
+    norm_behind,
+    patches,
+    rows_of,
+)
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.recover import same_structure
 from secateur.passes.network.removal import Removal, apply_all
-from secateur.passes.network.samples import balanced
 
-SAMPLES = 512  # whose values are compared; all samples' would be for nothing
-VALUE_BYTES = 1 << 28  # the largest value of all of them together; fewer samples where they are large
-ROWS = 4096  # positions of them that one layer is fitted on
-RIDGE = 1e-2
-"""Of the mean square of the inputs: how much is paid for moving away from the present weights."""
-_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _LEAST_SCALE = 1e-3  # of the largest; a norm that scales a channel by less says nothing about its weights
 Index = npt.NDArray[np.int64]
 
@@ -73,11 +75,7 @@ class Reconstruct(Pass[Network]):
     def run(self, model: Network) -> Network:
         fitted = model.clone()
         ends = _ends(fitted, _changed(self.whole, model, self.kept))
-        largest = max(prod(shape) for shape in self.whole.shapes().values())
-        count = max(1, min(SAMPLES, VALUE_BYTES // (4 * largest)))
-        x = self.data.x[balanced(self.data.y, count, self.seed)]
-        device = next(model.module.parameters()).device
-        samples = torch.from_numpy(model.preprocess(x)).to(device)
+        samples = fitting_samples(self.whole, self.data, self.seed)
         goals = _Goals(self.whole.module, {e.goal for e in ends.values()}, self.kept, self.seed)
         with torch.no_grad(), evaluating(self.whole.module), evaluating(fitted.module):
             goals.run(samples)
@@ -118,12 +116,10 @@ def _ends(network: Network, changed: set[str]) -> dict[str, _End]:
     shapes = network.shapes()
     found = {}
     for node in network.graph.nodes:
-        if node.name not in changed or not isinstance(called.get(node.name), _WEIGHTED):
+        if node.name not in changed or not isinstance(called.get(node.name), WEIGHTED):
             continue
-        last, norm = node, None
-        if [isinstance(called.get(u.name), _NORMS) for u in node.users] == [True]:
-            last = next(iter(node.users))
-            norm = str(last.target)
+        behind = norm_behind(node, called)
+        last, norm = (node, None) if behind is None else (behind, str(behind.target))
         found[node.name] = _End(last.name, norm)
         for user in last.users if len(last.users) == 1 else ():
             other = [a for a in user.all_input_nodes if a is not last]
@@ -131,19 +127,6 @@ def _ends(network: Network, changed: set[str]) -> dict[str, _End]:
             if known and shapes[other[0].name] == shapes[last.name]:
                 found[node.name] = _End(user.name, norm, other[0])
     return found
-
-
-def _places(shape: tuple[int, ...], seed: int, device: torch.device) -> tuple[Tensor, ...]:
-    """Sample and position on each axis of the rows that are compared, for values of this shape without channels."""
-    rows = np.sort(np.random.default_rng(seed).permutation(prod(shape))[:ROWS])
-    return tuple(torch.from_numpy(i).to(device) for i in np.unravel_index(rows, shape))
-
-
-def _at(value: Tensor, seed: int) -> Tensor:
-    """(rows, c), float64, of a value (n, c, ..)."""
-    flat = value.flatten(2) if value.dim() > 2 else value.unsqueeze(2)
-    sample, place = _places((len(flat), flat.shape[2]), seed, value.device)
-    return flat[sample, :, place].double()
 
 
 class _Goals(fx.Interpreter):
@@ -157,7 +140,7 @@ class _Goals(fx.Interpreter):
     def run_node(self, n: fx.Node) -> object:
         value = super().run_node(n)
         if n.name in self.wanted and isinstance(value, Tensor):
-            self.found[n.name] = _at(value, self.seed)[:, torch.from_numpy(self.kept[n.name]).to(value.device)]
+            self.found[n.name] = rows_of(value, self.seed)[:, torch.from_numpy(self.kept[n.name]).to(value.device)]
         return value
 
 
@@ -173,28 +156,11 @@ class _Fit(fx.Interpreter):
         if end is not None:
             goal = self.goals[end.goal]
             if end.other is not None:
-                goal = goal - _at(self.env[end.other], self.seed)
+                goal = goal - rows_of(self.env[end.other], self.seed)
             module = self.module.get_submodule(str(n.target))
             norm = None if end.norm is None else self.module.get_submodule(end.norm)
-            _fit(module, norm, _patches(module, self.env[n.all_input_nodes[0]], self.seed), goal)
+            _fit(module, norm, patches(module, self.env[n.all_input_nodes[0]], self.seed), goal)
         return super().run_node(n)
-
-
-def _patches(module: nn.Module, x: Tensor, seed: int) -> Tensor:
-    """(groups, rows, values of one group): what the operation reads for each of the rows of its output, float64."""
-    if isinstance(module, nn.Linear):
-        return x[_places((len(x),), seed, x.device)].double()[None]
-    assert isinstance(module, (nn.Conv1d, nn.Conv2d))
-    assert not isinstance(module.padding, str) and module.padding_mode == "zeros", "the graph is not canonical"
-    windows = nn.functional.pad(x, [p for amount in reversed(module.padding) for p in (amount, amount)])
-    for axis, (kernel, stride, dilation) in enumerate(
-        zip(module.kernel_size, module.stride, module.dilation, strict=True), 2
-    ):
-        windows = windows.unfold(axis, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
-    rank = len(module.kernel_size)
-    places = _places((len(x), *windows.shape[2 : 2 + rank]), seed, x.device)
-    read = windows.movedim(1, 1 + rank)[places].double()  # (rows, c, kernel ..)
-    return read.reshape(len(read), module.groups, -1).transpose(0, 1)
 
 
 def _fit(module: nn.Module, norm: nn.Module | None, read: Tensor, goal: Tensor) -> None:
@@ -202,13 +168,11 @@ def _fit(module: nn.Module, norm: nn.Module | None, read: Tensor, goal: Tensor) 
 
     The norm's statistics become those of the fitted operation, and what it computes in evaluation stays.
     """
-    assert isinstance(module, _WEIGHTED)
+    assert isinstance(module, WEIGHTED)
     groups, outputs = len(read), len(module.weight)
     weight = module.weight.detach().double().reshape(groups, outputs // groups, -1)
-    bias = torch.zeros(outputs).to(weight) if module.bias is None else module.bias.detach().double()
-    scale, shift = torch.ones_like(bias), bias
-    if norm is not None:
-        scale, shift = _affine(norm, bias)
+    bias = bias_of(module)
+    scale, shift = folded(module, norm)
 
     def of_groups(values: Tensor) -> Tensor:  # (rows, outputs) to (groups, rows, outputs of one)
         return values.reshape(len(values), groups, -1).transpose(0, 1)
@@ -240,16 +204,9 @@ def _ridge(x: Tensor, y: Tensor) -> Tensor:
     return x.mT @ solved if wide else solved
 
 
-def _affine(norm: nn.Module, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift of what the operation gives without its bias."""
-    assert isinstance(norm, _NORMS) and norm.running_mean is not None and norm.running_var is not None
-    scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    return scale, norm.bias.detach().double() + scale * (bias - norm.running_mean.double())
-
-
 def _put(norm: nn.Module, scale: Tensor, shift: Tensor, given: Tensor) -> None:
     """Make the norm compute scale * given + shift in evaluation, with the statistics of `given`, (rows, channels)."""
-    assert isinstance(norm, _NORMS) and norm.running_mean is not None and norm.running_var is not None
+    assert isinstance(norm, NORMS) and norm.running_mean is not None and norm.running_var is not None
     mean, variance = given.mean(0), given.var(0, unbiased=False)
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)

@@ -14,6 +14,7 @@ from secateur.passes.network.amp import Amp
 from secateur.passes.network.baselines import FirstFilters, FirstLayers, RandomFilters, RandomLayers
 from secateur.passes.network.consensus import Consensus
 from secateur.passes.network.filter_effect import FilterEffect
+from secateur.passes.network.filter_reconstruction import FilterReconstruction
 from secateur.passes.network.filter_vip import FilterVip
 from secateur.passes.network.incremental_pls import FilterCipls
 from secateur.passes.network.layer_flow import LayerFlow
@@ -82,6 +83,9 @@ LAYER_SCORES: dict[str, LayerKind] = {
 }
 
 FILTER_SCORES: dict[str, FilterKind] = {
+    "reconstruction": FilterKind(
+        lambda s: FilterReconstruction(s.data, s.seed, blocks=10), "what fitting the other filters cannot give back"
+    ),
     "plsvip": FilterKind(lambda s: FilterVip(s.data, task=s.task, seed=s.seed, blocks=10), "importance in PLS"),
     "cipls": FilterKind(lambda s: FilterCipls(s.data, s.task, seed=s.seed), "importance in incremental PLS"),
     "cka": FilterKind(

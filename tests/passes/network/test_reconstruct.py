@@ -11,7 +11,7 @@ from transformers import WRITTEN
 from secateur.models.canonical import to_network
 from secateur.models.data import Split
 from secateur.models.network import Network
-from secateur.passes.network import reconstruct
+from secateur.passes.network import layer_reads
 from secateur.passes.network.candidates import candidates
 from secateur.passes.network.channels import find_filters
 from secateur.passes.network.reconstruct import RIDGE, Reconstruct, kept_channels
@@ -195,17 +195,17 @@ def test_large_values_take_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = pair()
     data, removal = split_of(whole), thin(whole, "0")
     cut = apply(whole, removal)
-    monkeypatch.setattr(reconstruct, "SAMPLES", 8)
+    monkeypatch.setattr(layer_reads, "SAMPLES", 8)
     few = Reconstruct(whole, [removal], data)(cut).hash()
-    monkeypatch.setattr(reconstruct, "SAMPLES", 512)
+    monkeypatch.setattr(layer_reads, "SAMPLES", 512)
     assert Reconstruct(whole, [removal], data)(cut).hash() != few
-    monkeypatch.setattr(reconstruct, "VALUE_BYTES", 8 * 12 * 4 + 3)
+    monkeypatch.setattr(layer_reads, "VALUE_BYTES", 8 * 12 * 4 + 3)
     assert Reconstruct(whole, [removal], data)(cut).hash() == few
 
 
 def test_the_same_bytes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Same samples and seed, same weights; the seed draws the samples and rows where there are more than are taken."""
-    monkeypatch.setattr(reconstruct, "SAMPLES", 32)
+    monkeypatch.setattr(layer_reads, "SAMPLES", 32)
     whole = pair()
     data, removal = split_of(whole), thin(whole, "0")
     a, b, c = (Reconstruct(whole, [removal], data, seed=s)(apply(whole, removal)).hash() for s in (0, 0, 1))

@@ -1,0 +1,126 @@
+"""What every filter knows that the others do not: what least squares over the others cannot give back.
+
+Of each convolution or linear layer that reads a filter: the share of its outputs' variance that is lost when the filter
+goes and the weights of all others are fitted anew, 1 - R^2 of the linear regression that Kornblith et al. (ICML 2019,
+section 3) list among the similarities of representations; summed over the layers that read it. It is the saliency of
+Optimal Brain Surgeon (Hassibi and Stork, NIPS 1992, eq. 5) of all weights that read a filter at once, for one layer's
+outputs: W [(X'X)^-1]^-1 W' of their weights W and their block of the inverse. The ridge is the one of `reconstruct.py`,
+so what is scored is what will be done; of the weights that go it takes nothing, so a filter that is always 0 is free.
+
+One pass over the samples. Of one layer at a time at most ROWS of its inputs are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, fx
+
+from secateur.models.data import Split
+from secateur.models.network import Network
+from secateur.passes.network.channels import Channels, trace_channels
+from secateur.passes.network.layer_reads import RIDGE, WEIGHTED, fitting_samples, folded, norm_behind, patches
+from secateur.passes.network.prefix_walk import evaluating
+from secateur.passes.network.samples import enough
+from secateur.passes.network.scores import FilterScores
+
+
+@dataclass(frozen=True)
+class FilterReconstruction:
+    """Of every removable group. `data`: the recovery set, of which at most SAMPLES are read, class-balanced.
+
+    `blocks`: parts of the jackknife behind the margins, none by default; each takes as long as the whole.
+    """
+
+    data: Split
+    seed: int = 0
+    blocks: int = 0
+
+    def __call__(self, network: Network) -> FilterScores:
+        """Raises UserError for fewer than two samples, or fewer than two a block."""
+        x = fitting_samples(network, self.data, self.seed)
+        enough(network, len(x), 2 * max(1, self.blocks))
+        reads = _Reads(network, trace_channels(network), self.seed, self.blocks)
+        with torch.no_grad(), evaluating(network.module):
+            reads.run(x)
+        whole = {name: lost[0] for name, lost in reads.lost.items()}
+        left_out = {name: lost[1:] for name, lost in reads.lost.items()} if self.blocks else None
+        return FilterScores.measured(network, len(x), whole, left_out)
+
+
+class _Reads(fx.Interpreter):
+    """Runs the network and sums what each layer would lose; `lost`: (1 + blocks, classes) of each group."""
+
+    def __init__(self, network: Network, channels: Channels, seed: int, blocks: int) -> None:
+        super().__init__(network.module)
+        self.channels, self.seed, self.blocks = channels, seed, blocks
+        modules = dict(network.module.named_modules())
+        self.called = {n.name: modules[str(n.target)] for n in network.graph.nodes if n.op == "call_module"}
+        removable = [g for g in channels.groups if g.removable]
+        self.lost = {g.name: np.zeros((1 + blocks, g.size)) for g in removable}
+        self.places = {c: (g.name, i) for g in removable for i, c in enumerate(channels.members[g.name])}
+
+    def run_node(self, n: fx.Node) -> object:
+        module = self.called.get(n.name)
+        # a grouped convolution's outputs go with its inputs: those miss them that read the outputs
+        if isinstance(module, WEIGHTED) and getattr(module, "groups", 1) == 1:
+            behind, value = norm_behind(n, self.called), n.all_input_nodes[0]
+            norm = None if behind is None else self.called[behind.name]
+            weight = folded(module, norm)[0][:, None] * module.weight.detach().double().flatten(1)
+            read = patches(module, self.env[value], self.seed)[0]
+            movable = norm is not None or module.bias is not None
+            for classes, inputs in _inputs(self.channels.values[value.name], read.shape[1], set(self.places)):
+                at = torch.from_numpy(inputs).to(read.device)
+                lost = np.stack([_lost(read[rows], weight, at, movable) for rows in _rows(len(read), self.blocks)])
+                for c, amounts in zip(classes, lost.T, strict=True):
+                    group, i = self.places[c]
+                    self.lost[group][:, i] += amounts
+        return super().run_node(n)
+
+
+def _inputs(
+    classes: npt.NDArray[np.int64], inputs: int, wanted: set[int]
+) -> Iterator[tuple[list[int], npt.NDArray[np.int64]]]:
+    """Those `wanted` classes that are as many of a layer's inputs, with (classes, inputs of one) where these stand.
+
+    `classes`: of every channel that the layer reads.
+    """
+    columns = np.arange(inputs).reshape(len(classes), -1)
+    at = {int(c): columns[classes == c].ravel() for c in np.unique(classes) if int(c) in wanted}
+    for count in sorted({len(places) for places in at.values()}):
+        alike = [c for c, places in at.items() if len(places) == count]
+        yield alike, np.stack([at[c] for c in alike])
+
+
+def _rows(rows: int, blocks: int) -> Iterator[slice | npt.NDArray[np.int64]]:
+    """All rows, then those without each of the blocks; neighbours are of the same samples."""
+    yield slice(None)
+    for part in np.array_split(np.arange(rows), blocks) if blocks else ():
+        yield np.delete(np.arange(rows), part)
+
+
+def _lost(read: Tensor, weight: Tensor, at: Tensor, movable: bool) -> npt.NDArray[np.float64]:
+    """(classes,): share of the outputs' variance that goes with each and that no fit of the other inputs gives back.
+
+    `read`: (rows, inputs); `weight`: (outputs, inputs); `at`: (classes, inputs of one). `movable`: the mean can be met
+    by a shift, so only what varies is lost.
+    """
+    if movable:
+        read = read - read.mean(0)
+    total = (read @ weight.mT).square().sum()
+    ridge = (RIDGE * read.square().sum() / read.shape[1]).clamp(min=1e-12)
+    if read.shape[1] <= len(read):
+        inverse = torch.linalg.inv(read.mT @ read + ridge * torch.eye(read.shape[1]).to(read))
+        blocks = inverse[at[:, :, None], at[:, None, :]]
+    else:  # the same by fewer unknowns
+        solved = torch.linalg.solve(read @ read.mT + ridge * torch.eye(len(read)).to(read), read)
+        mine, theirs = read[:, at].transpose(0, 1), solved[:, at].transpose(0, 1)  # (classes, rows, inputs of one)
+        blocks = (torch.eye(at.shape[1]).to(read) - mine.mT @ theirs) / ridge
+    moved = weight[:, at].permute(1, 2, 0)  # (classes, inputs of one, outputs)
+    lost = (moved * (torch.linalg.solve(blocks, moved) - ridge * moved)).sum((1, 2)).clamp(min=0)
+    found: npt.NDArray[np.float64] = (lost / total.clamp(min=1e-300)).cpu().numpy()
+    return found
