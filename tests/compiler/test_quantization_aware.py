@@ -105,11 +105,13 @@ def snr_db(exact: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> fl
     return float(10 * np.log10((exact**2).mean() / ((exact - other) ** 2).mean()))
 
 
-@pytest.mark.parametrize("which,steps,least_db", [("graph", 1, 40), ("scaled", 5, 25)])
+@pytest.mark.parametrize("which,steps,least_db", [("graph", 1, 39), ("scaled", 5, 25)])
 def test_it_computes_as_the_int8_program(which: str, steps: int, least_db: float, scaled: Network) -> None:
     """The same answers, so many steps of the output apart at most, and nearer to int8 than float is.
 
-    A tie that goes the other way is one step; of the badly scaled network a step is as much as a channel's values.
+    A tie that goes the other way is one step; of the badly scaled network a step is as much as a channel's values. The
+    first one's weights differ by processor, and its decibels with them: 39.9 (float 36.4) on an AMD EPYC, above 40 on a
+    Xeon.
     """
     torch.manual_seed(1)
     data = blobs()
