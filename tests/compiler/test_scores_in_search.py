@@ -64,7 +64,7 @@ LAYERS = [layer("0.1", 0.1), layer("0.2", 0.1), layer("0.3", 0.1), layer("1.1", 
     "options,says",
     [
         ({"layer_score": "cosine"}, "--layer-score cosine: unknown; one of cka, cka-biased, "),
-        ({"filter_score": "consensus"}, "--filter-score consensus: unknown; one of plsvip, "),
+        ({"filter_score": "consensus"}, "--filter-score consensus: unknown; one of reconstruction, "),
         ({"layer_score": "kl", "method": "random"}, "--layer-score kl: --method random has scores of its own"),
         ({"layer_score": "kl", "policy": "filters"}, "--layer-score kl: --policy filters ranks no layers by it"),
         ({"filter_score": "l2", "policy": "layers"}, "--filter-score l2: --policy layers ranks no filters by it"),
