@@ -121,7 +121,7 @@ def compile_command(
     ] = "predicted",
     policy: options.Policy = "everything",
     layer_score: options.LayerScore = "cka",
-    filter_score: options.FilterScore = "reconstruction",
+    filter_score: options.FilterScore = "auto",
     method: Annotated[
         str, typer.Option(help="similarity, or a control: random, first, l1, uniform", rich_help_panel=options.SEARCH)
     ] = "similarity",

@@ -20,7 +20,6 @@ from secateur.models.network import Network
 from secateur.passes.network.candidates import candidates
 from secateur.passes.network.channels import find_filters
 from secateur.passes.network.cut_similarity import CutSimilarity
-from secateur.passes.network.filter_reconstruction import FilterReconstruction
 from secateur.passes.network.removal import Removal, apply
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
 from secateur.passes.network.scores import LEAST_LOSS, FilterScores
@@ -63,7 +62,7 @@ class Method(ABC):
 
 
 class Similarity(Method):
-    """Ours: filters by what fitting the others cannot give back, all compared by CKA lost per saving of what is short.
+    """Ours: filters by the filter score, all compared by CKA lost per share of the violated limit saved.
 
     Where only layers may go the layer score chooses. Another one than CKA sends its best layer to compete with the
     filters. What the samples cannot tell apart is decided by the saving; by default the ratio alone decides, which
@@ -71,12 +70,10 @@ class Similarity(Method):
     """
 
     def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
-        self.setting = Setting(sample, data.task, self.options.floor, self.options.seed)
+        self.setting = Setting(sample, data.task, self.options.floor, self.options.seed, filter_margins=False)
         if self.options.policy == "layers":
             return candidates(network, floor=self.options.floor)
-        if self.options.filter_score == "reconstruction":  # without margins: a group's classes all save the same
-            return self._candidates(network, FilterReconstruction(sample, self.options.seed)(network))
-        return self._candidates(network, FILTER_SCORES[self.options.filter_score].make(self.setting)(network))
+        return self._candidates(network, FILTER_SCORES[self.options.ranks_filters_by].make(self.setting)(network))
 
     def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
         if self.options.policy == "layers":

@@ -23,9 +23,10 @@ LAYER_SCORES = (
     "cka", "cka-biased", "cka-flow", "consensus", "kl", "taylor", "snip", "l1", "l2", "bn-scale", "random", "first",
 )  # fmt: skip
 FILTER_SCORES = (
-    "reconstruction", "plsvip", "cipls", "cka", "kl", "taylor", "amp", "l1", "l2", "bn-scale", "random", "first",
+    "auto", "reconstruction", "plsvip", "cipls", "cka", "kl", "taylor", "amp", "l1", "l2", "bn-scale", "random",
+    "first",
 )  # fmt: skip
-"""The names of `policies` and of `score_catalogue`, whose import takes seconds."""
+"""The names of `policies` and of `score_catalogue`, whose import takes seconds; `auto` is one of them, by recovery."""
 RECOVERIES = ("short", "full", "published", "scratch", "best", "bn", "none")
 """`recovery.MODES`, whose import takes seconds."""
 CALIBRATIONS = ("minmax", "output")
@@ -149,7 +150,12 @@ LayerScore = Annotated[
     ),
 ]
 FilterScore = Annotated[
-    str, typer.Option(help=f"{', '.join(FILTER_SCORES)}: which filters of a group go first", rich_help_panel=SEARCH)
+    str,
+    typer.Option(
+        help=f"{', '.join(FILTER_SCORES)}: which filters of a group go first; auto is reconstruction where what is "
+        "left is fitted (--reconstruct), else plsvip",
+        rich_help_panel=SEARCH,
+    ),
 ]
 Port = Annotated[str | None, typer.Option(help="Serial port of a board, e.g. /dev/ttyUSB0", rich_help_panel=BUILD)]
 Floor = Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)]

@@ -36,6 +36,7 @@ from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
 
+AUTO = "auto"
 QUICK_PLAN = 12  # dead ends of the placement's search for a candidate; the final image gets the full search
 
 
@@ -43,8 +44,9 @@ QUICK_PLAN = 12  # dead ends of the placement's search for a candidate; the fina
 class SearchOptions(RecoveryOptions):
     """`policy`: one of `policies.POLICIES`. `method`: similarity (ours) or a control (`methods.METHODS`).
 
-    `layer_score`, `filter_score`: names of `score_catalogue`; only similarity asks for them. How is trained between
-    and after removals: `RecoveryOptions`. Raises UserError where options are unknown or would have no say.
+    `layer_score`, `filter_score`: names of `score_catalogue`; only similarity asks for them. `auto`: reconstruction
+    where what is left is fitted, else PLS+VIP. How is trained between and after removals: `RecoveryOptions`. Raises
+    UserError where options are unknown or would have no say.
     """
 
     policy: str = "everything"
@@ -53,7 +55,7 @@ class SearchOptions(RecoveryOptions):
     granularity: float = 0.2
     floor: int = 2
     layer_score: str = "cka"
-    filter_score: str = "reconstruction"
+    filter_score: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +64,7 @@ class SearchOptions(RecoveryOptions):
         policy = POLICIES[self.policy]
         asked = (
             ("layer", self.layer_score, "cka", LAYER_SCORES, policy.layer_score),
-            ("filter", self.filter_score, "reconstruction", FILTER_SCORES, policy.filter_score),
+            ("filter", self.filter_score, AUTO, (AUTO, *FILTER_SCORES), policy.filter_score),
         )
         for kind, name, usual, known, has_say in asked:
             option = f"--{kind}-score {name}"
@@ -77,7 +79,14 @@ class SearchOptions(RecoveryOptions):
     @property
     def scores_by_default(self) -> bool:
         """Whether layers and filters compete as they do without any option."""
-        return (self.policy, self.layer_score, self.filter_score) == ("everything", "cka", "reconstruction")
+        return (self.policy, self.layer_score, self.filter_score) == ("everything", "cka", AUTO)
+
+    @property
+    def ranks_filters_by(self) -> str:
+        """The filter score, by its name in the catalogue."""
+        if self.filter_score != AUTO:
+            return self.filter_score
+        return "reconstruction" if self.reconstructs else "plsvip"
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Request:
     require: str = "predicted"
     policy: str = "everything"
     layer_score: str = "cka"
-    filter_score: str = "reconstruction"
+    filter_score: str = "auto"
     method: str = "similarity"
     recovery: str = "short"
     steps: int | None = None

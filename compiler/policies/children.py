@@ -104,7 +104,7 @@ class Children(Policy):
         return min(near, key=lambda c: abs(c.saving - depth.saving))
 
     def _filter_scores(self, state: SearchState) -> FilterScores:
-        return FILTER_SCORES[self.options.filter_score].make(self.setting)(state.network)
+        return FILTER_SCORES[self.options.ranks_filters_by].make(self.setting)(state.network)
 
     def _child(
         self, state: SearchState, now: Cost, removals: tuple[Removal, ...], network: Network | None = None

@@ -94,7 +94,8 @@ class Policy(ABC):
     @property
     def setting(self) -> Setting:
         """What scores are bound to."""
-        return Setting(self.search.sample, self.search.data.task, self.options.floor, self.options.seed)
+        task, floor, seed = self.search.data.task, self.options.floor, self.options.seed
+        return Setting(self.search.sample, task, floor, seed, filter_margins=False)
 
 
 @dataclass(frozen=True)

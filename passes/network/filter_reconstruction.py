@@ -1,11 +1,15 @@
 """What every filter knows that the others do not: what least squares over the others cannot give back.
 
-Of each convolution or linear layer that reads a filter: the share of its outputs' variance that is lost when the filter
-goes and the weights of all others are fitted anew, 1 - R^2 of the linear regression that Kornblith et al. (ICML 2019,
-section 3) list among the similarities of representations; summed over the layers that read it. It is the saliency of
-Optimal Brain Surgeon (Hassibi and Stork, NIPS 1992, eq. 5) of all weights that read a filter at once, for one layer's
-outputs: W [(X'X)^-1]^-1 W' of their weights W and their block of the inverse. The ridge is the one of `reconstruct.py`,
-so what is scored is what will be done; of the weights that go it takes nothing, so a filter that is always 0 is free.
+Of each convolution or linear layer that reads a filter: the least objective of the fit of `reconstruct.py` when the
+filter goes and the weights of all others move, errors and ridge, divided by the variance of the layer's outputs; summed
+over the layers that read it. It is the saliency of Optimal Brain Surgeon (Hassibi and Stork, NIPS 1992) of all weights
+that read a filter at once, for one layer's outputs: W B^-1 W' of their weights W and their block B of (X'X)^-1. Without
+the ridge it would be 1 - R^2 of the linear regression that Kornblith et al. (ICML 2019, section 4) list among
+the similarities of representations. Of the weights that go the ridge takes nothing: a filter that is always 0 is free.
+
+Each filter is scored alone, as in the other scores: where two say the same, each is cheap while the other stays, and a
+step that takes several can take both. Taking one after the other, the inverse brought up to date in between, as Optimal
+Brain Surgeon does, chose no better (docs/scores.md).
 
 One pass over the samples. Of one layer at a time at most ROWS of its inputs are kept.
 """
@@ -33,7 +37,8 @@ from secateur.passes.network.scores import FilterScores
 class FilterReconstruction:
     """Of every removable group. `data`: the recovery set, of which at most SAMPLES are read, class-balanced.
 
-    `blocks`: parts of the jackknife behind the margins, none by default; each takes as long as the whole.
+    `blocks`: parts of the jackknife behind the margins, none by default; each takes as long as the whole. Where values
+    are so large that fewer samples are read, they are fewer too.
     """
 
     data: Split
@@ -42,13 +47,14 @@ class FilterReconstruction:
 
     def __call__(self, network: Network) -> FilterScores:
         """Raises UserError for fewer than two samples, or fewer than two a block."""
+        enough(network, len(self.data), 2 * max(1, self.blocks))
         x = fitting_samples(network, self.data, self.seed)
-        enough(network, len(x), 2 * max(1, self.blocks))
-        reads = _Reads(network, trace_channels(network), self.seed, self.blocks)
+        blocks = min(self.blocks, len(x) // 2)
+        reads = _Reads(network, trace_channels(network), self.seed, 0 if blocks < 2 else blocks)
         with torch.no_grad(), evaluating(network.module):
             reads.run(x)
         whole = {name: lost[0] for name, lost in reads.lost.items()}
-        left_out = {name: lost[1:] for name, lost in reads.lost.items()} if self.blocks else None
+        left_out = {name: lost[1:] for name, lost in reads.lost.items()} if reads.blocks else None
         return FilterScores.measured(network, len(x), whole, left_out)
 
 
@@ -104,7 +110,7 @@ def _rows(rows: int, blocks: int) -> Iterator[slice | npt.NDArray[np.int64]]:
 
 
 def _lost(read: Tensor, weight: Tensor, at: Tensor, movable: bool) -> npt.NDArray[np.float64]:
-    """(classes,): share of the outputs' variance that goes with each and that no fit of the other inputs gives back.
+    """(classes,): the least that a fit of the other inputs leaves, with its ridge, over the outputs' variance.
 
     `read`: (rows, inputs); `weight`: (outputs, inputs); `at`: (classes, inputs of one). `movable`: the mean can be met
     by a shift, so only what varies is lost.
@@ -112,7 +118,7 @@ def _lost(read: Tensor, weight: Tensor, at: Tensor, movable: bool) -> npt.NDArra
     if movable:
         read = read - read.mean(0)
     total = (read @ weight.mT).square().sum()
-    ridge = (RIDGE * read.square().sum() / read.shape[1]).clamp(min=1e-12)
+    ridge = RIDGE * read.square().sum().clamp(min=1e-12) / read.shape[1]
     if read.shape[1] <= len(read):
         inverse = torch.linalg.inv(read.mT @ read + ridge * torch.eye(read.shape[1]).to(read))
         blocks = inverse[at[:, :, None], at[:, None, :]]
@@ -120,7 +126,8 @@ def _lost(read: Tensor, weight: Tensor, at: Tensor, movable: bool) -> npt.NDArra
         solved = torch.linalg.solve(read @ read.mT + ridge * torch.eye(len(read)).to(read), read)
         mine, theirs = read[:, at].transpose(0, 1), solved[:, at].transpose(0, 1)  # (classes, rows, inputs of one)
         blocks = (torch.eye(at.shape[1]).to(read) - mine.mT @ theirs) / ridge
-    moved = weight[:, at].permute(1, 2, 0)  # (classes, inputs of one, outputs)
-    lost = (moved * (torch.linalg.solve(blocks, moved) - ridge * moved)).sum((1, 2)).clamp(min=0)
-    found: npt.NDArray[np.float64] = (lost / total.clamp(min=1e-300)).cpu().numpy()
+    # trace(W B^-1 W' - ridge W W') needs the weights' own moments only, as many as a class has inputs
+    own = torch.stack([weight[:, inputs].mT @ weight[:, inputs] for inputs in at])  # (classes, inputs of one, same)
+    lost = torch.linalg.solve(blocks, own).diagonal(dim1=1, dim2=2).sum(1) - ridge * own.diagonal(dim1=1, dim2=2).sum(1)
+    found: npt.NDArray[np.float64] = (lost.clamp(min=0) / total.clamp(min=1e-300)).cpu().numpy()
     return found

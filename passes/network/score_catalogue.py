@@ -29,12 +29,22 @@ from secateur.passes.network.weight_norms import FilterNorm, LayerNorm
 
 @dataclass(frozen=True)
 class Setting:
-    """What a score is bound to. `data`: the samples that it may look at, all of them if its memory allows."""
+    """What a score is bound to. `data`: the samples that it may look at, all of them if its memory allows.
+
+    `filter_margins`: filter scores whose margins take long have them; a search has no use for them, for all classes of
+    a group save the same.
+    """
 
     data: Split
     task: Task = CLASSIFICATION
     floor: int = 2
     seed: int = 0
+    filter_margins: bool = True
+
+    @property
+    def blocks(self) -> int:
+        """Parts of the jackknife behind a filter score's margins."""
+        return 10 if self.filter_margins else 0
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,12 @@ LAYER_SCORES: dict[str, LayerKind] = {
 
 FILTER_SCORES: dict[str, FilterKind] = {
     "reconstruction": FilterKind(
-        lambda s: FilterReconstruction(s.data, s.seed, blocks=10), "what fitting the other filters cannot give back"
+        lambda s: FilterReconstruction(s.data, s.seed, s.blocks), "what fitting the other filters cannot give back"
     ),
-    "plsvip": FilterKind(lambda s: FilterVip(s.data, task=s.task, seed=s.seed, blocks=10), "importance in PLS"),
-    "cipls": FilterKind(lambda s: FilterCipls(s.data, s.task, seed=s.seed), "importance in incremental PLS"),
+    "plsvip": FilterKind(lambda s: FilterVip(s.data, task=s.task, seed=s.seed, blocks=s.blocks), "importance in PLS"),
+    "cipls": FilterKind(
+        lambda s: FilterCipls(s.data, s.task, seed=s.seed, blocks=s.blocks), "importance in incremental PLS"
+    ),
     "cka": FilterKind(
         lambda s: FilterEffect(s.data, len(s.data), s.seed), "similarity lost before the classifier, debiased"
     ),

@@ -106,7 +106,7 @@ CASES = {
     "unknown option": ((NET, *DIGITS, "--bogus"), "No such option: --bogus"),
     "unknown value": ((NET, *DIGITS, "--recovery", "long"), "one of short, full, published, scratch, best, bn, none"),
     "unknown layer score": ((NET, *DIGITS, "--layer-score", "cosine"), "one of cka, cka-biased, cka-flow, consensus"),
-    "unknown filter score": ((NET, *DIGITS, "--filter-score", "vip"), "one of reconstruction, plsvip, cipls"),
+    "unknown filter score": ((NET, *DIGITS, "--filter-score", "vip"), "one of auto, reconstruction, plsvip"),
     "a score without a say": ((NET, *DIGITS, "--layer-score", "kl", "--method", "l1"), "l1 has scores of its own"),
     "a board without a port": ((NET, *DIGITS, "--run", "board"), "needs --port"),
     "a shape without batch": ((NET, *DIGITS, "--input-shape", "8,8"), "batch of 1 in front"),

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from secateur.compiler import options
+from secateur.compiler.bench.pruning_run import _Trainer
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.recovery import (
     MODES,
@@ -90,14 +91,33 @@ def test_a_sure_teacher_throws_nothing_away() -> None:
     assert last[2.0] > 97 and last[0.0] < 50
 
 
-@pytest.mark.parametrize("mode, clip_norm", [("full", 2.0), ("scratch", 0.0)])
-def test_what_the_last_training_is_bounded_by(mode: str, clip_norm: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights that are drawn anew have nothing to lose."""
+@pytest.fixture
+def bounds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What each training is bounded by."""
     seen: list[float] = []
     run = Recover.run
     monkeypatch.setattr(Recover, "run", lambda self, model: seen.append(self.recipe.clip_norm) or run(self, model))
-    recovery(small(), blobs(60), recovery=mode).end(small(), 0.0, 3)
-    assert seen == [clip_norm]
+    return seen
+
+
+@pytest.mark.parametrize(
+    "mode, before, expected",
+    [("full", 0.0, [2.0]), ("scratch", 0.0, [0.0]), ("best", 0.0, [2.0, 0.0]), ("full", -math.inf, [0.0])],
+)
+def test_what_the_last_training_is_bounded_by(
+    mode: str, before: float, expected: list[float], bounds: list[float]
+) -> None:
+    """Weights that are drawn anew have nothing to lose, whoever drew them."""
+    recovery(small(), blobs(60), recovery=mode).end(small(), before, 3)
+    assert bounds == expected
+
+
+def test_what_a_benchmark_draws_anew_is_not_bounded(bounds: list[float]) -> None:
+    """From scratch, and what is trained as long, as in a search."""
+    data, network = blobs(60), small()
+    train = _Trainer(network, data, recovery_recipe(network, data, 3), 0)
+    train(network), train(network, scratch=True)
+    assert bounds == [2.0, 0.0]
 
 
 def recovery(network: Network, data: Data, told: list[str] | None = None, **chosen: object) -> Recovery:

@@ -64,7 +64,7 @@ LAYERS = [layer("0.1", 0.1), layer("0.2", 0.1), layer("0.3", 0.1), layer("1.1", 
     "options,says",
     [
         ({"layer_score": "cosine"}, "--layer-score cosine: unknown; one of cka, cka-biased, "),
-        ({"filter_score": "consensus"}, "--filter-score consensus: unknown; one of reconstruction, "),
+        ({"filter_score": "consensus"}, "--filter-score consensus: unknown; one of auto, reconstruction, "),
         ({"layer_score": "kl", "method": "random"}, "--layer-score kl: --method random has scores of its own"),
         ({"layer_score": "kl", "policy": "filters"}, "--layer-score kl: --policy filters ranks no layers by it"),
         ({"filter_score": "l2", "policy": "layers"}, "--filter-score l2: --policy layers ranks no filters by it"),
@@ -158,6 +158,25 @@ def test_without_options_the_ratio_alone_decides(network, data):
     best = min(useful, key=lambda c: measured[c.removal] / c.saving)
     found = chosen(network, data, useful)
     assert (found.removal, found.loss, found.tied) == (best.removal, measured[best.removal], 1)
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({}, "reconstruction"),
+        ({"recovery": "best"}, "reconstruction"),
+        ({"reconstruct": "off"}, "plsvip"),
+        ({"recovery": "published"}, "plsvip"),
+        ({"recovery": "bn"}, "plsvip"),
+        ({"recovery": "none", "reconstruct": "on"}, "reconstruction"),
+        ({"recovery": "none", "filter_score": "reconstruction"}, "reconstruction"),
+    ],
+)
+def test_filters_are_ranked_by_what_will_be_done(options, expected):
+    """What fitting the others gives back is worth nothing where nothing is fitted."""
+    chosen = SearchOptions(**options)
+    assert chosen.ranks_filters_by == expected
+    assert chosen.scores_by_default == ("filter_score" not in options)
 
 
 def test_the_filter_score_ranks_the_classes(network, data):

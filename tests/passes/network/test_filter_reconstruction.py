@@ -11,9 +11,11 @@ from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Split
 from secateur.models.network import Network
+from secateur.passes.network import layer_reads
 from secateur.passes.network.channels import find_filters
 from secateur.passes.network.filter_reconstruction import FilterReconstruction
 from secateur.passes.network.layer_reads import RIDGE
+from secateur.passes.network.samples import balanced
 
 
 def split_of(network: Network, count: int = 96) -> Split:
@@ -98,6 +100,81 @@ def test_what_others_say_too_goes_first() -> None:
     assert scores.values[group][3] < 0.25 * without_copy.values[group][3]
 
 
+class Conv(nn.Module):
+    """A convolution of 3 x 3 with a step and a norm reads 6 filters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.norm = nn.Conv2d(2, 6, 1), nn.Conv2d(6, 4, 3, 2, 1), nn.BatchNorm2d(4)
+        self.flat, self.head = nn.Flatten(), nn.Linear(4 * 9, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.flat(self.norm(self.second(torch.tanh(self.first(x))))))
+
+
+class Flat(nn.Module):
+    """A linear layer reads 6 filters at 36 positions each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.flat, self.second = nn.Conv2d(2, 6, 3, padding=1), nn.Flatten(), nn.Linear(6 * 36, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.flat(torch.tanh(self.first(x))))
+
+
+class Twice(nn.Module):
+    """A convolution reads 6 filters, before and behind two others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.other, self.second = nn.Conv2d(2, 6, 1), nn.Conv2d(2, 2, 1), nn.Conv2d(14, 4, 3, padding=1)
+        self.flat, self.head = nn.Flatten(), nn.Linear(4 * 36, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = torch.tanh(self.first(x)), torch.tanh(self.other(x))
+        return self.head(self.flat(self.second(torch.cat([a, b, a], 1))))
+
+
+def windows(module: nn.Module, x: torch.Tensor) -> np.ndarray:
+    """(rows, inputs): every window that a layer reads, in torch's order of weights."""
+    if isinstance(module, nn.Linear):
+        return x.double().numpy()
+    assert isinstance(module, nn.Conv2d)
+    found = nn.functional.unfold(x.double(), module.kernel_size, 1, module.padding, module.stride)
+    return found.mT.flatten(0, 1).numpy()
+
+
+@pytest.mark.parametrize("kind, count", [(Conv, 40), (Conv, 5), (Flat, 300), (Flat, 40), (Twice, 30), (Twice, 2)])
+def test_windows_and_positions(kind: type[nn.Module], count: int) -> None:
+    """All inputs of a filter go at once: a kernel's, every position's, those of both places that it stands in."""
+    torch.manual_seed(0)
+    network = to_network(kind(), (2, 6, 6), kind.__name__)
+    data = split_of(network, count)
+    modules = dict(network.module.named_modules())
+    second, norm = modules["second"], modules.get("norm")
+    seen: list[torch.Tensor] = []
+    second.register_forward_hook(lambda m, given, made: seen.append(given[0]))
+    with torch.no_grad():
+        network.module.eval()(torch.from_numpy(network.preprocess(data.x)))
+    second._forward_hooks.clear()
+    x, weight = windows(second, seen[0]), second.weight.detach().double().flatten(1).numpy()
+    if norm is not None:
+        weight = (norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)).detach().numpy()[
+            :, None
+        ] * weight
+    assert len(x) <= 4096, "all rows are read"
+    each = x.shape[1] // {"Twice": 14}.get(kind.__name__, 6)
+    at = [[i * each + k for k in range(each)] for i in range(6)]
+    if kind is Twice:
+        at = [[*a, *((i + 8) * each + k for k in range(each))] for i, a in enumerate(at)]
+    expected = [least_error(x, weight, gone, True) for gone in at]
+    group = next(g for g in find_filters(network) if g.name == "first")
+    assert group.consumers == ("second",)
+    found = FilterReconstruction(data)(network).values["first"]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_layers_that_read_the_same_filter_add_up() -> None:
     """Of a stream that two layers read: what the one and the other would lose."""
 
@@ -124,7 +201,7 @@ def test_layers_that_read_the_same_filter_add_up() -> None:
 
 
 def test_every_group_of_any_network(network: Network) -> None:
-    """Grouped convolutions pass theirs on to those that read them, flattened channels have all their positions."""
+    """Grouped convolutions pass theirs on to those that read them; again the same bytes."""
     before = network.hash()
     scores = FilterReconstruction(split_of(network, 24))(network)
     sizes = {g.name: g.size for g in find_filters(network) if g.removable}
@@ -136,15 +213,30 @@ def test_every_group_of_any_network(network: Network) -> None:
 
 
 def test_margins_are_of_the_least_two() -> None:
-    """Without each tenth of the samples; no margin is noise where none is asked for."""
+    """A jackknife without each tenth of the samples; no margin is noise where none is asked for."""
     network = perceptron(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 4))
-    data, group = split_of(network), find_filters(network)[1].name
+    data, group = split_of(network, 200), find_filters(network)[1].name
     told = FilterReconstruction(data, blocks=10)(network)
-    order = np.argsort(told.values[group])
-    assert told.margins[group].value == pytest.approx(float(np.diff(told.values[group][order[:2]])[0]))
-    assert told.margins[group].error > 0
+    low, high = np.argsort(told.values[group])[:2]
+    x, weight = read_by(network, data, 1), linears(network)[1].weight.detach().double().numpy()
+    x = x[balanced(data.y, 200, 0)]  # the order in which samples are read
+    parts = [np.delete(x, part, 0) for part in np.array_split(np.arange(200), 10)]
+    margins = [np.subtract(*(least_error(p, weight, [i], True) for i in (high, low))) for p in parts]
+    expected = np.sqrt(0.9 * np.square(margins - np.mean(margins)).sum())
+    assert told.margins[group].value == pytest.approx(told.values[group][high] - told.values[group][low])
+    assert told.margins[group].error == pytest.approx(expected, rel=1e-5)
     plain = FilterReconstruction(data)(network)
     assert plain.margins[group].error == 0 and np.array_equal(plain.values[group], told.values[group])
+
+
+def test_large_values_have_fewer_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where few samples are read because of their size, as many blocks as they allow, or no margin."""
+    network = perceptron(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 4))
+    data, group = split_of(network, 60), find_filters(network)[1].name
+    for count, known in ((8, True), (3, False)):
+        monkeypatch.setattr(layer_reads, "VALUE_BYTES", 4 * 12 * count)
+        scores = FilterReconstruction(data, blocks=10)(network)
+        assert scores.samples == count and (scores.margins[group].error > 0) == known
 
 
 def test_too_few_samples_are_refused() -> None:

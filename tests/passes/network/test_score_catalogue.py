@@ -37,7 +37,7 @@ def small(network_of):
 def test_the_command_line_knows_all_of_them():
     """Names are written twice, for the catalogue takes seconds to import."""
     assert options.LAYER_SCORES == tuple(LAYER_SCORES)
-    assert options.FILTER_SCORES == tuple(FILTER_SCORES)
+    assert options.FILTER_SCORES == ("auto", *FILTER_SCORES)
 
 
 @pytest.mark.parametrize("name", named(LAYER_SCORES, "consensus"))
