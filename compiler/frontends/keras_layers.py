@@ -3,73 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
 
-from secateur.compiler.frontends.channels_last import ChannelsLast, Floats, Refused, Value, number
-
-
-@dataclass(frozen=True)
-class Use:
-    """One call of a layer: its settings and weights, the tensors it reads, and the network it adds to."""
-
-    kind: str
-    config: dict[str, Any]
-    weights: dict[str, Floats]
-    inputs: list[Value]
-    net: ChannelsLast
-    alone: bool  # nobody else reads the input
-
-    @property
-    def x(self) -> Value:
-        if len(self.inputs) != 1:
-            raise Refused(f"reads {len(self.inputs)} tensors, one expected")
-        return self.inputs[0]
-
-    def weight(self, name: str) -> Floats:
-        if name not in self.weights:
-            raise Refused(f"has no weight {name}")
-        return self.weights[name]
-
-    def sizes(self, name: str, rank: int, default: Any = 1) -> list[int]:
-        """A setting as one whole number for each spatial dimension."""
-        value = self.config.get(name, default)
-        values = [value] * rank if isinstance(value, int) else value
-        if not isinstance(values, (list, tuple)) or len(values) != rank or not all(type(v) is int for v in values):
-            raise Refused(f"{name} {value!r}")
-        return list(values)
-
-    def number(self, name: str, default: float) -> float:
-        return number(self.config.get(name, default), name)
-
-
-def activation_name(value: Any) -> str:
-    """The name of an activation, which is a text or a serialized function or layer."""
-    if value is None:
-        return "linear"
-    if isinstance(value, dict):
-        config = value.get("config")
-        if value.get("class_name") == "ReLU" and isinstance(config, dict):
-            return relu_name(config)
-        value = config if isinstance(config, str) else value.get("class_name")
-    if not isinstance(value, str):
-        raise Refused(f"activation {value!r}")
-    return {"Softmax": "softmax"}.get(value, value)
-
-
-def relu_name(config: dict[str, Any]) -> str:
-    for name in ("negative_slope", "threshold"):
-        if number(config.get(name) or 0, name) != 0:
-            raise Refused(f"{name} {config[name]}; only 0")
-    most = config.get("max_value")
-    if most is None:
-        return "relu"
-    if number(most, "max_value") != 6:
-        raise Refused(f"max_value {most}; only 6 and none")
-    return "relu6"
+from secateur.compiler.frontends.channels_last import Floats, Refused, Value
+from secateur.compiler.frontends.keras_use import Use, activated, relu_name
 
 
 def _rank(kind: str) -> int:
@@ -89,10 +29,6 @@ def _back(use: Use, v: Value) -> Value:
     if use.config.get("data_format") != "channels_first" or rank < 2:
         return v
     return v.transposed([rank - 1, *range(rank - 1)])
-
-
-def _activated(use: Use, v: Value) -> Value:
-    return use.net.activation(v, activation_name(use.config.get("activation")))
 
 
 def _window(use: Use) -> tuple[list[int], str, list[int]]:
@@ -116,7 +52,7 @@ def _convolution(use: Use) -> Value:
     strides, padding, dilation = _window(use)
     groups, bias = use.config.get("groups", 1), _bias(use)
     made = use.net.conv(_last(use, use.x), _kernel(use, "kernel"), bias, strides, padding, dilation, int(groups))
-    return _back(use, _activated(use, made))
+    return _back(use, activated(use, made))
 
 
 def _bias(use: Use) -> Floats | None:
@@ -127,7 +63,7 @@ def _depthwise(use: Use) -> Value:
     strides, padding, dilation = _window(use)
     kernel = _kernel(use, "depthwise_kernel")
     made = use.net.depthwise(_last(use, use.x), kernel, _bias(use), strides, padding, dilation)
-    return _back(use, _activated(use, made))
+    return _back(use, activated(use, made))
 
 
 def _separable(use: Use) -> Value:
@@ -138,11 +74,11 @@ def _separable(use: Use) -> Value:
     made = use.net.depthwise(_last(use, use.x), kernel, None, strides, padding, dilation)
     one = [1] * _rank(use.kind)
     made = use.net.conv(made, use.weight("pointwise_kernel"), _bias(use), one, "valid", one)
-    return _back(use, _activated(use, made))
+    return _back(use, activated(use, made))
 
 
 def _dense(use: Use) -> Value:
-    return _activated(use, use.net.dense(use.x, use.weight("kernel"), _bias(use)))
+    return activated(use, use.net.dense(use.x, use.weight("kernel"), _bias(use)))
 
 
 def _batch_norm(use: Use) -> Value:
@@ -165,7 +101,7 @@ def _batch_norm(use: Use) -> Value:
 
 
 def _activation(use: Use) -> Value:
-    return _activated(use, use.x)
+    return activated(use, use.x)
 
 
 def _relu(use: Use) -> Value:

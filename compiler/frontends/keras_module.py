@@ -20,7 +20,8 @@ from secateur.compiler.frontends.channels_last import (
 )
 from secateur.compiler.frontends.h5_weights import Weights
 from secateur.compiler.frontends.keras_config import Graph, Layer, Ref
-from secateur.compiler.frontends.keras_layers import IDLE, LAYERS, Use, activation_name
+from secateur.compiler.frontends.keras_layers import IDLE, LAYERS
+from secateur.compiler.frontends.keras_use import Use, activation_name
 from secateur.errors import UserError
 
 _NO_TENSOR = ("mask", "training")  # arguments that do not matter where nothing trains
