@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,22 @@ def modern(document: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = json.loads(text)
     for one in made["config"]["layers"]:
         one["module"] = "keras.layers"
-        tensors = [
-            {"class_name": "__keras_tensor__", "config": {"shape": [], "keras_history": ref[:3]}}
-            for node in one["inbound_nodes"] for ref in node
-        ]  # fmt: skip
+        refs = [ref for node in one["inbound_nodes"] for ref in node]
+        tensors = [_tensor(ref) for ref in refs]
+        kwargs = {k: _tensor(v) if _is_ref(v) else v for k, v in (refs[0][3] if refs else {}).items()}
         one["inbound_nodes"] = (
-            [{"args": [tensors if len(tensors) > 1 else tensors[0]], "kwargs": {}}] if tensors else []
+            [{"args": [tensors if len(tensors) > 1 else tensors[0]], "kwargs": kwargs}] if tensors else []
         )
     made["config"]["output_layers"] = made["config"]["output_layers"][0]
     return made
+
+
+def _is_ref(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
+
+
+def _tensor(ref: list[Any]) -> dict[str, Any]:
+    return {"class_name": "__keras_tensor__", "config": {"shape": [], "keras_history": ref[:3]}}
 
 
 def legacy_weights(group: Any, document: dict[str, Any], arrays: Arrays) -> None:
@@ -75,20 +83,36 @@ def write_h5(path: Path, document: dict[str, Any], arrays: Arrays) -> Path:
     return path
 
 
-def write_keras(path: Path, document: dict[str, Any], arrays: Arrays) -> Path:
-    """The zip of Keras 3; groups by class and number."""
+def write_keras(
+    path: Path,
+    document: dict[str, Any],
+    arrays: Arrays,
+    change: Callable[[Any], None] = lambda d: None,
+    inside: str = "",
+) -> Path:
+    """The zip of Keras 3; groups by class and number.
+
+    Args:
+        change: what is done to the configuration before it is written.
+        inside: in front of the names of layers inside layers; before Keras 3 it is an underscore.
+    """
     content, used = io.BytesIO(), dict[str, int]()
     with h5py.File(content, "w") as file:
         file.create_group("layers")
         for one in document["config"]["layers"]:
             stem = re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", one["class_name"])).lower()
             used[stem] = used.get(stem, -1) + 1
-            group = file.create_group(f"layers/{stem}_{used[stem]}/vars" if used[stem] else f"layers/{stem}/vars")
-            for i, value in enumerate(arrays.get(one["name"], {}).values()):
-                group[str(i)] = value
+            group = file.create_group(f"layers/{stem}_{used[stem]}" if used[stem] else f"layers/{stem}")
+            group.create_group("vars")
+            for name, value in arrays.get(one["name"], {}).items():
+                part = name.rpartition("/")[0].replace("attention_output", "output")
+                held = group.require_group(f"{inside}{part}_dense/vars" if part else "vars")
+                held[str(len(held))] = value
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1"}))
-        archive.writestr("config.json", json.dumps(modern(document)))
+        settings = modern(document)
+        change(settings)
+        archive.writestr("config.json", json.dumps(settings))
         archive.writestr("model.weights.h5", content.getvalue())
     return path
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -243,7 +244,34 @@ class ChannelsLast:
         made = self._own(norm, **values)
         return self._add(lambda t: made(t), self._arranged(v))
 
+    def layer_norm(self, v: Value, gain: Floats | None, bias: Floats | None, epsilon: float) -> Value:
+        """Over the last dimension."""
+        x, places = self._features(v) if len(v.shape) == 1 else (self._arranged(v), None)
+        values = {"weight": gain, "bias": bias}
+        if places is not None:
+            values = {k: a if a is None or a.shape != v.shape else _scattered(a, places) for k, a in values.items()}
+        made = self._own(nn.LayerNorm(v.shape[-1], epsilon), **values)
+        return self._add(lambda t: made(t.movedim(1, -1)).movedim(-1, 1), x, places=places)
+
     # -- layers without weights
+
+    def attention(self, ends: Sequence[Value], heads: int, scale: float) -> Value:
+        """Of queries, keys and values (tokens, channels); the channels of one head lie together."""
+
+        def run(*given: Any) -> Any:
+            q, k, v = (t.unflatten(1, (heads, -1)).transpose(2, 3) for t in given)
+            return F.scaled_dot_product_attention(q, k, v, scale=scale).transpose(2, 3).flatten(1, 2)
+
+        return self._add(run, *(self._arranged(x) for x in ends))
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """What is added inside is the part `name` of the layer."""
+        whole, self.where = self.where, f"{self.where}_{name}"
+        try:
+            yield
+        finally:
+            self.where = whole
 
     def activation(self, v: Value, name: str) -> Value:
         if name == "linear":
@@ -363,7 +391,7 @@ class ChannelsLast:
     def affine(self, v: Value, scale: Floats, shift: Floats, alone: bool = False) -> Value:
         """scale * v + shift; both broadcast over v. `alone`: nobody else reads v."""
         try:
-            scale, shift = (np.broadcast_to(np.asarray(c, np.float64), v.shape) for c in (scale, shift))
+            scale, shift = (np.broadcast_to(_of_a_sample(c, v), v.shape) for c in (scale, shift))
         except ValueError as error:
             raise Refused(f"a constant of {_text(np.shape(scale))} on {_text(v.shape)}") from error
         if len(v.shape) == 1 and any(
@@ -371,6 +399,9 @@ class ChannelsLast:
         ):
             flat, places = self._features(v)
             v = Value(flat.step, flat.held, places)
+        if len(v.shape) == 2 and np.ptp(shift, 0).any() and not np.ptp(scale, 0).any():
+            scaled = v if (scale == 1).all() else self.affine(v, scale, np.array(0.0), alone)
+            return self._positions(scaled, shift)
         scale, shift = (_scattered(c, v.places).reshape(v.held) for c in (scale, shift))
         if any(np.ptp(c.reshape(len(c), -1), 1).any() for c in (scale, shift)):
             raise Refused("with a constant that is not the same at all positions of a channel")
@@ -388,6 +419,11 @@ class ChannelsLast:
             run = lambda t: t * factor  # noqa: E731
         return self._add(run, v, places=v.places)
 
+    def _positions(self, v: Value, shift: Floats) -> Value:
+        """v + shift, which is another one for each token, as position embeddings are."""
+        summand = torch.from_numpy(np.ascontiguousarray(shift.T, np.float32))
+        return self._add(lambda t: t + summand, self._arranged(v))
+
 
 def number(value: Any, what: str) -> float:
     """A plain number, or one that Keras 2 wrote as an array."""
@@ -400,6 +436,12 @@ def number(value: Any, what: str) -> float:
 
 def _text(shape: Sequence[int]) -> str:
     return "x".join(str(n) for n in shape) or "one number"
+
+
+def _of_a_sample(constant: Floats, v: Value) -> Floats:
+    """`constant` without the batch, where it has one of 1."""
+    found = np.asarray(constant, np.float64)
+    return found[0] if found.ndim == len(v.shape) + 1 and len(found) == 1 else found
 
 
 def _scattered(values: Floats, places: Places) -> Floats:

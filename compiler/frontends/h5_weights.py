@@ -116,7 +116,7 @@ def _by_layer(base: Any, graph: Graph) -> Weights:
         given = attribute(group, "weight_names")
         if len(given) != len(slots):
             raise ValueError(f"layer {layer.name} has {len(given)}, {len(slots)} expected")
-        last = [re.sub(r":\d+$", "", name.rsplit("/", 1)[-1]) for name in given]
+        last = [_end(stored, slot[1]) for stored, slot in zip(given, slots, strict=True)]
         own = sorted(last) == sorted(slot[1] for slot in slots) and layer.inner is None
         for (path, name), stored, end in zip(slots, given, last, strict=True):
             if own:  # the names say it, whatever the order
@@ -141,14 +141,34 @@ def _by_class(base: Any, graph: Graph) -> Iterator[tuple[str, dict[str, Floats]]
             if any(slot for part in _slots(layer) for slot in part):
                 yield from _by_class(_item(base, key), layer.inner)
             continue
-        slots = [slot for part in _slots(layer) for slot in part]
         trained, fixed = weight_names(layer.kind, layer.config)
-        if not slots:
-            continue
-        group = _item(base, f"{key}/vars")
-        if len(group) != len(slots):
-            raise ValueError(f"layer {layer.name} has {len(group)}, {len(slots)} expected")
-        yield layer.path, {n: _array(_item(group, str(i)), n) for i, n in enumerate([*trained, *fixed])}
+        if trained or fixed:
+            yield layer.path, _numbered(_item(base, key), layer.name, [*trained, *fixed])
+
+
+def _numbered(group: Any, layer: str, names: list[str]) -> dict[str, Floats]:
+    """Weights of a layer and of the layers in it, which lie in groups of their own, each by its number there."""
+    found: dict[str, Floats] = {}
+    for part in dict.fromkeys(n.rpartition("/")[0] for n in names):
+        own = [n for n in names if n.rpartition("/")[0] == part]
+        held = _item(group, f"{_inside(group, part)}/vars")
+        if len(held) != len(own):
+            raise ValueError(f"layer {layer} has {len(held)}{' of ' + part if part else ''}, {len(own)} expected")
+        found |= {n: _array(_item(held, str(i)), n) for i, n in enumerate(own)}
+    return found
+
+
+def _inside(group: Any, part: str) -> str:
+    """The group of a layer inside, by the attribute that holds it: before Keras 3 a private one."""
+    if not part:
+        return ""
+    attribute = "output_dense" if part == "attention_output" else f"{part}_dense"
+    return attribute if attribute in group else f"_{attribute}"
+
+
+def _end(stored: str, name: str) -> str:
+    """As much of the end of a stored name as `name` is long."""
+    return "/".join(re.sub(r":\d+$", "", stored).split("/")[-1 - name.count("/") :])
 
 
 def _snake(name: str) -> str:

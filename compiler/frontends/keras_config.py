@@ -157,7 +157,7 @@ def _tensors(value: Any) -> Any:
     if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
         name, call, _ = value["config"]["keras_history"]
         return Ref(_name(name), int(call))
-    if isinstance(value, dict) and value.get("class_name") in ("__tuple__", "__numpy__"):
+    if isinstance(value, dict) and value.get("class_name") in ("__tuple__", "__numpy__", "__tensor__"):
         return _tensors(value.get("items", value.get("config", {}).get("value")))
     return [_tensors(v) for v in value] if isinstance(value, (list, tuple)) else value
 

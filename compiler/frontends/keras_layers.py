@@ -9,6 +9,7 @@ import numpy as np
 import torch.nn.functional as F
 
 from secateur.compiler.frontends.channels_last import Floats, Refused, Value
+from secateur.compiler.frontends.keras_tokens import PROJECTIONS, attention, einsum_dense, layer_norm
 from secateur.compiler.frontends.keras_use import Use, activated, relu_name
 
 
@@ -266,7 +267,10 @@ LAYERS: dict[str, Make] = {
     "SeparableConv1D": _separable,
     "SeparableConv2D": _separable,
     "Dense": _dense,
+    "EinsumDense": einsum_dense,
+    "MultiHeadAttention": attention,
     "BatchNormalization": _batch_norm,
+    "LayerNormalization": layer_norm,
     "Activation": _activation,
     "ReLU": _relu,
     "LeakyReLU": _leaky_relu,
@@ -318,9 +322,12 @@ TRAINED: dict[str, Sequence[str]] = {
     "SeparableConv1D": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "BatchNormalization": ("gamma", "beta"),
+    "LayerNormalization": ("gamma", "beta"),
     "PReLU": ("alpha",),
+    "EinsumDense": ("kernel", "bias"),
+    "MultiHeadAttention": tuple(f"{part}/{name}" for part in PROJECTIONS for name in ("kernel", "bias")),
 }
-"""Names of the weights that training moves, in Keras's order."""
+"""Names of the weights that training moves, in Keras's order; in front of a slash the layer inside that holds it."""
 
 
 def weight_names(kind: str, config: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -330,7 +337,9 @@ def weight_names(kind: str, config: dict[str, Any]) -> tuple[list[str], list[str
         for name, setting in (("bias", "use_bias"), ("gamma", "scale"), ("beta", "center"))
         if not config.get(setting, True)
     }
-    trained = [name for name in TRAINED.get(kind, ()) if name not in absent]
+    if kind == "EinsumDense" and not config.get("bias_axes"):
+        absent.add("bias")
+    trained = [name for name in TRAINED.get(kind, ()) if name.rpartition("/")[2] not in absent]
     if kind == "BatchNormalization":
         return trained, ["moving_mean", "moving_variance"]
     if kind == "Normalization" and (config.get("mean") is None or config.get("variance") is None):

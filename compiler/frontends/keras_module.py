@@ -20,7 +20,8 @@ from secateur.compiler.frontends.channels_last import (
 )
 from secateur.compiler.frontends.h5_weights import Weights
 from secateur.compiler.frontends.keras_config import Graph, Layer, Ref
-from secateur.compiler.frontends.keras_layers import IDLE, LAYERS
+from secateur.compiler.frontends.keras_layers import IDLE, LAYERS, TRAINED
+from secateur.compiler.frontends.keras_tokens import OTHER_MATHS
 from secateur.compiler.frontends.keras_use import Use, activation_name
 from secateur.errors import UserError
 
@@ -53,7 +54,7 @@ def unsupported(graph: Graph) -> list[str]:
 
 def _reason(layer: Layer) -> str | None:
     acts = layer.inner is not None or layer.kind == "BatchNormalization" or layer.kind in _AT_RANDOM
-    if acts and any(kwargs.get("training") is True for _, kwargs in layer.calls):
+    if (acts or layer.config.get("dropout")) and any(kwargs.get("training") is True for _, kwargs in layer.calls):
         return "called with training=True, so it trains where it runs too; call it without"
     if layer.inner is not None:
         return "called twice, with shared weights" if len(layer.calls) > 1 else None
@@ -68,6 +69,9 @@ def _reason(layer: Layer) -> str | None:
         return "quantized; give the float model"
     if len(layer.calls) > 1 and layer.kind in _WITH_WEIGHTS:
         return "called twice, with shared weights"
+    setting = next((name for name in OTHER_MATHS if layer.config.get(name)), None)
+    if setting is not None:
+        return f"{setting}={layer.config[setting]}; {OTHER_MATHS[setting]}"
     try:
         chosen = activation_name(layer.config.get("activation"))
     except Refused as reason:
@@ -77,7 +81,7 @@ def _reason(layer: Layer) -> str | None:
 
 
 _AT_RANDOM = tuple(kind for kind in IDLE if kind not in ("ActivityRegularization", "InputLayer", "Identity"))
-_WITH_WEIGHTS = ("Dense", "PReLU", "BatchNormalization", "Normalization", *(k for k in LAYERS if "Conv" in k))
+_WITH_WEIGHTS = (*TRAINED, "Normalization")
 
 
 def _policy(layer: Layer) -> str:
@@ -245,7 +249,7 @@ class KerasBuilder(ChannelsLast):
             return keras_operations.apply(self, name, layer.config, args, kwargs, alone)
         if layer.kind not in LAYERS:
             raise Refused("unknown")
-        use = Use(layer.kind, layer.config, self.weights.get(layer.path, {}), known, self, alone)
+        use = Use(layer.kind, layer.config, self.weights.get(layer.path, {}), known, self, alone, args, kwargs)
         try:
             return LAYERS[layer.kind](use)
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, IndexError) as error:

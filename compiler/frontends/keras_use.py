@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from secateur.compiler.frontends.channels_last import ChannelsLast, Floats, Refused, Value, number
@@ -10,7 +10,10 @@ from secateur.compiler.frontends.channels_last import ChannelsLast, Floats, Refu
 
 @dataclass(frozen=True)
 class Use:
-    """One call of a layer: its settings and weights, the tensors it reads, and the network it adds to."""
+    """One call of a layer: its settings and weights, the tensors it reads, and the network it adds to.
+
+    `args`, `named`: the call's arguments as they are given, with Values where tensors stand.
+    """
 
     kind: str
     config: dict[str, Any]
@@ -18,6 +21,8 @@ class Use:
     inputs: list[Value]
     net: ChannelsLast
     alone: bool  # nobody else reads the input
+    args: list[Any] = field(default_factory=list)
+    named: dict[str, Any] = field(default_factory=dict)
 
     @property
     def x(self) -> Value:
