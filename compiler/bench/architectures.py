@@ -26,7 +26,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from secateur.compiler.bench import saved
-from secateur.compiler.bench.keras_networks import keras_resnet
+from secateur.compiler.bench.keras_networks import keras_resnet, keras_transformer
 from secateur.compiler.bench.search import machine
 from secateur.compiler.deploy import deploy
 from secateur.compiler.export.calibrate import calibrate, float_outputs, rank_errors
@@ -230,9 +230,9 @@ def network_of(subject: Subject) -> Network:
     return made
 
 
-def _keras(blocks: int, excite: bool, size: int) -> Network:
+def _keras(write: Callable[[Path], Path]) -> Network:
     with TemporaryDirectory() as folder:
-        made = load_model(str(keras_resnet(Path(folder) / "keras.h5", blocks, excite, size)))
+        made = load_model(str(write(Path(folder) / "keras.h5")))
     assert isinstance(made, Network)
     return made
 
@@ -264,8 +264,11 @@ SUBJECTS: tuple[Subject, ...] = (
     Subject("resnet-20", "ONNX", "as published, norms folded by PyTorch's exporter", CIFAR, lambda: cifar_resnet(20)),
     Subject("se-resnet-18", "ONNX", "width 1/4, 64x64", SMALL, lambda: se_resnet18(0.25)),
     Subject("mobilenet-v3-small", "ONNX", "width 1/2, 64x64", SMALL, lambda: mobilenet_v3_small(0.5)),
-    Subject("resnet-20", "Keras", "as published", CIFAR, lambda: _keras(3, False, 32)),
-    Subject("se-resnet-20", "Keras", "squeeze-and-excite by Dense layers", CIFAR, lambda: _keras(3, True, 32)),
+    Subject("resnet-20", "Keras", "as published", CIFAR, lambda: _keras(lambda p: keras_resnet(p, 3, False))),
+    Subject("se-resnet-20", "Keras", "squeeze-and-excite by Dense layers", CIFAR,
+            lambda: _keras(lambda p: keras_resnet(p, 3, True))),
+    Subject("transformer", "Keras", "3 blocks of 32 channels, 4 heads, 16 patches, 1-D", (6, 128),
+            lambda: _keras(lambda p: keras_transformer(p, (128, 6), 8, 32, 4, 64, 3, 7))),
 )  # fmt: skip
 
 

@@ -58,11 +58,56 @@ class KerasModel:
     def activation(self, source: str, name: str = "relu") -> str:
         return self._add("Activation", (source,), self.widths[source], activation=name)
 
+    def patches(self, source: str, filters: int, size: int) -> str:
+        """Tokens of `size` samples each, by a Conv1D."""
+        inputs = self.widths[source]
+        made = self._add(
+            "Conv1D", (source,), filters, filters=filters, kernel_size=[size], strides=[size], padding="valid"
+        )
+        self.weights[made] = {
+            "kernel": self._normal(1 / (size * inputs), size, inputs, filters),
+            "bias": np.zeros(filters, np.float32),
+        }
+        return made
+
+    def positions(self, source: str, tokens: int) -> str:
+        """`source` + sines of the positions, a constant in the file."""
+        width = self.widths[source]
+        angles = np.arange(tokens)[:, None] / 10000 ** (np.arange(width) // 2 * 2 / width)
+        table = np.where(np.arange(width) % 2, np.cos(angles), np.sin(angles)).round(4).tolist()
+        made = self._add("TFOpLambda", (source,), width, function="__operators__.add")
+        self.layers[-1]["inbound_nodes"] = [[source, 0, 0, {"y": table, "name": None}]]
+        return made
+
+    def layer_norm(self, source: str) -> str:
+        width = self.widths[source]
+        made = self._add("LayerNormalization", (source,), width, axis=[2], epsilon=1e-3)
+        gain = self.random.uniform(0.5, 1.5, width).astype(np.float32)
+        self.weights[made] = {"gamma": gain, "beta": self.random.uniform(-0.3, 0.3, width).astype(np.float32)}
+        return made
+
+    def attention(self, source: str, heads: int) -> str:
+        """Self-attention of `heads` heads that together are as wide as their input."""
+        width = self.widths[source]
+        depth = width // heads
+        made = self._add("MultiHeadAttention", (source,), width, num_heads=heads, key_dim=depth, dropout=0.1)
+        self.layers[-1]["inbound_nodes"][0][0][3] = {"value": [source, 0, 0]}
+        held = self.weights[made] = {}
+        for part in ("query", "key", "value"):
+            held[f"{part}/kernel"] = self._normal(1 / width, width, heads, depth)
+            held[f"{part}/bias"] = np.zeros((heads, depth), np.float32)
+        held["attention_output/kernel"] = self._normal(1 / width, heads, depth, width)
+        held["attention_output/bias"] = np.zeros(width, np.float32)
+        return made
+
+    def _normal(self, variance: float, *shape: int) -> npt.NDArray[np.float32]:
+        return np.asarray(self.random.normal(size=shape) * variance**0.5, np.float32)
+
     def join(self, kind: str, a: str, b: str) -> str:
         return self._add(kind, (a, b), self.widths[a])
 
-    def mean(self, source: str) -> str:
-        return self._add("GlobalAveragePooling2D", (source,), self.widths[source])
+    def mean(self, source: str, rank: int = 2) -> str:
+        return self._add(f"GlobalAveragePooling{rank}D", (source,), self.widths[source])
 
     def excite(self, source: str, inner: int) -> str:
         """Squeeze-and-excite as Keras's applications write it: mean, Reshape, two Dense layers, Multiply."""
@@ -97,4 +142,18 @@ def keras_resnet(path: Path, blocks: int, excite: bool, size: int = 32, classes:
             shortcut = net.conv(x, width, 1, stride) if stride > 1 else x
             x = net.activation(net.join("Add", y, shortcut))
     net.dense(net.mean(x), classes)
+    return net.save(path)
+
+
+def keras_transformer(
+    path: Path, shape: tuple[int, int], patch: int, width: int, heads: int, hidden: int, blocks: int, classes: int,
+    seed: int = 0,
+) -> Path:  # fmt: skip
+    """Encoder blocks, norm first, on patches of a series of `shape` (steps, channels), as an .h5."""
+    net = KerasModel(shape, seed)
+    x = net.positions(net.patches(net.last, width, patch), shape[0] // patch)
+    for _ in range(blocks):
+        x = net.join("Add", x, net.attention(net.layer_norm(x), heads))
+        x = net.join("Add", x, net.dense(net.dense(net.layer_norm(x), hidden, "relu"), width))
+    net.dense(net.mean(net.layer_norm(x), 1), classes)
     return net.save(path)

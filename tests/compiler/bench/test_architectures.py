@@ -89,6 +89,15 @@ def test_the_other_routes_give_the_same_entries() -> None:
     assert document([row], FEW)["rows"][0]["layers_stay"]["first block of its stage"] == 1
 
 
+@pytest.mark.slow
+def test_a_transformer_from_keras_is_exact() -> None:
+    """Heads, hidden units and blocks of a Keras file go, and the image's outputs equal TensorFlow Lite Micro's."""
+    row = measure(next(s for s in SUBJECTS if s.name == "transformer"), replace(FEW, compared=1))
+    check(row)
+    assert (row.removable_layers, row.removable_groups, row.filters) == (5, 6, 3 * (4 + 64))
+    assert (row.values, row.golden) == (7, "TensorFlow Lite Micro (tflite-micro wheel)")
+
+
 def test_squeeze_and_excite_has_its_own_units() -> None:
     """A gate's hidden units are a group; its outputs go with the stream that they multiply; a block goes whole."""
     network = network_of(tiny("mobilenet-v3-small"))
