@@ -440,6 +440,7 @@ def test_other_attention_is_refused(tmp_path: Path, named: Any, settings: Any, m
     ],
 )
 def test_other_layers_of_transformers_are_refused(tmp_path: Path, one: Any, message: str) -> None:
+    """Norms over other axes, other norms and other products, in one line each."""
     one = {**one, "inbound_nodes": [[["input", 0, 0, {}]]]}
     held = norm_weights(1) if one["class_name"] == "LayerNormalization" else {"kernel": numbers(1, WIDTH, WIDTH)}
     with pytest.raises(UserError, match=message) as caught:
