@@ -43,7 +43,7 @@ class FilterCipls:
         channels, nodes = trace_channels(network), scored_nodes(network)
         ids = np.concatenate([channels.values[n.name] for n in nodes])
         order = balanced(self.data.y, self.samples or len(self.data), self.seed)
-        enough(network, len(order), 2 * self.blocks)
+        enough(network, len(order), 2 * max(1, self.blocks))
         block = blocks_of(len(order), self.blocks)
         models: list[Cipls] = []
         scale = np.zeros(0)

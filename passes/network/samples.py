@@ -38,5 +38,5 @@ def enough(network: Network, samples: int, least: int) -> None:
 
 
 def blocks_of(samples: int, blocks: int) -> npt.NDArray[np.int64]:
-    """(samples,): the block of a jackknife that each sample belongs to; they go round."""
-    return np.arange(samples, dtype=np.int64) % blocks
+    """(samples,): the block of a jackknife that each sample belongs to; they go round; all of one where none are."""
+    return np.arange(samples, dtype=np.int64) % max(1, blocks)

@@ -74,6 +74,16 @@ def test_filter_scores(small, name):
     assert any(m.error > 0 for m in scores.margins.values()) == (name not in {"cka", *WITHOUT_SAMPLES})
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["reconstruction", "plsvip", "cipls"])
+def test_a_search_asks_for_no_margins(small, name):
+    """They take long and decide nothing there; the numbers are the same, and no margin is noise."""
+    told = FILTER_SCORES[name].make(Setting(split(small)))(small)
+    plain = FILTER_SCORES[name].make(Setting(split(small), filter_margins=False))(small)
+    assert all(np.array_equal(plain.values[group], values) for group, values in told.values.items())
+    assert all(m.error == 0 for m in plain.margins.values()) and any(m.error > 0 for m in told.margins.values())
+
+
 @pytest.mark.parametrize("network", ["grouped", "concat", "mlp"], indirect=True)
 @pytest.mark.parametrize("name", sorted(set(FILTER_SCORES) - {"amp", "bn-scale", "kl", "cka", "cipls"}))
 def test_filter_scores_of_other_graphs(network, name):
