@@ -205,7 +205,8 @@ class Here(torch.nn.Module):
         t = t + self.down[0](torch.nn.functional.gelu(self.up[0](self.norms[1](t))))
         t = self.norms[2](t + self.mha[1](t, t, t)[0])
         t = self.norms[3](t + self.down[1](torch.relu(self.up[1](t))))
-        return self.head(t.mean(1))  # type: ignore[no-any-return]
+        out: torch.Tensor = self.head(t.mean(1))
+        return out
 
 
 def test_heads_hidden_units_and_blocks_can_go_as_from_pytorch(tmp_path: Path) -> None:
