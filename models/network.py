@@ -18,7 +18,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -27,6 +29,7 @@ from secateur.models.activations import ACTIVATIONS, Unsqueeze
 from secateur.models.preprocess import Preprocess
 from secateur.models.tokens import Attention, Bias, ChannelNorm, Tokens
 
+T = TypeVar("T")
 MODULES: tuple[type[nn.Module], ...]
 FUNCTIONS = (operator.add, operator.mul, torch.cat)
 
@@ -96,6 +99,7 @@ class Network:
     preprocess: Preprocess
     labels: tuple[str, ...] = ()
     history: tuple[str, ...] = field(default=(), compare=False)  # names of the passes that made it
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def graph(self) -> fx.Graph:
@@ -103,7 +107,29 @@ class Network:
 
     def clone(self) -> Network:
         """A deep copy: weights, buffers and graph are not shared."""
-        return replace(self, module=copy.deepcopy(self.module))
+        root, done = nn.Module(), dict[int, Tensor]()
+        root.training = self.module.training
+        for name, child in self.module.named_children():
+            root.add_module(name, _copied(child, done))
+        module = fx.GraphModule(root, copy.deepcopy(self.graph))
+        module._modules = root._modules  # in their own order, not the graph's: an optimizer sums in it
+        return replace(self, module=module)
+
+    def made_by(self, name: str) -> Network:
+        """The same network, with the pass that made it in its history."""
+        made = replace(self, history=(*self.history, name))
+        made._known.update(self._known)
+        return made
+
+    def known(self, what: str, find: Callable[[], T]) -> T:
+        """What `find` gives of the structure, kept after the first call.
+
+        A Network's graph is not edited once it has been handed on (`verify_network` looks anew); weights may change.
+        """
+        if what not in self._known:
+            self._known[what] = find()
+        found: T = self._known[what]
+        return found
 
     def hash(self) -> str:
         """SHA-256 over the graph and every parameter and buffer: scores are bound to it."""
@@ -114,20 +140,36 @@ class Network:
         return digest.hexdigest()
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every node's value without the batch, by node name.
-
-        Kept after the first call: a Network is not edited once it has been handed on (`verify_network` looks anew).
-        """
-        found = self.__dict__.get("_shapes")
-        if found is None:
-            found = _Shapes(self.module).of(torch.zeros(1, *self.input_shape))
-            object.__setattr__(self, "_shapes", found)
-        return dict(found)
+        """Shape of every node's value without the batch, by node name."""
+        return dict(self.known("shapes", lambda: _Shapes(self.module).of(torch.zeros(1, *self.input_shape))))
 
     @property
     def classes(self) -> int:
         output = next(n for n in self.graph.nodes if n.op == "output")
         return self.shapes()[output.args[0].name][0]
+
+
+def _copied(module: nn.Module, done: dict[int, Tensor]) -> nn.Module:
+    """What copy.deepcopy gives of a module that holds plain values besides its tensors, without gradients, sooner.
+
+    `done`: copies by the ids of their tensors, so that what was shared is shared again.
+    """
+
+    def own(tensor: Tensor | None) -> Tensor | None:
+        if tensor is None:
+            return None
+        if id(tensor) not in done:
+            values = tensor.detach().clone()
+            known = isinstance(tensor, nn.Parameter)
+            done[id(tensor)] = nn.Parameter(values, tensor.requires_grad) if known else values
+        return done[id(tensor)]
+
+    new = module.__new__(type(module))
+    new.__dict__ = {k: v.copy() if isinstance(v, (dict, set, list)) else v for k, v in vars(module).items()}
+    new._parameters = {k: own(v) for k, v in module._parameters.items()}  # type: ignore[misc]
+    new._buffers = {k: own(v) for k, v in module._buffers.items()}
+    new._modules = {k: None if m is None else _copied(m, done) for k, m in module._modules.items()}
+    return new
 
 
 class _Shapes(fx.Interpreter):
@@ -169,5 +211,5 @@ def verify_network(network: Network) -> None:
             assert node.target in FUNCTIONS, f"{network.name}: {node.name} calls {node.target}"
         else:
             assert node.op in ("placeholder", "output"), f"{network.name}: {node.name} is a {node.op}"
-    network.__dict__.pop("_shapes", None)
+    network._known.clear()
     network.shapes()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -62,7 +61,7 @@ def _remember(model: M, name: str) -> M:
     """A Network knows the passes that made it; a Program carries nothing."""
     if isinstance(model, Program):
         return model
-    return replace(model, history=(*model.history, name))
+    return model.made_by(name)
 
 
 def _verify(model: Network | Program) -> None:

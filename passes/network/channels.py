@@ -67,7 +67,11 @@ def find_filters(network: Network) -> tuple[FilterGroup, ...]:
 
 
 def trace_channels(network: Network) -> Channels:
-    """Follow every channel through the graph. Raises AssertionError, naming the node, if widths disagree."""
+    """Follow every channel through the graph, once. Raises AssertionError, naming the node, if widths disagree."""
+    return network.known("channels", lambda: _traced(network))
+
+
+def _traced(network: Network) -> Channels:
     tracer = _Tracer(network)
     number: dict[int, int] = {}
     values: dict[str, Ids] = {}

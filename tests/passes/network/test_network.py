@@ -1,0 +1,60 @@
+"""A Network's copies, and what is kept of its structure."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from secateur.models.zoo.resnet1d import ResNet1d
+from secateur.passes.network.channels import trace_channels
+from secateur.passes.network.layers import removable_layers
+from secateur.passes.network.removal import Removal, apply
+
+
+def resnet(network_of):
+    return network_of(ResNet1d(3, 3, widths=(6, 8), blocks=(3, 3), strides=(1, 2)), (3, 12))
+
+
+def test_a_clone_is_a_deep_copy(network_of):
+    """The same modules in the same order, in the same mode, with settings, weights and statistics of their own."""
+    network = resnet(network_of)
+    network.module.eval()
+    stem = network.module.get_submodule("stem.0")
+    stem.requires_grad_(False)
+    ours, torchs = network.clone().module, copy.deepcopy(network.module)
+    assert repr(ours) == repr(torchs) and ours.code == torchs.code
+    assert [name for name, _ in ours.named_modules()] == [name for name, _ in torchs.named_modules()]
+    assert [m.training for m in ours.modules()] == [m.training for m in torchs.modules()]
+    assert [p.requires_grad for p in ours.parameters()] == [p.requires_grad for p in torchs.parameters()]
+    before = network.hash()
+    with torch.no_grad():
+        for values in ours.state_dict().values():
+            values += 1
+    ours.get_submodule("stem.0").stride = (7,)
+    ours.train()
+    assert network.hash() == before and not network.module.training
+    assert stem.stride != (7,)
+
+
+def test_a_clone_keeps_what_is_shared(network_of):
+    """One weight in two layers is one weight in two layers of the copy."""
+    network = network_of(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), (4,))
+    first, second = (m for m in network.module.modules() if isinstance(m, nn.Linear))
+    second.weight = first.weight
+    first, second = (m for m in network.clone().module.modules() if isinstance(m, nn.Linear))
+    assert first.weight is second.weight and first.bias is not second.bias
+
+
+def test_structure_is_looked_at_once(network_of):
+    """Shapes and channels are found once a network, and anew for what a removal makes of it."""
+    network = resnet(network_of)
+    assert trace_channels(network) is trace_channels(network)
+    assert trace_channels(replace(network)) is not trace_channels(network)
+    cut = apply(network, Removal("layer", removable_layers(network)[0].name))
+    assert set(cut.shapes()) < set(network.shapes())
+    assert set(trace_channels(cut).values) < set(trace_channels(network).values)
+    runs: list[int] = []
+    assert [cut.known("answer", lambda: runs.append(1)) for _ in range(2)] == [None, None] and runs == [1]
