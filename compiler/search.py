@@ -30,6 +30,7 @@ from secateur.models.torch_threads import torch_threads
 from secateur.models.training import Recipe
 from secateur.passes.network.removal import RESTORED, Removal, apply_all
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
+from secateur.passes.network.smallest import smallest
 from secateur.passes.program.cost import Cost, cost, plan
 from secateur.passes.program.lower import lower
 from secateur.targets.target import Target
@@ -195,7 +196,20 @@ class Search:
         One thread: the same bytes on machines with other core counts, and no slower for networks of this size.
         """
         with torch_threads(1):
+            if not state.steps:
+                self._tell_of_the_impossible(state)
             return self._run(state)
+
+    def _tell_of_the_impossible(self, state: SearchState) -> None:
+        """Before anything is searched for: a limit that is broken even with all gone that may go."""
+        if not self.policy.kinds or self.fits(state.network, state):
+            return
+        least = smallest(state.network, self.policy.kinds, self.options.floor)
+        if not self.fits(least, state):
+            parts = [
+                f"{has} with all gone that may go, {may} allowed" for has, may in self._lacks(self.cost(least), state)
+            ]
+            self.tell(f"no removals reach the budget: {'; '.join(parts)}. The search ends with its best attempt")
 
     def _run(self, state: SearchState) -> SearchState:
         while True:
@@ -285,14 +299,15 @@ class Search:
         """How far each violated limit is from holding."""
         return excess(found, self.target, self.budget, state.margins)
 
+    def _lacks(self, found: Cost, state: SearchState) -> list[tuple[str, str]]:
+        """Of each limit that is broken what is reached, with its unit, and what is allowed."""
+        units = {"ram_bytes": "bytes of RAM", "flash_bytes": "bytes of flash", "latency_ms": "ms"}
+        broken = self._broken(found, state)
+        return [(f"{value:,.0f} {units[name]}", f"{limit:,.0f}") for name, (value, limit) in broken.items()]
+
     def exhausted(self, now: Cost, state: SearchState) -> Exhausted:
         """With the limits that are violated and by how much."""
-        broken = self._broken(now, state)
-        units = {"ram_bytes": "bytes of RAM", "flash_bytes": "bytes of flash", "latency_ms": "ms"}
-        parts = [
-            f"{value:,.0f} {units[name]} are the least reached, {limit:,.0f} allowed"
-            for name, (value, limit) in broken.items()
-        ]
+        parts = [f"{value} are the least reached, {limit} allowed" for value, limit in self._lacks(now, state)]
         return Exhausted(
             f"{'; '.join(parts)}; after {len(state.steps)} removals nothing that --policy {self.options.policy} may "
             "remove lowers it further (every stage keeps its blocks, every group its channels: secateur inspect)"

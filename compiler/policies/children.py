@@ -48,6 +48,8 @@ class Child:
 class Children(Policy):
     """One step is a layer, or filters of many groups at one ratio that save as much."""
 
+    kinds: tuple[str, ...] = ("layer", "filters")
+
     def choose(self, state: SearchState, now: Cost) -> Choice:
         """The child with the higher similarity; a tie goes to depth. When one kind is exhausted the other goes on."""
         depth = self._depth(state, now)
@@ -117,6 +119,8 @@ class Children(Policy):
 
 class ChildrenPublished(Children):
     """The same at an equal number of filters; what a step saves on the device has no say."""
+
+    kinds = ()  # groups go down to one filter
 
     def _depth(self, state: SearchState, now: Cost) -> Child | None:
         removable = candidates(state.network, floor=self.options.floor)

@@ -43,12 +43,14 @@ class Choice:
 class Policy(ABC):
     """Chooses steps for one search. It holds no state that its choices depend on: a resumed search is as good.
 
+    `kinds`: of removals that go on until none is left where the budget asks for it; none: it ends in a way of its own.
     `layer_score`, `filter_score`: whether those options have a say. `controls`: whether `--method` has one.
     `trains_between`: whether a step that harms is followed by training. `reconstructs`: whether steps only remove, from
     the network before them, and its weights go on. `improves`: whether it takes steps within the budget too, until it
     says that it has ended.
     """
 
+    kinds: tuple[str, ...] = ()
     layer_score = True
     filter_score = True
     controls = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from secateur.compiler.recovery import recovery_recipe
 from secateur.compiler.search import Search, SearchOptions
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
+from secateur.passes.network.smallest import smallest
 from secateur.targets.target import find
 
 pytestmark = pytest.mark.slow
@@ -157,12 +159,31 @@ def test_the_best_network_is_the_one_that_was_measured(network, tmp_path, monkey
 
 def test_nothing_left_to_remove_names_the_limit(network, tmp_path):
     """The reason has both numbers, and the smallest network is kept, trained to the end."""
-    run = search(network, tmp_path, less=0)
+    told: list[str] = []
+    run = search(network, tmp_path, told.append, less=0)
     run.budget = Budget(flash_bytes=100).on(run.target)
     state = run.start(False)
-    with pytest.raises(Exhausted, match=r"[\d,]+ bytes of flash are the least reached, 100 allowed"):
+    with pytest.raises(Exhausted, match=r"[\d,]+ bytes of flash are the least reached, 100 allowed") as ended:
         run.run(state)
     assert state.steps and state.finished and state.trained_steps == 9
+    least = str(ended.value).split(" are the least")[0]
+    assert told[0] == (
+        f"no removals reach the budget: {least} with all gone that may go, 100 allowed. "
+        "The search ends with its best attempt"
+    )
+
+
+def test_a_budget_within_reach_is_not_called_impossible(network, tmp_path):
+    """What the search gets to at last is not said to be out of reach: one byte less is."""
+    run = search(network, tmp_path, less=0)
+    least = run.cost(smallest(network, run.policy.kinds, run.options.floor)).flash_bytes
+    for flash, impossible in ((least, False), (least - 1, True)):
+        told: list[str] = []
+        run = search(network, None, told.append, less=0, recovery="none", total_steps=0)
+        run.budget = Budget(flash_bytes=flash).on(run.target)
+        with pytest.raises(Exhausted) if impossible else nullcontext():
+            run.run(run.start(False))
+        assert told[0].startswith("no removals reach the budget") == impossible
 
 
 def test_what_ended_without_fitting_is_not_trained_again_by_a_resume(network, tmp_path, monkeypatch):
