@@ -263,8 +263,10 @@ class Search:
         smaller = chosen.network
         cut = self.accuracy(smaller)
         fitted = smaller, cut
-        if self.policy.reconstructs:
+        notes = [chosen.note] if chosen.note else []
+        if self.policy.reconstructs and self.options.reconstructs:
             fitted = self.recovery.reconstructed(state.network, chosen.removals, self.options.floor, *fitted)
+            notes += ["its fit cost validation: left out"] if fitted[0] is smaller else []
         recovered, after = self.recovery.remeasured(*fitted)
         trains = self.policy.trains_between and self.recovery.harmed(after)
         steps = max(0, self.recovery.short_steps(state.trained_steps) - chosen.trained) if trains else 0
@@ -275,6 +277,8 @@ class Search:
             # Few steps at a recovery's rate can throw a network far off; within the tolerance it has begun to recover.
             if percent >= after - TOLERATED_POINTS:
                 recovered, after, kept = trained, percent, steps
+            else:
+                notes.append(f"{steps} steps of training ended at {percent:.1f} %: undone")
         found = reached(self.cost(recovered), self.target, state.margins)
         removal, *more = chosen.removals
         earlier = state.steps[: chosen.back_to]
@@ -287,7 +291,7 @@ class Search:
         state.steps.append(step)
         self._keep_best(state, after)
         latency = "" if found.latency_ms is None else f"  latency <= {found.latency_ms:.1f} ms"
-        note = f"  {chosen.note}" if chosen.note else ""
+        note = "  " + "; ".join(notes) if notes else ""
         what = step.what if step.kind == RESTORED else f"{step.kind} {step.what}"
         verb = "put back" if step.kind == RESTORED else "remove"
         self.tell(

@@ -14,6 +14,7 @@ from secateur.compiler.recovery import Recovery, recovery_recipe
 from secateur.compiler.search import Search, SearchOptions, SearchState, Step, _reopen
 from secateur.models.network import Network
 from secateur.models.zoo.catalogue import load, zoo_data
+from secateur.passes.network.reconstruct import Reconstruct
 from secateur.passes.network.removal import Removal, apply
 from secateur.targets.target import find
 
@@ -57,9 +58,13 @@ def test_a_short_training_that_harms_is_undone(helps: bool, monkeypatch: pytest.
     search.recovery = Recovery(good, search.data, search.options, search.recipe, search.tell)
     monkeypatch.setattr(search.recovery, "harmed", lambda accuracy: True)
     monkeypatch.setattr(search.recovery, "after_cut", lambda network, steps, number: trained)
-    state = SearchState(good)
+    state, told = SearchState(good), list[str]()
+    search.tell = told.append
     search._step(state, Choice((Removal("layer", "stages.0.1"),), begun, None))
     step = state.steps[-1]
+    assert (
+        (f"{step.trained_steps} steps of training ended at" in told[-1]) == told[-1].endswith("undone") == (not helps)
+    )
     assert state.network is good and step.accuracy_recovered == search.accuracy(good)
     assert step.trained_steps > 0 and step.network_steps == (step.trained_steps if helps else 0)
 
@@ -75,6 +80,21 @@ def test_a_step_fits_what_its_removals_leave(policy: str, fits: bool, monkeypatc
     search._step(state, Choice((removal,), cut, None))
     assert (state.network is not cut) == fits == (state.network.history[-1] == "reconstruct")
     assert (state.steps[-1].accuracy_recovered > state.steps[-1].accuracy_cut) == fits
+
+
+def test_a_fit_that_harms_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cut network goes on as it was cut, and the step's line says so; a fit that helps needs no word."""
+    search, _ = _search()
+    monkeypatch.setattr(search.recovery, "harmed", lambda accuracy: False)
+    removal = Removal("layer", "stages.0.1.conv1..conv2")
+    cut, told = apply(search.original, removal), list[str]()
+    search.tell = told.append
+    for harms in (False, True):
+        state = SearchState(search.original)
+        if harms:
+            monkeypatch.setattr(Reconstruct, "run", lambda self, model: _damaged(model))
+        search._step(state, Choice((removal,), cut, None))
+        assert (state.network is cut) == harms == ("its fit cost validation: left out" in told[-1])
 
 
 def test_a_recovery_that_helps_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
