@@ -106,11 +106,10 @@ class Network:
         return self.module.graph
 
     def clone(self) -> Network:
-        """A deep copy: weights, buffers and graph are not shared."""
-        root, done = nn.Module(), dict[int, Tensor]()
+        """A deep copy: weights, buffers and graph are not shared. Gradients are left behind."""
+        root, done = nn.Module(), dict[int, Any]()
         root.training = self.module.training
-        for name, child in self.module.named_children():
-            root.add_module(name, _copied(child, done))
+        root._modules = {name: child and _copied(child, done) for name, child in self.module._modules.items()}
         module = fx.GraphModule(root, copy.deepcopy(self.graph))
         module._modules = root._modules  # in their own order, not the graph's: an optimizer sums in it
         return replace(self, module=module)
@@ -132,8 +131,12 @@ class Network:
         return found
 
     def hash(self) -> str:
-        """SHA-256 over the graph and every parameter and buffer: scores are bound to it."""
-        digest = hashlib.sha256(self.module.code.encode())
+        """SHA-256 over the graph, its modules' settings and every parameter and buffer: scores are bound to it."""
+        digest = hashlib.sha256(f"{self.input_shape} {self.module.code}".encode())
+        for node in self.graph.nodes:
+            if node.op == "call_module":
+                module = self.module.get_submodule(str(node.target))
+                digest.update(f"{node.target} {type(module).__name__} {_settings(module)}".encode())
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -149,13 +152,19 @@ class Network:
         return self.shapes()[output.args[0].name][0]
 
 
-def _copied(module: nn.Module, done: dict[int, Tensor]) -> nn.Module:
-    """What copy.deepcopy gives of a module that holds plain values besides its tensors, without gradients, sooner.
+def _settings(module: nn.Module) -> list[tuple[str, object]]:
+    """What `module` computes by besides its tensors: strides, slopes, amounts."""
+    plain = (bool, int, float, str, tuple, type(None))
+    return sorted((k, v) for k, v in vars(module).items() if k[0] != "_" and k != "training" and isinstance(v, plain))
 
-    `done`: copies by the ids of their tensors, so that what was shared is shared again.
+
+def _copied(module: nn.Module, done: dict[int, Any]) -> nn.Module:
+    """What copy.deepcopy gives of a module, but gradients, sooner.
+
+    `done`: copies by the ids of their modules and tensors, so that what was shared is shared again.
     """
 
-    def own(tensor: Tensor | None) -> Tensor | None:
+    def own(tensor: Tensor | None) -> Any:
         if tensor is None:
             return None
         if id(tensor) not in done:
@@ -164,11 +173,16 @@ def _copied(module: nn.Module, done: dict[int, Tensor]) -> nn.Module:
             done[id(tensor)] = nn.Parameter(values, tensor.requires_grad) if known else values
         return done[id(tensor)]
 
-    new = module.__new__(type(module))
-    new.__dict__ = {k: v.copy() if isinstance(v, (dict, set, list)) else v for k, v in vars(module).items()}
-    new._parameters = {k: own(v) for k, v in module._parameters.items()}  # type: ignore[misc]
+    if id(module) in done:
+        return done[id(module)]  # type: ignore[no-any-return]
+    done[id(module)] = new = module.__new__(type(module))
+    for name, value in vars(module).items():
+        if name not in ("_parameters", "_buffers", "_modules"):
+            empty = isinstance(value, (dict, set)) and not value  # as most are: of hooks that it has not
+            new.__dict__[name] = value.copy() if empty else copy.deepcopy(value, done)
+    new._parameters = {k: own(v) for k, v in module._parameters.items()}
     new._buffers = {k: own(v) for k, v in module._buffers.items()}
-    new._modules = {k: None if m is None else _copied(m, done) for k, m in module._modules.items()}
+    new._modules = {k: m and _copied(m, done) for k, m in module._modules.items()}
     return new
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import nn
 
@@ -46,6 +47,45 @@ def test_a_clone_keeps_what_is_shared(network_of):
     second.weight = first.weight
     first, second = (m for m in network.clone().module.modules() if isinstance(m, nn.Linear))
     assert first.weight is second.weight and first.bias is not second.bias
+
+
+def test_a_clone_keeps_modules_of_two_names_and_hooks(network_of):
+    """One module under two names stays one, and a hook of the original can be taken from it alone."""
+    network = network_of(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), (4,))
+    network.module.add_module("again", network.module.get_submodule("0"))
+    calls: list[int] = []
+    handle = network.module.get_submodule("2").register_forward_hook(lambda *_: calls.append(1))
+    module = network.clone().module
+    assert module.get_submodule("again") is module.get_submodule("0") is not network.module.get_submodule("0")
+    handle.remove()
+    network.module(torch.zeros(1, 4))
+    assert not calls
+    module(torch.zeros(1, 4))
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    "one,other",
+    [
+        (nn.MaxPool1d(2), nn.AvgPool1d(2)),
+        (nn.LeakyReLU(0.01), nn.LeakyReLU(0.3)),
+        (nn.MaxPool1d(3, 1, 1), nn.MaxPool1d(3, 2, 1)),
+        (nn.ReLU(), nn.ReLU6()),
+    ],
+)
+def test_a_hash_knows_the_settings(network_of, one, other):
+    """Networks of the same names and weights that compute otherwise differ in it; training mode does not count."""
+    hashes = []
+    for part in (one, other):
+        torch.manual_seed(0)
+        ends = [nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(6, 2)]
+        hashes.append(network_of(nn.Sequential(nn.Conv1d(3, 6, 3), part, *ends), (3, 12)))
+    first, second = hashes
+    assert first.module.code == second.module.code and first.hash() != second.hash()
+    assert first.hash() == first.clone().hash()
+    before = first.hash()
+    first.module.train()
+    assert first.hash() == before
 
 
 def test_structure_is_looked_at_once(network_of):
