@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from torch import nn
@@ -25,9 +26,10 @@ def with_probabilities(network: Network) -> Network:
     changed = network.clone()
     module, graph = changed.module, changed.graph
     output = next(n for n in graph.nodes if n.op == "output")
-    module.add_submodule(NAME, nn.Softmax(1))
+    name = next(name for i in itertools.count() if not hasattr(module, name := f"{NAME}{i or ''}"))
+    module.add_submodule(name, nn.Softmax(1))
     with graph.inserting_before(output):
-        softmax = graph.call_module(NAME, (output.args[0],))
+        softmax = graph.call_module(name, (output.args[0],))
     output.args = (softmax,)
     module.recompile()
     return replace(changed)
