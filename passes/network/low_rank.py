@@ -40,8 +40,8 @@ def adaptable(module: nn.Module) -> bool:
 def adapt(module: nn.Module, names: Collection[str] | None, rank: int, seed: int) -> int:
     """Give the adaptable modules of `names` (None: all) adapters, in place; nothing else needs a gradient any more.
 
-    Where an adapter would have as many values as the weights, the weights themselves are trained. Returns the number
-    of values that are trained.
+    Where an adapter would have as many values as the weights, the layer itself is trained, its bias too. Returns the
+    number of values that are trained.
     """
     generator = torch.Generator().manual_seed(seed)
     module.requires_grad_(False)

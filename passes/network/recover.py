@@ -41,7 +41,8 @@ class Recover(Pass[Network]):
         scratch: forget all weights first: the control that asks what the architecture alone is worth.
         recalibrate: measure the batch norms' statistics anew first, in one pass over the set, without a step.
         only: names of the modules that are trained, None: all; the others stay, statistics of norms included.
-        rank: train adapters of this rank in the place of weights (`low_rank.py`), 0: none; other parameters stay.
+        rank: train adapters of this rank in the place of weights (`low_rank.py`), 0: none; other parameters stay, but
+            those of a layer for which an adapter is too large.
 
     After a call, `log` holds what the training did.
     """

@@ -9,7 +9,7 @@ paper: one token, biased); the other layers keep the statistics of their batch n
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import fx, nn
@@ -18,7 +18,7 @@ from secateur.errors import UserError
 from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.passes.network.layer_flow import flows
-from secateur.passes.network.layers import find_layers
+from secateur.passes.network.layers import LayerUnit, find_layers
 from secateur.passes.network.macs import operation_macs
 
 SAMPLES = 256
@@ -57,9 +57,19 @@ def choose_layers(network: Network, share: float, split: Split, seed: int = 0) -
     count = max(1, math.floor(share * len(rest)))
     most = sorted(rest, key=lambda u: (-changed[u.name], rest.index(u)))[:count]
     chosen = [u for u in units if u in most or u is head]
-    nodes = {n for u in chosen for n in u.nodes}
-    modules = frozenset(str(n.target) for n in network.graph.nodes if n.op == "call_module" and n.name in nodes)
+    names = {u.name for u in chosen}
+    modules = frozenset(str(n.target) for n, u in _with_followers(network, units) if u in names)
     return Chosen(tuple(u.name for u in chosen), len(units), modules)
+
+
+def _with_followers(network: Network, units: Sequence[LayerUnit]) -> Iterator[tuple[fx.Node, str]]:
+    """Nodes that call modules, with the layer that each goes with: norms behind a join with the layer before."""
+    layer_of = {node: u.name for u in units for node in u.nodes}
+    layer = units[0].name
+    for node in network.graph.nodes:
+        layer = layer_of.get(node.name, layer)
+        if node.op == "call_module":
+            yield node, layer
 
 
 def freeze_others(module: nn.Module, trained: Collection[str]) -> None:

@@ -52,6 +52,30 @@ def test_the_layers_that_change_most_are_trained() -> None:
     assert all(p.requires_grad for p in trained.module.parameters())
 
 
+def test_a_norm_behind_a_join_is_trained_with_its_layer() -> None:
+    """The one that reads a sum goes with the branch in front of it; those of layers that stay, stay."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c, self.bn = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.bn(x + self.c(x)))
+
+    torch.manual_seed(0)
+    ends = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)]
+    network = to_network(nn.Sequential(nn.Conv2d(3, 8, 3), Block(), Block(), Block(), *ends), (3, 6, 6), "net")
+    chosen = choose_layers(network, 0.5, pictures())
+    blocks = {layer.split(".")[0] for layer in chosen.layers} - {"0", "6"}
+    assert blocks and blocks < {"1", "2", "3"}
+    assert {name.split(".")[0] for name in chosen.modules if name.endswith("bn")} == blocks
+    trained = Recover(pictures(), Recipe(steps=3), 0, only=chosen.modules)(network)
+    before, after = network.module.state_dict(), trained.module.state_dict()
+    changed = {name for name in before if name.endswith("bn.weight") and not torch.equal(before[name], after[name])}
+    assert changed == {f"{block}.bn.weight" for block in blocks}
+
+
 @pytest.mark.parametrize("trained", [None, {"14"}, {"6", "7"}, {"0", "14"}])
 def test_backward_work_is_what_torch_does(trained: set[str] | None) -> None:
     """Counted from the graph, it is the number of floating point operations of a real backward pass, halved."""
@@ -112,7 +136,7 @@ def test_adapters_of_a_transformer_are_merged_exactly() -> None:
 
 
 def test_adapters_leave_the_rest_and_the_order_of_parameters() -> None:
-    """After a training only matrices have moved, and the result is laid out as what came in."""
+    """Matrices have moved, and the bias of the head, which no adapter makes smaller; all is laid out as it came in."""
     network, split = chain(), pictures()
     trained = Recover(split, Recipe(steps=3), 0, rank=2)(network)
     before, after = network.module.state_dict(), trained.module.state_dict()
