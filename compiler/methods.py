@@ -18,7 +18,7 @@ from secateur.compiler.score_cache import kept_scores
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.passes.network.candidates import candidates
-from secateur.passes.network.channels import find_filters
+from secateur.passes.network.channels import FilterGroup, find_filters
 from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.removal import Removal, apply
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
@@ -160,12 +160,22 @@ class UniformWidth(Method):
     """Control: every group that lowers a violated limit thinned alike, by L1; no layer goes."""
 
     def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
-        self.sizes = {g.name: g.size for g in find_filters(original)}
+        self.sizes = {_ends(g): g.size for g in find_filters(original)}
         return [r for r in self._candidates(network, filter_l1(network)) if r.kind == "filters"]
 
     def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
-        now = {g.name: g.size for g in find_filters(network)}
-        return max(useful, key=lambda c: now[c.removal.unit] / self.sizes[c.removal.unit])
+        now = {g.name: g for g in find_filters(network)}
+
+        def left(candidate: Candidate) -> float:
+            group = now[candidate.removal.unit]
+            return group.size / self.sizes[_ends(group)]
+
+        return max(useful, key=left)
+
+
+def _ends(group: FilterGroup) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What stays the same of a group where a cut of its first channels gives its name to another."""
+    return group.producers, group.consumers
 
 
 METHODS: dict[str, type[Method]] = {
