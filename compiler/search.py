@@ -201,14 +201,17 @@ class Search:
             return self._run(state)
 
     def _tell_of_the_impossible(self, state: SearchState) -> None:
-        """Before anything is searched for: a limit that is broken even with all gone that may go."""
+        """Before anything is searched for: a limit that is broken even by less than removals can leave.
+
+        Of a stage whose floor is more blocks than one, which of them stay is for the search to say.
+        """
         if not self.policy.kinds or self.fits(state.network, state):
             return
-        least = smallest(state.network, self.policy.kinds, self.options.floor)
+        least = smallest(state.network, self.policy.kinds, min(1, self.options.floor))
         if not self.fits(least, state):
-            parts = [
-                f"{has} with all gone that may go, {may} allowed" for has, may in self._lacks(self.cost(least), state)
-            ]
+            left = {"layer": "one block a stage", "filters": "the fewest filters"}
+            what = " and ".join(left[kind] for kind in self.policy.kinds)
+            parts = [f"{has} with {what}, {may} allowed" for has, may in self._lacks(least, state)]
             self.tell(f"no removals reach the budget: {'; '.join(parts)}. The search ends with its best attempt")
 
     def _run(self, state: SearchState) -> SearchState:
@@ -303,15 +306,15 @@ class Search:
         """How far each violated limit is from holding."""
         return excess(found, self.target, self.budget, state.margins)
 
-    def _lacks(self, found: Cost, state: SearchState) -> list[tuple[str, str]]:
-        """Of each limit that is broken what is reached, with its unit, and what is allowed."""
+    def _lacks(self, network: Network, state: SearchState) -> list[tuple[str, str]]:
+        """Of each limit broken with all that may relieve RAM: what is reached, with its unit, and what is allowed."""
         units = {"ram_bytes": "bytes of RAM", "flash_bytes": "bytes of flash", "latency_ms": "ms"}
-        broken = self._broken(found, state)
-        return [(f"{value:,.0f} {units[name]}", f"{limit:,.0f}") for name, (value, limit) in broken.items()]
+        broken = self._broken(self.cost_with_relief(network, state), state)
+        return [(f"{_number(value)} {units[name]}", _number(limit)) for name, (value, limit) in broken.items()]
 
-    def exhausted(self, now: Cost, state: SearchState) -> Exhausted:
+    def exhausted(self, state: SearchState) -> Exhausted:
         """With the limits that are violated and by how much."""
-        parts = [f"{value} are the least reached, {limit} allowed" for value, limit in self._lacks(now, state)]
+        parts = [f"{has} are the least reached, {may} allowed" for has, may in self._lacks(state.network, state)]
         return Exhausted(
             f"{'; '.join(parts)}; after {len(state.steps)} removals nothing that --policy {self.options.policy} may "
             "remove lowers it further (every stage keeps its blocks, every group its channels: secateur inspect)"
@@ -427,6 +430,10 @@ class Search:
     def _keep_best(self, state: SearchState, accuracy: float) -> None:
         if state.best is None or accuracy >= state.best[0]:
             state.best, self._best = (accuracy, _checkpoint(state)), state.network
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
 
 
 def _checkpoint(state: SearchState) -> str:

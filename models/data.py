@@ -1,7 +1,8 @@
 """Data as the compiler sees it: three disjoint sets, no group in two of them.
 
-*recovery* trains, scores and calibrates; *validation* makes every choice; *test* is touched once, for the
-report. A group is what must not be on two sides: a person, a recording, a file.
+*recovery* trains, scores and calibrates (of a reconstruction, whose recovery set has no anomalies, validation
+calibrates too); *validation* makes every choice; *test* is touched once, for the report. A group is what must not be
+on two sides: a person, a recording, a file.
 """
 
 from __future__ import annotations

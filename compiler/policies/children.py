@@ -55,7 +55,7 @@ class Children(Policy):
         depth = self._depth(state, now)
         width = self._width(state, now, depth)
         if depth is None and width is None:
-            raise self.search.exhausted(now, state)
+            raise self.search.exhausted(state)
         both = [child for child in (depth, width) if child is not None]
         alike = network_similarity(state.network, [c.network for c in both], self.search.sample)
         best = 0 if len(both) == 1 or alike[0] >= alike[1] else 1

@@ -32,7 +32,7 @@ class Everything(Policy):
         search = self.search
         found = useful(search, state, now, self._candidates(state))
         if not found.candidates:
-            raise search.exhausted(now, state)
+            raise search.exhausted(state)
         limit = scarcest(list(found.lowered.values()))
         left = [c for c in found.candidates if limit in found.lowered[c.removal]]
         chosen = self.method.choose(state.network, left, search.sample, len(state.steps))

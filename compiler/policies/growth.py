@@ -58,7 +58,7 @@ class Growth(Policy):
             return self._grown(state) or self._best(state)
         gone = self._above_floor() if not state.steps else self._last_put_back(state)
         if not gone:
-            raise search.exhausted(now, state)
+            raise search.exhausted(state)
         return Choice(gone, apply_all(state.network, gone, self.options.floor), None)
 
     def _above_floor(self) -> tuple[Removal, ...]:

@@ -68,7 +68,7 @@ class Mixture(Policy):
         children = [(c, apply_all(state.network, c, floor)) for c in cuts]
         children = [(c, n) for c, n in children if saving(before, search.excess(search.cost(n), state)) > 0]
         if not children:
-            raise search.exhausted(now, state)
+            raise search.exhausted(state)
         alike = network_similarity(state.network, [n for _, n in children], search.sample)
         best = max(range(len(children)), key=alike.__getitem__)  # the first of equals
         total, heads = network_parameters(state.network), {b.heads.name for b in blocks}

@@ -84,7 +84,7 @@ class Tickets(Rewind):
         untrained = self._initial(state.network)
         found = useful(search, state, now, candidates(untrained, floor=self.options.floor))
         if not found.candidates:
-            raise search.exhausted(now, state)
+            raise search.exhausted(state)
         limit = scarcest(list(found.lowered.values()))
         left = [c for c in found.candidates if limit in found.lowered[c.removal]]
         chosen = best_layer(self.options, self.setting, untrained, left)

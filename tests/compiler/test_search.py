@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from secateur.compiler.recovery import recovery_recipe
 from secateur.compiler.search import Search, SearchOptions
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
-from secateur.passes.network.smallest import smallest
+from secateur.passes.network.removal import Removal, apply
 from secateur.targets.target import find
 
 pytestmark = pytest.mark.slow
@@ -168,15 +169,18 @@ def test_nothing_left_to_remove_names_the_limit(network, tmp_path):
     assert state.steps and state.finished and state.trained_steps == 9
     least = str(ended.value).split(" are the least")[0]
     assert told[0] == (
-        f"no removals reach the budget: {least} with all gone that may go, 100 allowed. "
+        f"no removals reach the budget: {least} with one block a stage and the fewest filters, 100 allowed. "
         "The search ends with its best attempt"
     )
 
 
 def test_a_budget_within_reach_is_not_called_impossible(network, tmp_path):
-    """What the search gets to at last is not said to be out of reach: one byte less is."""
-    run = search(network, tmp_path, less=0)
-    least = run.cost(smallest(network, run.policy.kinds, run.options.floor)).flash_bytes
+    """What the search gets to at last, with no limit in its way, is not said to be out of reach; one byte less is."""
+    free = search(network, None, less=0, recovery="none", total_steps=0)
+    free.budget, state = Budget(flash_bytes=100).on(free.target), free.start(False)
+    with pytest.raises(Exhausted):
+        free.run(state)
+    least = free.cost(state.network).flash_bytes
     for flash, impossible in ((least, False), (least - 1, True)):
         told: list[str] = []
         run = search(network, None, told.append, less=0, recovery="none", total_steps=0)
@@ -184,6 +188,42 @@ def test_a_budget_within_reach_is_not_called_impossible(network, tmp_path):
         with pytest.raises(Exhausted) if impossible else nullcontext():
             run.run(run.start(False))
         assert told[0].startswith("no removals reach the budget") == impossible
+
+
+@pytest.mark.parametrize("policy", ["layers", "everything"])
+def test_which_block_stays_is_left_open(policy):
+    """Of three blocks two stay: a budget that holds without the dearest one is within reach, whichever is first."""
+
+    class Block(nn.Module):
+        def __init__(self, kernel: int) -> None:
+            super().__init__()
+            self.c = nn.Conv2d(12, 12, kernel, padding=kernel // 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x + self.c(x))
+
+    torch.manual_seed(0)
+    blocks = [Block(kernel) for kernel in (3, 3, 5)]
+    layers = [nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    network = to_network(nn.Sequential(*layers, nn.Linear(12, 2)), (1, 6, 6), "net")
+    told: list[str] = []
+    run = search(network, None, told.append, less=0, recovery="none", total_steps=0, policy=policy)
+    limit = run.cost(apply(network, Removal("layer", "4.c"))).flash_bytes
+    run.budget = Budget(flash_bytes=limit).on(run.target)
+    state = run.run(run.start(False))
+    assert run.fits(state.network, state) and not told[0].startswith("no removals")
+
+
+def test_what_patches_hold_is_not_named(network, monkeypatch):
+    """Where RAM holds in patches, flash alone is said to be out of reach; little milliseconds keep their digits."""
+    run = search(network, None, less=0)
+    run.budget = Budget(ram_bytes=1000, flash_bytes=100, latency_ms=0.0123)
+    whole, relieved = run.cost(network), replace(run.cost(network), arena_bytes=1, stack_bytes=0)
+    monkeypatch.setattr(run, "cost_with_relief", lambda network, state: relieved)
+    assert whole.ram_bytes > 1000
+    reason = str(run.exhausted(run.start(False)))
+    assert "RAM" not in reason and "bytes of flash are the least reached, 100 allowed" in reason
+    assert "ms are the least reached, 0.0123 allowed" in reason
 
 
 def test_what_ended_without_fitting_is_not_trained_again_by_a_resume(network, tmp_path, monkeypatch):
