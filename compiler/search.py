@@ -22,12 +22,14 @@ from secateur.compiler.code_digest import code_digest
 from secateur.compiler.policies import POLICIES
 from secateur.compiler.policies.policy import Choice, Exhausted
 from secateur.compiler.recovery import TOLERATED_POINTS, Recovery, RecoveryOptions, Training
+from secateur.compiler.report.words import plural
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
 from secateur.models.task import strata
 from secateur.models.torch_threads import torch_threads
 from secateur.models.training import Recipe
+from secateur.passes.network.candidates import LEAST_CHANNELS
 from secateur.passes.network.removal import RESTORED, Removal, apply_all
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
 from secateur.passes.network.smallest import smallest
@@ -184,6 +186,8 @@ class Search:
     def start(self, resume: bool) -> SearchState:
         """The saved state where there is one and `resume` is asked for, else the beginning."""
         saved = self._load() if resume else None
+        if resume and self.checkpoints is not None and not (self.checkpoints / "state.json").is_file():
+            self.tell(f"nothing is saved in {self.checkpoints}: starting from the beginning")
         if self.checkpoints is not None:
             # What this run will not write again must not stay: a killed write's half, another run's steps.
             for path in self.checkpoints.glob("*.part" if saved else "*"):
@@ -197,15 +201,19 @@ class Search:
         """
         with torch_threads(1):
             if not state.steps:
-                self._tell_of_the_impossible(state)
+                self._tell_of_both_ends(state)
             return self._run(state)
 
-    def _tell_of_the_impossible(self, state: SearchState) -> None:
-        """Before anything is searched for: a limit that is broken even by less than removals can leave.
+    def _tell_of_both_ends(self, state: SearchState) -> None:
+        """Before anything is searched for: that it needs no removal, or that none can be enough.
 
         Of a stage whose floor is more blocks than one, which of them stay is for the search to say.
         """
-        if not self.policy.kinds or self.fits(state.network, state):
+        if self.fits(state.network, state):
+            if not self.policy.improves:
+                self.tell("the budget holds as it is: nothing is removed, and nothing trained")
+            return
+        if not self.policy.kinds:
             return
         least = smallest(state.network, self.policy.kinds, min(1, self.options.floor))
         if not self.fits(least, state):
@@ -315,9 +323,15 @@ class Search:
     def exhausted(self, state: SearchState) -> Exhausted:
         """With the limits that are violated and by how much."""
         parts = [f"{has} are the least reached, {may} allowed" for has, may in self._lacks(state.network, state)]
+        method = "" if self.options.method == "similarity" else f" --method {self.options.method}"
+        stays = {
+            "layer": f"stages keep --floor {self.options.floor} blocks",
+            "filters": f"groups keep {LEAST_CHANNELS} channels",
+        }
+        why = ", ".join(stays[kind] for kind in self.policy.kinds) or "secateur inspect: what stays, and why"
         return Exhausted(
-            f"{'; '.join(parts)}; after {len(state.steps)} removals nothing that --policy {self.options.policy} may "
-            "remove lowers it further (every stage keeps its blocks, every group its channels: secateur inspect)"
+            f"{'; '.join(parts)}; after {plural(len(state.steps), 'removal')} nothing that --policy "
+            f"{self.options.policy}{method} may remove lowers it further ({why})"
         )
 
     def _finish(self, state: SearchState) -> None:

@@ -26,6 +26,8 @@ class Everything(Policy):
     def __init__(self, search: Search) -> None:
         super().__init__(search)
         self.method = METHODS[self.options.method](self.options)
+        if self.options.method == "uniform":
+            self.kinds = ("filters",)
 
     def choose(self, state: SearchState, now: Cost) -> Choice:
         """The candidate that the method prefers among those that lower the scarcest violated limit."""

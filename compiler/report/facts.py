@@ -179,7 +179,7 @@ def verdict(report: Report) -> Verdict:
     else:
         names = list(dict.fromkeys(_limit_word(report, v.limit) for v in budget.violations))
         headline = "The budget is not met: " + _listed(names)
-        how = " ".join(_sentence(v.why) for v in budget.violations)
+        how = " ".join(dict.fromkeys(_sentence(v.why) for v in budget.violations))
     if verification is not None and verification.mismatches:
         met = False
         headline = "The outputs are wrong"

@@ -8,6 +8,9 @@ from secateur.passes.network.layers import find_layers
 from secateur.passes.network.removal import Removal
 from secateur.passes.network.scores import FilterScores
 
+LEAST_CHANNELS = 4
+"""Of a group; kernels compute so many at a time."""
+
 
 def candidates(
     network: Network,
@@ -15,7 +18,7 @@ def candidates(
     *,
     granularity: float = 0.125,
     multiple: int = 4,
-    minimum: int = 4,
+    minimum: int = LEAST_CHANNELS,
     floor: int = 2,
 ) -> list[Removal]:
     """Every removable layer, then one step of the lowest classes for every removable filter group.
@@ -37,7 +40,9 @@ def candidates(
     return found
 
 
-def filter_step(group: FilterGroup, granularity: float = 0.125, multiple: int = 4, minimum: int = 4) -> int:
+def filter_step(
+    group: FilterGroup, granularity: float = 0.125, multiple: int = 4, minimum: int = LEAST_CHANNELS
+) -> int:
     """How many classes the next step takes from a group; 0 if it is as thin as it may get."""
     wanted = group.size - max(1, round(granularity * group.size))
     for stay in range(wanted, 0, -1):

@@ -214,6 +214,27 @@ def test_which_block_stays_is_left_open(policy):
     assert run.fits(state.network, state) and not told[0].startswith("no removals")
 
 
+def test_a_control_that_leaves_layers_is_measured_by_filters(network, tmp_path):
+    """Uniform width thins only, so the bound is that of filters, and it is the method that the reason names."""
+    told: list[str] = []
+    run = search(network, tmp_path, told.append, less=0, method="uniform", recovery="none", total_steps=0)
+    run.budget = Budget(flash_bytes=100).on(run.target)
+    with pytest.raises(Exhausted, match=r"--policy everything --method uniform .* \(groups keep 4 channels\)"):
+        run.run(run.start(False))
+    assert "with the fewest filters, 100 allowed" in told[0]
+
+
+def test_nothing_to_do_and_nothing_saved_are_told(network, tmp_path):
+    """A budget that holds without a removal, and a resume that finds nothing."""
+    told: list[str] = []
+    run = search(network, tmp_path / "new", told.append, less=-100)
+    state = run.run(run.start(True))
+    assert not state.steps and told == [
+        f"nothing is saved in {tmp_path / 'new'}: starting from the beginning",
+        "the budget holds as it is: nothing is removed, and nothing trained",
+    ]
+
+
 def test_what_patches_hold_is_not_named(network, monkeypatch):
     """Where RAM holds in patches, flash alone is said to be out of reach; little milliseconds keep their digits."""
     run = search(network, None, less=0)
