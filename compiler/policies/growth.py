@@ -43,9 +43,14 @@ class Growth(Policy):
     @classmethod
     def check(cls, options: SearchOptions) -> None:
         super().check(options)
-        if options.recovery == "scratch":
+        if options.recovery not in ("short", "best"):
             raise UserError(
-                f"--recovery scratch: --policy {options.policy} grows by what trained blocks are worth; leave one of "
+                f"--recovery {options.recovery}: --policy {options.policy} grows by what a short training makes of a "
+                "block; take --recovery short or best, or another policy"
+            )
+        if options.total_steps == 0:
+            raise UserError(
+                f"--steps 0: --policy {options.policy} grows by what a short training makes of a block; leave one of "
                 "the two out"
             )
 
@@ -84,10 +89,13 @@ class Growth(Policy):
         if not any(search.fits(self._with(state.network, [name]), state) for name in each.values()):
             search.tell(f"     grow: {'no block fits the budget' if each else 'every block is back'}")
             return None
-        trial = self._with(state.network, each.values())
         steps = search.recovery.short_steps(state.trained_steps) // 2
-        if steps:
-            trial = search.recovery.after_cut(trial, steps, len(state.steps) + 1)
+        if not steps:
+            search.tell(
+                "     grow: no steps are left to try a block with; between removals a third of --steps is taken"
+            )
+            return None
+        trial = search.recovery.after_cut(self._with(state.network, each.values()), steps, len(state.steps) + 1)
         measure = StageVip(search.sample, search.data.task)
         before, after = measure(state.network), measure(trial)
         told = ", ".join(f"{s} {before[s]:.4f} -> {after[s]:.4f}" for s in each)

@@ -41,8 +41,16 @@ def flash_of(network, *gone):
     return search.cost(apply_all(network, [Removal("layer", name) for name in gone], 1)).flash_bytes
 
 
+def without_effect(search):
+    """Trainings take their steps and change nothing."""
+    search.recovery.short_steps = lambda trained: 2
+    search.recovery.after_cut = lambda network, steps, number: network
+    search.recovery.last_steps = lambda trained: 0
+    return search
+
+
 def run(network, tell=lambda line: None, **options):
-    search = search_of(network, "growth", tell=tell, **{"recovery": "none", **options})
+    search = without_effect(search_of(network, "growth", tell=tell, **options))
     return search, search.run(search.start(False))
 
 
@@ -95,7 +103,7 @@ def test_the_most_accurate_network_on_the_way_is_the_result(network, monkeypatch
     always = iter(range(100))
     monkeypatch.setattr(growth, "StageVip", lambda data, task: lambda network: dict.fromkeys((0, 1), next(always)))
     told: list[str] = []
-    search = search_of(network, "growth", tell=told.append, recovery="none")
+    search = without_effect(search_of(network, "growth", tell=told.append))
     falling = iter(range(100, 0, -1))
     monkeypatch.setattr(search, "accuracy", lambda now: float(next(falling)))
     state = search.run(search.start(False))
@@ -118,7 +126,21 @@ def test_a_network_that_fits_stays(network):
     assert state.steps == [] and state.network is network
 
 
-def test_growth_from_random_weights_is_refused():
-    """--recovery scratch would forget what the scores were measured on."""
-    with pytest.raises(UserError, match="--recovery scratch: --policy growth grows by what trained blocks are worth"):
-        SearchOptions("growth", recovery="scratch")
+@pytest.mark.parametrize("recovery", ["none", "bn", "full", "published", "scratch"])
+def test_growth_without_short_trainings_is_refused(recovery):
+    """Nothing would tell what a block is worth; --recovery scratch would forget it."""
+    with pytest.raises(UserError, match=f"--recovery {recovery}: --policy growth grows by what a short training makes"):
+        SearchOptions("growth", recovery=recovery)
+    with pytest.raises(UserError, match="--steps 0: --policy growth"):
+        SearchOptions("growth", total_steps=0)
+
+
+def test_growth_ends_with_its_steps(network, monkeypatch):
+    """A block that no step is left to try is not judged: what is there is the result, and a line says why."""
+    monkeypatch.setattr(growth, "StageVip", lambda data, task: pytest.fail("a block was judged without a training"))
+    told: list[str] = []
+    search = without_effect(search_of(network, "growth", tell=told.append))
+    search.recovery.short_steps = lambda trained: 1
+    state = search.run(search.start(False))
+    assert len(state.steps) == 1 and blocks(state.network) == {0: [0], 1: [0]}
+    assert "no steps are left to try a block with" in told[-1]
