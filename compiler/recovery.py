@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from secateur.compiler.export.post_training import CALIBRATIONS
+from secateur.compiler.report.words import plural
 from secateur.errors import UserError
 from secateur.models.augment import NONE
 from secateur.models.critical_period import Rule
@@ -378,9 +380,12 @@ class Recovery:
             adapted = {
                 name for name, m in network.module.named_modules() if adaptable(m) and (only is None or name in only)
             }
-            parameters = adapt(network.clone().module, only, rank, seed=0)
-            work = Work(training_work(network, adapted).backward_macs, parameters)
-            what = f"adapters of rank {rank} in {len(adapted)} operations of {what}"
+            module = network.clone().module
+            work = Work(training_work(network, adapted).backward_macs, adapt(module, only, rank, seed=0))
+            real = sum(parametrize.is_parametrized(part, "weight") for part in module.modules())
+            plain = len(adapted) - real
+            small = f" and the weights of {plain}, which are no more," if plain else ""
+            what = f"adapters of rank {rank} in {plural(real, 'operation')}{small} of {what}"
         self.tell(
             f"     trains {what}: {work.parameters:,} of {whole.parameters:,} parameters, "
             f"{work.backward_macs:,} of {whole.backward_macs:,} MACs backward a sample"

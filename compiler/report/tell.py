@@ -309,6 +309,8 @@ def _certificate(found: Compiled) -> record.Certificate | None:
         verdict = can_certify(was, now, asked, seen=data.seen, level=LEVEL)
         certified = verdict.possible and interval.low is not None and interval.low >= -asked
         why = verdict.reason
+        if verdict.possible and not certified and interval.low is not None:
+            why = f"it may be {-interval.low:.1f} points at {100 * LEVEL:.0f} %, {asked:g} may be lost"
     return record.Certificate(
         validation_drop=Measured(drop, "measured", f"validation set of {data.name}"),
         test_drop=Measured(before.test.float_percent - after.test.int8_percent, "measured", source),

@@ -240,6 +240,11 @@ def test_what_is_left_out_of_training_is_told() -> None:
     told.clear()
     recovery(network, data, told, low_rank=1).end(network, 0.0, 2)
     assert "trains adapters of rank 1 in 2 operations of all layers: 26 of " in told[0]
+    told.clear()
+    recovery(network, data, told, low_rank=400).end(network, 0.0, 2)
+    assert (
+        "trains adapters of rank 400 in 0 operations and the weights of 2, which are no more, of all layers" in told[0]
+    )
 
 
 @pytest.mark.parametrize("mode,before,rule", [("full", 50.0, "relative"), ("full", -math.inf, "angle"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from secateur.compiler.report.facts import verdict
+from secateur.compiler.report.record import Violation
 from secateur.compiler.session import Request, Result, compile_to
 
 
@@ -24,6 +27,25 @@ def test_the_interval_of_the_test_drop_holds_the_drop_in_points(digits: Result) 
     low, high = found.test_drop_interval.value
     assert -100 <= low <= found.test_drop.value <= high <= 100
     assert high - low < 20  # of some hundred samples, one is not worth ten points
+
+
+@pytest.mark.slow
+def test_a_drop_that_does_not_hold_says_how_large_it_may_be(tmp_path: Path) -> None:
+    """Enough samples to certify 50 points, and more are lost: the reason is the drop, not the data."""
+    request = Request(
+        "zoo:digits-net", "esp32", "zoo:digits", recovery="none", run="none", max_flash="20K", max_drop=50
+    )
+    found = compile_to(request, tmp_path / "out", lambda line: None).report.details.certificate
+    assert found is not None and found.test_drop is not None and found.test_drop.value > 50 and found.certified is False
+    most = re.fullmatch(r"it may be ([\d.]+) points at 90 %, 50 may be lost", found.why)
+    assert most is not None and float(most[1]) >= found.test_drop.value
+
+
+def test_one_reason_for_two_limits_is_told_once(digits: Result) -> None:
+    """The end of a search is why each of them is broken."""
+    broken = tuple(Violation(limit, 2, 1, "nothing more may go") for limit in ("ram_bytes", "flash_bytes"))
+    told = verdict(replace(digits.report, budget=replace(digits.report.budget, met="no", violations=broken)))
+    assert told.headline == "The budget is not met: RAM and flash" and told.how == "nothing more may go."
 
 
 def test_the_verdict_tells_the_test_set_too(digits: Result) -> None:
