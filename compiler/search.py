@@ -211,7 +211,7 @@ class Search:
         """
         if self.fits(state.network, state):
             if not self.policy.improves:
-                self.tell("the budget holds as it is: nothing is removed, and nothing trained")
+                self.tell("the budget holds as it is: nothing is removed, so nothing is recovered")
             return
         if not self.policy.kinds:
             return

@@ -109,7 +109,7 @@ class Network:
         """A deep copy: weights, buffers and graph are not shared. Gradients are left behind."""
         root, done = nn.Module(), dict[int, Any]()
         root.training = self.module.training
-        root._modules = {name: child and _copied(child, done) for name, child in self.module._modules.items()}
+        root._modules = {k: None if m is None else _copied(m, done) for k, m in self.module._modules.items()}
         module = fx.GraphModule(root, copy.deepcopy(self.graph))
         module._modules = root._modules  # in their own order, not the graph's: an optimizer sums in it
         return replace(self, module=module)
@@ -182,7 +182,7 @@ def _copied(module: nn.Module, done: dict[int, Any]) -> nn.Module:
             new.__dict__[name] = value.copy() if empty else copy.deepcopy(value, done)
     new._parameters = {k: own(v) for k, v in module._parameters.items()}
     new._buffers = {k: own(v) for k, v in module._buffers.items()}
-    new._modules = {k: m and _copied(m, done) for k, m in module._modules.items()}
+    new._modules = {k: None if m is None else _copied(m, done) for k, m in module._modules.items()}
     return new
 
 

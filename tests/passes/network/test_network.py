@@ -53,10 +53,12 @@ def test_a_clone_keeps_modules_of_two_names_and_hooks(network_of):
     """One module under two names stays one, and a hook of the original can be taken from it alone."""
     network = network_of(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), (4,))
     network.module.add_module("again", network.module.get_submodule("0"))
+    network.module.add_module("empty", nn.Sequential())  # which is as false as an empty list
     calls: list[int] = []
     handle = network.module.get_submodule("2").register_forward_hook(lambda *_: calls.append(1))
     module = network.clone().module
     assert module.get_submodule("again") is module.get_submodule("0") is not network.module.get_submodule("0")
+    assert module.get_submodule("empty") is not network.module.get_submodule("empty")
     handle.remove()
     network.module(torch.zeros(1, 4))
     assert not calls
