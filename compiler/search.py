@@ -22,7 +22,7 @@ from secateur.compiler.code_digest import code_digest
 from secateur.compiler.policies import POLICIES
 from secateur.compiler.policies.policy import Choice, Exhausted
 from secateur.compiler.recovery import TOLERATED_POINTS, Recovery, RecoveryOptions, Training
-from secateur.compiler.report.words import plural
+from secateur.compiler.report.words import count_text, ms_text, plural
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
@@ -316,9 +316,14 @@ class Search:
 
     def _lacks(self, network: Network, state: SearchState) -> list[tuple[str, str]]:
         """Of each limit broken with all that may relieve RAM: what is reached, with its unit, and what is allowed."""
-        units = {"ram_bytes": "bytes of RAM", "flash_bytes": "bytes of flash", "latency_ms": "ms"}
+        memory = {"ram_bytes": "bytes of RAM", "flash_bytes": "bytes of flash"}
         broken = self._broken(self.cost_with_relief(network, state), state)
-        return [(f"{_number(value)} {units[name]}", _number(limit)) for name, (value, limit) in broken.items()]
+        return [
+            (f"{count_text(value)} {memory[name]}", count_text(limit))
+            if name in memory
+            else (ms_text(value), ms_text(limit))
+            for name, (value, limit) in broken.items()
+        ]
 
     def exhausted(self, state: SearchState) -> Exhausted:
         """With the limits that are violated and by how much."""
@@ -444,10 +449,6 @@ class Search:
     def _keep_best(self, state: SearchState, accuracy: float) -> None:
         if state.best is None or accuracy >= state.best[0]:
             state.best, self._best = (accuracy, _checkpoint(state)), state.network
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
 
 
 def _checkpoint(state: SearchState) -> str:

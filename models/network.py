@@ -169,12 +169,13 @@ def _copied(module: nn.Module, done: dict[int, Any]) -> nn.Module:
             return None
         if id(tensor) not in done:
             values = tensor.detach().clone()
-            known = isinstance(tensor, nn.Parameter)
-            done[id(tensor)] = nn.Parameter(values, tensor.requires_grad) if known else values
+            learned = isinstance(tensor, nn.Parameter)
+            done[id(tensor)] = nn.Parameter(values, tensor.requires_grad) if learned else values
         return done[id(tensor)]
 
-    if id(module) in done:
-        return done[id(module)]  # type: ignore[no-any-return]
+    known: nn.Module | None = done.get(id(module))
+    if known is not None:
+        return known
     done[id(module)] = new = module.__new__(type(module))
     for name, value in vars(module).items():
         if name not in ("_parameters", "_buffers", "_modules"):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from secateur.models.network import Network
-from secateur.passes.network.candidates import filter_step
 from secateur.passes.network.channels import find_filters
 from secateur.passes.network.layers import removable_layers
 from secateur.passes.network.removal import Removal, apply, apply_all
+from secateur.passes.network.width import width_steps
 
 
 def smallest(network: Network, kinds: Collection[str], floor: int = 2) -> Network:
@@ -22,11 +21,5 @@ def smallest(network: Network, kinds: Collection[str], floor: int = 2) -> Networ
 
 
 def _thinnest(network: Network) -> list[Removal]:
-    found = []
-    for group in find_filters(network):
-        left = group
-        while group.removable and (count := filter_step(left)):
-            left = replace(left, size=left.size - count)
-        if left.size < group.size:
-            found.append(Removal("filters", group.name, tuple(range(group.size - left.size))))
-    return found
+    steps = {g.name: width_steps(g) for g in find_filters(network) if g.removable}
+    return [Removal("filters", name, tuple(range(gone[-1]))) for name, gone in steps.items() if gone]

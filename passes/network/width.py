@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from secateur.models.network import Network
+from secateur.passes.network.candidates import LEAST_CHANNELS
 from secateur.passes.network.channels import FilterGroup, find_filters, trace_channels
 from secateur.passes.network.layers import WEIGHTED
 from secateur.passes.network.removal import Removal
@@ -70,7 +71,7 @@ def thinned_by_number(network: Network, scores: FilterScores, number: int) -> tu
 
 
 def uniform_grains(
-    network: Network, scores: FilterScores, groups: Collection[str], multiple: int = 4, minimum: int = 4
+    network: Network, scores: FilterScores, groups: Collection[str], multiple: int = 4, minimum: int = LEAST_CHANNELS
 ) -> list[tuple[str, int]]:
     """(group, classes of it gone by then) in the order in which one growing ratio takes them.
 
@@ -82,7 +83,7 @@ def uniform_grains(
             continue
         normalized = _normalized(scores.values[group.name])
         before = 0
-        for gone in _steps(group, multiple, minimum):
+        for gone in width_steps(group, multiple, minimum):
             found.append((gone / group.size, float(normalized[before:gone].mean()), group.name, gone))
             before = gone
     # a group's own steps stay in order: its ratio grows
@@ -94,7 +95,8 @@ def thinned_by_grains(scores: FilterScores, grains: Sequence[tuple[str, int]]) -
     return tuple(Removal("filters", name, scores.lowest(name, gone)) for name, gone in dict(grains).items())
 
 
-def _steps(group: FilterGroup, multiple: int, minimum: int) -> list[int]:
+def width_steps(group: FilterGroup, multiple: int = 4, minimum: int = LEAST_CHANNELS) -> list[int]:
+    """How many of its classes may be gone, ascending: at least `minimum` channels stay, in multiples."""
     stays = range(group.size - 1, 0, -1)
     width = group.channels_per_class
     return [group.size - s for s in stays if s * width >= minimum and s * width % multiple == 0]

@@ -244,7 +244,7 @@ def test_what_patches_hold_is_not_named(network, monkeypatch):
     assert whole.ram_bytes > 1000
     reason = str(run.exhausted(run.start(False)))
     assert "RAM" not in reason and "bytes of flash are the least reached, 100 allowed" in reason
-    assert "ms are the least reached, 0.0123 allowed" in reason
+    assert " ms are the least reached, 0.0123 ms allowed" in reason
 
 
 def test_what_ended_without_fitting_is_not_trained_again_by_a_resume(network, tmp_path, monkeypatch):
