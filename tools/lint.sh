@@ -13,7 +13,7 @@ check() {
 
 check "ruff check" "$bin/ruff" check .
 check "ruff format" "$bin/ruff" format --check .
-check "mypy --strict" "$bin/mypy" -p secateur
+check "mypy --strict" "$bin/mypy" --num-workers 2 -p secateur
 # Through typings/, where the mapped folders look like one package: import-linter reads the file tree.
 check "lint-imports" env PYTHONPATH=typings "$bin/lint-imports" --no-logo --cache-dir .import_linter_cache
 exit "$status"

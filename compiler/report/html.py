@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from secateur.compiler.report import charts, facts, words
@@ -52,8 +53,9 @@ class Source:
     source: str
 
 
-def render(report: Report) -> str:
-    """The text of `report.html`. Names from the user's files are escaped."""
+@cache
+def _template() -> Template:
+    """Compiled once a process: that takes longer than a report."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -67,9 +69,14 @@ def render(report: Report) -> str:
         {n.removesuffix("_text"): getattr(words, n) for n in dir(words) if n.endswith("_text")},
         plural=words.plural,
     )
+    return environment.get_template("report.html.j2")
+
+
+def render(report: Report) -> str:
+    """The text of `report.html`. Names from the user's files are escaped."""
     layers, layer_unit = layer_bars(report)
     verdict = facts.verdict(report)
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         r=report,
         d=report.details,
         verdict=verdict,

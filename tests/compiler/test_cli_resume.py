@@ -8,9 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+
+from secateur.compiler import cli
 
 POINTS = 10
 ARGUMENTS = (
@@ -36,45 +42,62 @@ def differing(a: dict[str, bytes], b: dict[str, bytes]) -> list[str]:
     return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
 
 
-def start(out: Path, *more: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*COMMAND, "-o", str(out), *more], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def start(out: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*COMMAND, "-o", str(out)], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said.decode()
+@pytest.fixture(scope="module")
+def forks() -> Iterator[BaseContext]:
+    """Processes that begin with everything imported, which takes as long as the compile does."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["secateur.compiler.session", "sklearn.datasets", "torch._dynamo"])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OMP_NUM_THREADS", "1")
+        patched.setenv("PYTHONWARNINGS", "ignore:resource_tracker")  # what is killed leaves its semaphores behind
+        ready = context.Process(target=time.sleep, args=(0,))
+        ready.start()
+        ready.join()
+        yield context
+
+
+def fork(context: BaseContext, out: Path, monkeypatch: pytest.MonkeyPatch) -> BaseProcess:
+    """The compile into `out`, resumed where there is something; a forked process has its parent's arguments."""
+    process = context.Process(target=cli.main)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "argv", ["secateur", *ARGUMENTS, "-o", str(out), "--resume"])
+        process.start()
+    return process
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_points_and_resumed_it_ends_with_the_same_bytes(tmp_path):
+def test_killed_at_ten_random_points_and_resumed_it_ends_with_the_same_bytes(tmp_path, forks, monkeypatch):
     """SIGKILL anywhere loses at most a step; what an undisturbed run writes is written byte for byte."""
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "killed"
+
+    def finish(process: BaseProcess, out: Path) -> dict[str, bytes]:
+        process.join(timeout=300)
+        assert process.exitcode == 0
+        return files(out)
+
     began = time.monotonic()
-    finish(start(undisturbed))
-    seconds = time.monotonic() - began
-    expected = files(undisturbed)
+    expected = finish(fork(forks, undisturbed, monkeypatch), undisturbed)
+    seconds, draw, kills = time.monotonic() - began, random.Random(0), 0
     assert {"report.json", "report.html", "trace.jsonl", "model.onnx", "model.tflite"} <= expected.keys()
-    draw, kills = random.Random(0), 0
     for _ in range(10 * POINTS):
-        process = start(out, "--resume")
-        try:
-            process.wait(timeout=seconds * draw.uniform(0.25, 0.75))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        process = fork(forks, out, monkeypatch)
+        process.join(timeout=seconds * draw.uniform(0.05, 0.75))
+        if process.exitcode is None:
+            process.kill()
+            process.join()
             kills += 1
             if kills == POINTS:
                 break
         else:  # done before the shot: as good as a run that was resumed, and the next starts from nothing
-            finish(process)
-            assert differing(files(out), expected) == []
+            assert differing(finish(process, out), expected) == []
             for path in (out / "checkpoints").iterdir():
                 path.unlink()
     assert kills == POINTS
-    finish(start(out, "--resume"))
-    assert differing(files(out), expected) == []
+    assert differing(finish(fork(forks, out, monkeypatch), out), expected) == []
 
 
 @pytest.mark.slow
