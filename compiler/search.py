@@ -35,6 +35,7 @@ from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
 from secateur.passes.network.smallest import smallest
 from secateur.passes.program.cost import Cost, cost, plan
 from secateur.passes.program.lower import lower
+from secateur.passes.program.regions import Relief
 from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
@@ -176,6 +177,8 @@ class Search:
         POLICIES[options.policy].check_network(original)
         self.policy = POLICIES[options.policy](self)
         self.recovery = Recovery(original, data, options, recipe, tell)
+        self._relieved: tuple[tuple[Network, int | None, Relief], Cost] | None = None
+        self._pressed: tuple[Network, Margins, Budget, Margins] | None = None
         self._best: Network | None = None  # where no checkpoints are kept
         rng = np.random.default_rng(options.seed)
         take = min(options.samples, len(data.recovery))
@@ -225,8 +228,6 @@ class Search:
     def _run(self, state: SearchState) -> SearchState:
         while True:
             now = self.cost(state.network)
-            # Where other limits are broken too, RAM keeps its say in what goes: left to patches, the demo's search
-            # took 37 removals in place of 18.
             met = self.fits(state.network, state, now)
             if met and (state.finished or not self.policy.improves):
                 break
@@ -263,9 +264,14 @@ class Search:
         return not self._broken(found, state) or not self._broken(self.cost_with_relief(network, state), state)
 
     def cost_with_relief(self, network: Network, state: SearchState) -> Cost:
-        """The same where patches or slow memory may hold the RAM limit: fewer bytes, more operations or slower ones."""
-        room = self.budget.room(state.margins)
-        return cost(plan(lower(network), self.target, QUICK_PLAN, room, self.budget.relief), self.target)
+        """The same where patches or slow memory may hold the RAM limit: fewer bytes, more operations or slower ones.
+
+        Some tenths of a second and more, so the last answer is kept.
+        """
+        asked = network, self.budget.room(state.margins), self.budget.relief
+        if self._relieved is None or self._relieved[0] != asked:
+            self._relieved = asked, cost(plan(lower(network), self.target, QUICK_PLAN, *asked[1:]), self.target)
+        return self._relieved[1]
 
     def _broken(self, found: Cost, state: SearchState) -> dict[str, tuple[float, float]]:
         return violated(reached(found, self.target, state.margins), self.budget)
@@ -311,8 +317,32 @@ class Search:
         )
 
     def excess(self, found: Cost, state: SearchState) -> dict[str, float]:
-        """How far each violated limit is from holding."""
-        return excess(found, self.target, self.budget, state.margins)
+        """How far each violated limit of those that removals have to hold is from holding."""
+        return excess(found, self.target, *self._pressing(state))
+
+    def _pressing(self, state: SearchState) -> tuple[Budget, Margins]:
+        """The limits that removals have to hold from here, and what is added to predictions to compare them.
+
+        Where patches or slow memory hold the RAM limit of the network as it is, no removal has to, and what they cost
+        counts in the other limits. Cut for RAM go filters of the first layers, which cost the most accuracy.
+        """
+        if self._pressed is None or self._pressed[0] is not state.network or self._pressed[1] != state.margins:
+            self._pressed = state.network, state.margins, *self._relieved_limits(state)
+        return self._pressed[2:]
+
+    def _relieved_limits(self, state: SearchState) -> tuple[Budget, Margins]:
+        budget, margins, now = self.budget, state.margins, self.cost(state.network)
+        if "ram_bytes" not in self._broken(now, state):
+            return budget, margins
+        relieved = self.cost_with_relief(state.network, state)
+        if "ram_bytes" in self._broken(relieved, state):
+            return budget, margins
+        known = now.instructions is not None and relieved.instructions is not None  # slow memory leaves them unknown
+        more = (relieved.instructions or 0) - (now.instructions or 0) if known else 0
+        return replace(budget, ram_bytes=None), replace(
+            margins, flash_bytes=margins.flash_bytes + relieved.flash_bytes - now.flash_bytes,
+            front_end_instructions=margins.front_end_instructions + round(more * margins.instructions),
+        )  # fmt: skip
 
     def _lacks(self, network: Network, state: SearchState) -> list[tuple[str, str]]:
         """Of each limit broken with all that may relieve RAM: what is reached, with its unit, and what is allowed."""

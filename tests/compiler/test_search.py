@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from secateur.compiler.budget import Budget, Margins
+from secateur.compiler.budget import Budget, Margins, reached
 from secateur.compiler.policies.policy import Exhausted, scarcest
 from secateur.compiler.recovery import recovery_recipe
-from secateur.compiler.search import Search, SearchOptions
+from secateur.compiler.search import Search, SearchOptions, SearchState
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
 from secateur.passes.network.removal import Removal, apply
@@ -245,6 +245,24 @@ def test_what_patches_hold_is_not_named(network, monkeypatch):
     reason = str(run.exhausted(run.start(False)))
     assert "RAM" not in reason and "bytes of flash are the least reached, 100 allowed" in reason
     assert " ms are the least reached, 0.0123 ms allowed" in reason
+
+
+def test_ram_that_patches_hold_asks_for_no_removal_and_their_time_counts(network):
+    """Patches are judged by what they cost in the other limits; what they cannot hold is for removals to hold."""
+    layers = [nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, 2, 1), nn.ReLU()]
+    wide = to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2)), (1, 24, 24), "n")
+    run, state = search(network, None, less=0), SearchState(wide)
+    now = run.cost(wide)
+    run.budget = Budget(ram_bytes=now.ram_bytes * 3 // 4, flash_bytes=now.flash_bytes * 2)
+    relieved = run.cost_with_relief(wide, state)
+    whole, banded = (reached(c, run.target, Margins()).latency_ms for c in (now, relieved))
+    assert relieved.ram_bytes <= run.budget.ram_bytes < now.ram_bytes and whole < banded
+    run.budget = replace(run.budget, latency_ms=(whole + banded) / 2)
+    assert run.excess(now, state) == {"latency_ms": pytest.approx(banded - run.budget.latency_ms, rel=1e-6)}
+    for budget in (replace(run.budget, patches=False), replace(run.budget, ram_bytes=700)):
+        run = search(network, None, less=0)
+        run.budget = budget
+        assert set(run.excess(now, state)) == {"ram_bytes"}
 
 
 def test_what_ended_without_fitting_is_not_trained_again_by_a_resume(network, tmp_path, monkeypatch):
