@@ -140,22 +140,25 @@ def bench_architectures(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples that int8 is compared with float on")] = 8,
     compared: Annotated[int, typer.Option(min=0, help="Samples that the image computes; 0: none is built")] = 4,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Of training after the cut; more than 1: on CIFAR-10, networks of pictures only")
+    ] = 1,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of finished rows, which a stopped run continues from")
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """What can be removed from each architecture, proven; then cut, trained a step, int8, and an exact image."""
-    from secateur.compiler.bench import architectures
+    from secateur.compiler.bench import architectures, architectures_tables
 
     for name in names or ():
         choose("NAME", name, tuple(dict.fromkeys(s.name for s in architectures.SUBJECTS)))
-    chosen = architectures.Options(samples=samples, compared=compared)
+    chosen = architectures.Options(samples=samples, compared=compared, steps=steps)
     rows = architectures.bench(names or (), chosen, tell, out)
     if as_json:
-        print_json(architectures.document(rows, chosen))
+        print_json(architectures_tables.document(rows, chosen))
     else:
-        print(architectures.markdown(rows), end="")
+        print(architectures_tables.markdown(rows), end="")
 
 
 @bench.command("kernels")

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from secateur.compiler.bench import saved
 from secateur.compiler.bench.keras_networks import keras_resnet, keras_transformer
-from secateur.compiler.bench.search import machine
+from secateur.compiler.bench.pictures import accuracy, read_pictures, train
 from secateur.compiler.deploy import deploy
 from secateur.compiler.export.calibrate import calibrate, float_outputs, rank_errors
 from secateur.compiler.export.onnx import check_onnx, export_onnx
@@ -86,7 +86,8 @@ class Options:
     """`layers`, `groups`: how many removals of each kind are proven, all where there are fewer.
 
     `samples`: of the int8 noise; `compared`: of the image on this computer, 0: no image is built. `calibration`: those
-    of min/max, `fitted`: of what `--calibration output` and the rounded input are measured with.
+    of min/max, `fitted`: of what `--calibration output` and the rounded input are measured with. `steps`: that what a
+    cut left is trained for, on CIFAR-10, before it becomes int8; 1: one, on patterns, as all that take no pictures.
     """
 
     layers: int = 6
@@ -95,6 +96,16 @@ class Options:
     compared: int = 4
     calibration: int = 32
     fitted: int = 256
+    steps: int = 1
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Of int8: what min/max sees, what `--calibration output` does, and what the noise is measured on."""
+
+    few: F32
+    many: F32
+    real: F32
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,8 @@ class Row:
 
     `sqnr_db`: at the output; `layer_db`: what the layer that int8 disturbs most adds by itself. `output_db`: at the
     output with `--calibration output`; `input_db`: where the input is rounded to int8 and nothing else.
-    `removable_layers`: of stages that keep two blocks; `..._floor_1`: of stages that keep one.
+    `removable_layers`: of stages that keep two blocks; `..._floor_1`: of stages that keep one. `steps`: of training;
+    `accuracy`: after it, percent of test images, None where nothing is learned.
     """
 
     name: str
@@ -136,6 +148,8 @@ class Row:
     golden: str
     values: int
     mismatches: int
+    steps: int
+    accuracy: float | None
     seconds: float
 
     def document(self) -> dict[str, Any]:
@@ -291,15 +305,16 @@ def measure(subject: Subject, options: Options) -> Row:
     filter_difference = max((difference(network, r, x) for r in filters), default=0.0)
     cut, taken, gone = cut_down(network, options.groups)
     trained, before, after = train_step(cut, subject)
+    trained, learned, samples = _learned(trained, subject, options)
     onnx_difference = _onnx(trained, subject)
-    sqnr, alone, fitted, entry, golden, values, mismatches = _int8(trained, subject, options)
+    sqnr, alone, fitted, entry, golden, values, mismatches = _int8(trained, subject, samples, options.compared)
     return Row(
         subject.name, subject.route, subject.about, network_parameters(network), network_macs(network),
         len(units), sum(u.removable for u in units), len(able), _reasons(u.reason for u in units),
         len(groups), len(cuttable), sum(g.size for g in cuttable), _reasons(g.reason for g in groups),
         len(layers), layer_difference, len(filters), filter_difference, taken, gone, network_parameters(trained),
         before, after, onnx_difference, sqnr, alone, fitted, entry, golden, values, mismatches,
-        time.perf_counter() - begun,
+        1 if learned is None else options.steps, learned, time.perf_counter() - begun,
     )  # fmt: skip
 
 
@@ -374,30 +389,43 @@ def _onnx(network: Network, subject: Subject) -> float:
         return check_onnx(network, path, x) / float(outputs(network, torch.from_numpy(x)).abs().max())
 
 
-def _int8(network: Network, subject: Subject, options: Options) -> tuple[float, float, float, float, str, int, int]:
+def _learned(network: Network, subject: Subject, options: Options) -> tuple[Network, float | None, Samples]:
+    """The network, trained further where that is asked for and it takes pictures; its accuracy; what int8 sees."""
+    shape = subject.shape
+    if options.steps == 1 or len(shape) != 3 or shape[0] != 3:
+        many = max(options.calibration, options.fitted)
+        samples = (patterns(shape, n, seed) for n, seed in ((options.calibration, 5), (many, 5), (options.samples, 6)))
+        return network, None, Samples(*samples)
+    training, test = read_pictures(shape[-1], network.classes)
+    trained = train(network, training, options.steps)
+    seen = Samples(training.x[: options.calibration], training.x[: options.fitted], test.x[: options.samples])
+    return trained, accuracy(trained, test), seen
+
+
+def _int8(
+    network: Network, subject: Subject, samples: Samples, compared: int
+) -> tuple[float, float, float, float, str, int, int]:
     """Signal to noise in dB: at the output, of the worst layer by itself, with the output's calibration, of the input.
 
     Then the image against the golden.
     """
-    floats = lower(network)
-    seen = to_channels_last(patterns(subject.shape, max(options.calibration, options.fitted), 5))
-    quantized = quantize(floats, calibrate(floats, to_channels_last(patterns(subject.shape, options.calibration, 5))))
-    real = patterns(subject.shape, options.samples, 6)
+    floats, real = lower(network), samples.real
+    quantized = quantize(floats, calibrate(floats, to_channels_last(samples.few)))
     exact = outputs(network, torch.from_numpy(real)).numpy()
     sqnr, content, program, inputs, golden = _judged(quantized, subject, real, exact)
-    fitted = to_int8(floats, seen, "output")
+    fitted = to_int8(floats, to_channels_last(samples.many), "output")
     better = _judged(fitted, subject, real, exact)[0]
     entry = fitted.tensors[fitted.inputs[0]]
     levels = quantize_samples(fitted, to_channels_last(real)).reshape(to_channels_last(real).shape)
     rounded = ((levels.astype(np.float64) - entry.zero_point) * entry.scale).astype(np.float32)
     at_entry = _decibels(exact, float_outputs(floats, rounded))
     alone = rank_errors(floats, quantized, to_channels_last(real))[0].sqnr_db
-    if not options.compared:
+    if not compared:
         return sqnr, alone, better, at_entry, golden.runtime, 0, 0
     name = re.sub(r"\W+", "_", subject.name)
     with TemporaryDirectory() as folder:
         found = deploy(
-            content, program, name, find("host"), inputs[: options.compared], Path(folder), optimize="size",
+            content, program, name, find("host"), inputs[:compared], Path(folder), optimize="size",
             limits="none",
         ).comparison  # fmt: skip
     assert found is not None
@@ -448,52 +476,3 @@ def bench(names: Sequence[str], options: Options, tell: Callable[[str], None], o
             f"{row.values} values, {row.mismatches} mismatches, {row.seconds:.0f} s"
         )
     return rows
-
-
-def document(rows: list[Row], options: Options) -> dict[str, Any]:
-    """For `--json`."""
-    return {"rows": [r.document() for r in rows], **asdict(options), "floor": FLOOR, "machine": machine()}
-
-
-def markdown(rows: list[Row]) -> str:
-    """Three tables: what can be removed, what was proven, and the noise of int8."""
-    lines = [
-        "| architecture | from | size | parameters | layers removable | layers that stay | filter groups removable "
-        "| filters | groups that stay |",
-        "|---|---|---|---:|---:|---|---:|---:|---|",
-    ]
-    for r in rows:
-        lines.append(
-            f"| {r.name} | {r.route} | {r.about} | {r.parameters:,} | {r.removable_layers} of {r.layers} "
-            f"({r.removable_layers_floor_1}) | {_listed(r.layers_stay)} | {r.removable_groups} of {r.groups} "
-            f"| {r.filters:,} | {_listed(r.groups_stay)} |"
-        )
-    lines += [
-        "",
-        "| architecture | from | layers proven | largest difference | groups proven | largest difference | cut: "
-        "layers, filters, parameters left | loss, one step | ONNX | int8, dB | worst layer, dB | golden | values | "
-        "mismatches |",
-        "|---|---|---:|---:|---:|---:|---|---|---:|---:|---:|---|---:|---:|",
-    ]
-    for r in rows:
-        lines.append(
-            f"| {r.name} | {r.route} | {r.layers_proven} "
-            f"| {f'{r.layer_difference:.1e}' if r.layers_proven else ''} | {r.groups_proven} "
-            f"| {r.filter_difference:.1e} | {r.cut_layers}, {r.cut_filters}, {r.cut_parameters / r.parameters:.0%} "
-            f"| {r.loss_before:.4f} to {r.loss_after:.4f} | {r.onnx_difference:.1e} | {r.sqnr_db:.1f} "
-            f"| {r.layer_db:.1f} | {'TFLM' if 'Micro' in r.golden else 'ours'} | {r.values:,} | {r.mismatches} |"
-        )
-    lines += [
-        "",
-        "| architecture | from | int8, dB | with `--calibration output` | input alone rounded |",
-        "|---|---|---:|---:|---:|",
-    ]
-    for r in rows:
-        lines.append(f"| {r.name} | {r.route} | {r.sqnr_db:.1f} | {r.output_db:.1f} | {r.input_db:.1f} |")
-    total, wrong = sum(r.values for r in rows), sum(r.mismatches for r in rows)
-    lines.append(f"\n{len(rows)} networks, {total:,} output values compared, {wrong} mismatches. {machine()}.")
-    return "\n".join(lines) + "\n"
-
-
-def _listed(reasons: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in reasons.items())

@@ -13,13 +13,13 @@ from secateur.compiler.bench.architectures import (
     Options,
     Row,
     Subject,
-    document,
-    markdown,
     measure,
     network_of,
     patterns,
     spread,
 )
+from secateur.compiler.bench.architectures_tables import document, markdown
+from secateur.errors import UserError
 from secateur.models.zoo.architectures import (
     AutoEncoder,
     DenseNet,
@@ -87,6 +87,26 @@ def test_the_other_routes_give_the_same_entries() -> None:
     text = markdown([here, onnx, row])
     assert "| se-resnet-18 | ONNX | tiny |" in text and "10 output values compared, 0 mismatches" in text
     assert document([row], FEW)["rows"][0]["layers_stay"]["first block of its stage"] == 1
+
+
+@pytest.mark.slow
+def test_what_is_left_is_trained_on_pictures(shared_data, monkeypatch) -> None:
+    """Some steps on CIFAR-10 teach it something, and int8 is measured on test images; 1-D networks take none."""
+    monkeypatch.setenv("SECATEUR_DATA", str(shared_data))
+    row = measure(tiny("vgg-16-bn"), replace(FEW, steps=25))
+    check(row)
+    assert row.steps == 25 and row.accuracy is not None and row.accuracy > 15
+    assert row.sqnr_db > measure(tiny("vgg-16-bn"), FEW).sqnr_db
+    plain = measure(tiny("autoencoder"), replace(FEW, steps=25))
+    assert (plain.steps, plain.accuracy) == (1, None)
+    assert f"| vgg-16-bn | PyTorch | 25 | {row.accuracy:.1f} |" in markdown([row])
+
+
+def test_pictures_that_are_not_there_are_told(tmp_path, monkeypatch) -> None:
+    """In one line, with the variable that names their folder."""
+    monkeypatch.setenv("SECATEUR_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=r"--steps: .*cifar10_train10k.npz is not there; .* SECATEUR_DATA"):
+        measure(tiny("vgg-16-bn"), replace(FEW, steps=2))
 
 
 @pytest.mark.slow
