@@ -119,7 +119,7 @@ def _fit(program: Program, target: Target, budget: Budget, removable: bool) -> F
     if slow and budget.latency_ms is not None:
         parts.append("the latency is not known: the time of slow memory is not modelled")
     way_out = (
-        f"secateur compile --target {target.name} removes until it fits"
+        f"secateur compile --target {target.name} removes until it fits, or says how near it comes"
         if removable
         else "From a .tflite nothing is removed: give the float network that it was made from"
     )

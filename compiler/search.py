@@ -399,8 +399,9 @@ class Search:
         """What a saved state must agree on to be taken up again."""
         facts = {
             "network": self.original.hash(), "target": self.target.name, "budget": asdict(self.budget),
-            "options": asdict(self.options), "recipe": asdict(self.recipe), "data": self.data.fingerprint(),
-            "code": code_digest(), "preprocess": repr(self.original.preprocess),
+            "set of options": asdict(self.options), "recipe": asdict(self.recipe),
+            "data set": self.data.fingerprint(), "version of the code": code_digest(),
+            "preprocessing": repr(self.original.preprocess),
         }  # fmt: skip
         return json.dumps(facts, sort_keys=True, default=str)
 
@@ -427,8 +428,11 @@ class Search:
         if self.checkpoints is None or not path.is_file():
             return None
         record = json.loads(path.read_text())
-        if record.get("key") != self.key() or not (self.checkpoints / record["weights"]).is_file():
-            self.tell("the saved state is of another network, data set, budget, option or code: starting over")
+        here, there = json.loads(self.key()), json.loads(record.get("key", "{}"))
+        other = [name for name in here if here[name] != there.get(name)]
+        if other or not (self.checkpoints / record["weights"]).is_file():
+            why = f"is of another {', '.join(other)}" if other else f"lacks {record['weights']}"
+            self.tell(f"the saved state {why}: starting over")
             return None
         steps = [_step_from(s) for s in record["steps"]]
         network = self.replay(steps)

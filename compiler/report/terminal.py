@@ -97,7 +97,7 @@ def steps_table(report: Report) -> Table:
     table = _table()
     table.add_column("#", justify="right")
     table.add_column("removed", overflow="fold", min_width=12)
-    for name in ("score", "cut\n%", "trained\n%", "RAM\nKiB", "flash\nKiB", "ms"):
+    for name in ("CKA", "cut\n%", "after\n%", "RAM\nKiB", "flash\nKiB", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for i, s in enumerate(report.steps, 1):
         table.add_row(
