@@ -141,8 +141,8 @@ def bench_architectures(
     samples: Annotated[int, typer.Option(min=1, help="Samples that int8 is compared with float on")] = 8,
     compared: Annotated[int, typer.Option(min=0, help="Samples that the image computes; 0: none is built")] = 4,
     steps: Annotated[
-        int, typer.Option(min=1, help="Of training after the cut; more than 1: on CIFAR-10, networks of pictures only")
-    ] = 1,
+        int, typer.Option(min=0, help="That networks of pictures are trained for on CIFAR-10 before they become int8")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of finished rows, which a stopped run continues from")
     ] = None,

@@ -158,6 +158,15 @@ class SearchState:
         return self.trained_steps + self.aside_steps
 
 
+@dataclass(frozen=True)
+class _Relief:
+    """`excess`: of RAM, without it. `instructions`, `flash_bytes`: that it takes."""
+
+    excess: float
+    instructions: int
+    flash_bytes: int
+
+
 class Search:
     """One run of the loop over one network, data set, target and budget."""
 
@@ -178,7 +187,7 @@ class Search:
         self.policy = POLICIES[options.policy](self)
         self.recovery = Recovery(original, data, options, recipe, tell)
         self._relieved: tuple[tuple[Network, int | None, Relief], Cost] | None = None
-        self._pressed: tuple[Network, Margins, Budget, Margins] | None = None
+        self._reliefs: tuple[tuple[Network, Margins, Budget], _Relief | None] | None = None
         self._best: Network | None = None  # where no checkpoints are kept
         rng = np.random.default_rng(options.seed)
         take = min(options.samples, len(data.recovery))
@@ -273,6 +282,14 @@ class Search:
             self._relieved = asked, cost(plan(lower(network), self.target, QUICK_PLAN, *asked[1:]), self.target)
         return self._relieved[1]
 
+    def judged(self, network: Network, state: SearchState) -> Cost:
+        """What limits are judged by: the cost with relief where RAM needs it and is held by it."""
+        whole = self.cost(network)
+        if "ram_bytes" not in self._broken(whole, state):
+            return whole
+        relieved = self.cost_with_relief(network, state)
+        return whole if "ram_bytes" in self._broken(relieved, state) else relieved
+
     def _broken(self, found: Cost, state: SearchState) -> dict[str, tuple[float, float]]:
         return violated(reached(found, self.target, state.margins), self.budget)
 
@@ -296,12 +313,13 @@ class Search:
                 recovered, after, kept = trained, percent, steps
             else:
                 notes.append(f"{steps} steps of training ended at {percent:.1f} %: undone")
-        found = reached(self.cost(recovered), self.target, state.margins)
+        judged = self.judged(recovered, state)
+        found = reached(judged, self.target, state.margins)
         removal, *more = chosen.removals
         earlier = state.steps[: chosen.back_to]
         step = Step(
             removal.kind, removal.unit, removal.classes, chosen.similarity, cut, after, chosen.trained + steps,
-            self.cost(recovered).macs, found, tuple(more),
+            judged.macs, found, tuple(more),
             (earlier[-1].network_steps if earlier else 0) + chosen.trained + kept,
         )  # fmt: skip
         state.network = recovered
@@ -311,38 +329,44 @@ class Search:
         note = "  " + "; ".join(notes) if notes else ""
         what = step.what if step.kind == RESTORED else f"{step.kind} {step.what}"
         verb = "put back" if step.kind == RESTORED else "remove"
+        whole = self.cost(recovered).ram_bytes + state.margins.ram_bytes
+        relieved = f" ({whole:,} in one piece)" if whole != found.ram_bytes else ""
         self.tell(
             f"{len(state.steps):3d}  {verb} {what:42s} {self.data.task.word} {cut:5.1f} -> {after:5.1f} %  "
-            f"RAM {found.ram_bytes:,} B  flash {found.flash_bytes:,} B{latency}{note}"
+            f"RAM {found.ram_bytes:,} B{relieved}  flash {found.flash_bytes:,} B{latency}{note}"
         )
 
     def excess(self, found: Cost, state: SearchState) -> dict[str, float]:
-        """How far each violated limit of those that removals have to hold is from holding."""
-        return excess(found, self.target, *self._pressing(state))
+        """How far each violated limit that removals have to hold is from holding, for a network that costs `found`.
 
-    def _pressing(self, state: SearchState) -> tuple[Budget, Margins]:
-        """The limits that removals have to hold from here, and what is added to predictions to compare them.
-
-        Where patches or slow memory hold the RAM limit of the network as it is, no removal has to, and what they cost
-        counts in the other limits. Cut for RAM go filters of the first layers, which cost the most accuracy.
+        Where patches or slow memory hold the RAM limit of the network as it is, no removal has to: cut for RAM go
+        filters of the first layers, which cost the most accuracy. What patches take counts in the other limits, and
+        is taken to fall with the RAM above the limit, since planning them for every candidate takes too long.
         """
-        if self._pressed is None or self._pressed[0] is not state.network or self._pressed[1] != state.margins:
-            self._pressed = state.network, state.margins, *self._relieved_limits(state)
-        return self._pressed[2:]
+        relief, whole = self._relief(state), excess(found, self.target, self.budget, state.margins)
+        if relief is None:
+            return whole
+        left = min(1.0, whole.get("ram_bytes", 0.0) / relief.excess)
+        code = (found.code_bytes or 0) + math.ceil(left * relief.flash_bytes)
+        run = None if found.instructions is None else found.instructions + math.ceil(left * relief.instructions)
+        dearer = replace(found, code_bytes=code, instructions=run)
+        return excess(dearer, self.target, replace(self.budget, ram_bytes=None), state.margins)
 
-    def _relieved_limits(self, state: SearchState) -> tuple[Budget, Margins]:
-        budget, margins, now = self.budget, state.margins, self.cost(state.network)
-        if "ram_bytes" not in self._broken(now, state):
-            return budget, margins
-        relieved = self.cost_with_relief(state.network, state)
-        if "ram_bytes" in self._broken(relieved, state):
-            return budget, margins
-        known = now.instructions is not None and relieved.instructions is not None  # slow memory leaves them unknown
-        more = (relieved.instructions or 0) - (now.instructions or 0) if known else 0
-        return replace(budget, ram_bytes=None), replace(
-            margins, flash_bytes=margins.flash_bytes + relieved.flash_bytes - now.flash_bytes,
-            front_end_instructions=margins.front_end_instructions + round(more * margins.instructions),
-        )  # fmt: skip
+    def _relief(self, state: SearchState) -> _Relief | None:
+        """What holds the RAM limit of the network as it is; None where nothing does or has to.
+
+        Slow memory beside a latency limit does not: the time that it takes is not known.
+        """
+        asked = state.network, state.margins, self.budget
+        if self._reliefs is None or self._reliefs[0] != asked:
+            now, found = self.cost(state.network), None
+            over = excess(now, self.target, self.budget, state.margins).get("ram_bytes", 0.0)
+            relieved = self.judged(state.network, state) if over else now
+            if relieved != now and not (relieved.slow_arena_bytes and self.budget.latency_ms is not None):
+                more = (relieved.instructions or 0) - (now.instructions or 0)
+                found = _Relief(over, more, relieved.flash_bytes - now.flash_bytes)
+            self._reliefs = asked, found
+        return self._reliefs[1]
 
     def _lacks(self, network: Network, state: SearchState) -> list[tuple[str, str]]:
         """Of each limit broken with all that may relieve RAM: what is reached, with its unit, and what is allowed."""

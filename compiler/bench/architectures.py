@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from secateur.compiler.bench import saved
 from secateur.compiler.bench.keras_networks import keras_resnet, keras_transformer
-from secateur.compiler.bench.pictures import accuracy, read_pictures, train
+from secateur.compiler.bench.pictures import accuracy, check_pictures, read_pictures, train
 from secateur.compiler.deploy import deploy
 from secateur.compiler.export.calibrate import calibrate, float_outputs, rank_errors
 from secateur.compiler.export.onnx import check_onnx, export_onnx
@@ -87,7 +87,7 @@ class Options:
 
     `samples`: of the int8 noise; `compared`: of the image on this computer, 0: no image is built. `calibration`: those
     of min/max, `fitted`: of what `--calibration output` and the rounded input are measured with. `steps`: that what a
-    cut left is trained for, on CIFAR-10, before it becomes int8; 1: one, on patterns, as all that take no pictures.
+    cut left of a network of pictures is trained for on CIFAR-10, before it becomes int8.
     """
 
     layers: int = 6
@@ -96,7 +96,7 @@ class Options:
     compared: int = 4
     calibration: int = 32
     fitted: int = 256
-    steps: int = 1
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class Row:
 
     `sqnr_db`: at the output; `layer_db`: what the layer that int8 disturbs most adds by itself. `output_db`: at the
     output with `--calibration output`; `input_db`: where the input is rounded to int8 and nothing else.
-    `removable_layers`: of stages that keep two blocks; `..._floor_1`: of stages that keep one. `steps`: of training;
-    `accuracy`: after it, percent of test images, None where nothing is learned.
+    `removable_layers`: of stages that keep two blocks; `..._floor_1`: of stages that keep one. `steps`: of training
+    on CIFAR-10; `accuracy`: after it, percent of its test images, None without.
     """
 
     name: str
@@ -314,7 +314,7 @@ def measure(subject: Subject, options: Options) -> Row:
         len(groups), len(cuttable), sum(g.size for g in cuttable), _reasons(g.reason for g in groups),
         len(layers), layer_difference, len(filters), filter_difference, taken, gone, network_parameters(trained),
         before, after, onnx_difference, sqnr, alone, fitted, entry, golden, values, mismatches,
-        1 if learned is None else options.steps, learned, time.perf_counter() - begun,
+        0 if learned is None else options.steps, learned, time.perf_counter() - begun,
     )  # fmt: skip
 
 
@@ -391,14 +391,13 @@ def _onnx(network: Network, subject: Subject) -> float:
 
 def _learned(network: Network, subject: Subject, options: Options) -> tuple[Network, float | None, Samples]:
     """The network, trained further where that is asked for and it takes pictures; its accuracy; what int8 sees."""
-    shape = subject.shape
-    if options.steps == 1 or len(shape) != 3 or shape[0] != 3:
-        many = max(options.calibration, options.fitted)
+    shape, many = subject.shape, max(options.calibration, options.fitted)
+    if not options.steps or len(shape) != 3 or shape[0] != 3:
         samples = (patterns(shape, n, seed) for n, seed in ((options.calibration, 5), (many, 5), (options.samples, 6)))
         return network, None, Samples(*samples)
     training, test = read_pictures(shape[-1], network.classes)
     trained = train(network, training, options.steps)
-    seen = Samples(training.x[: options.calibration], training.x[: options.fitted], test.x[: options.samples])
+    seen = Samples(training.x[: options.calibration], training.x[:many], test.x[: options.samples])
     return trained, accuracy(trained, test), seen
 
 
@@ -459,6 +458,8 @@ def _reasons(found: Any) -> dict[str, int]:
 def bench(names: Sequence[str], options: Options, tell: Callable[[str], None], out: Path | None = None) -> list[Row]:
     """All rows, or those of `names`; what the same code measured before is read from `out`."""
     rows = []
+    if options.steps:
+        check_pictures()
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     for subject in SUBJECTS:

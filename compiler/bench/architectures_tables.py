@@ -44,8 +44,8 @@ def markdown(rows: list[Row]) -> str:
         )
     lines += [
         "",
-        "| architecture | from | trained, steps | test accuracy % | int8, dB | with `--calibration output` | "
-        "input alone rounded |",
+        "| architecture | from | trained on CIFAR-10, steps | test accuracy % | int8, dB "
+        "| with `--calibration output` | input alone rounded |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for r in rows:

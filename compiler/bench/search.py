@@ -21,10 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from secateur.compiler.bench import pictures
 from secateur.compiler.bench.mac_counter import MacCounter
 from secateur.errors import UserError
 from secateur.models.network import Network
-from secateur.models.preprocess import Preprocess
 from secateur.models.torch_threads import torch_threads
 from secateur.models.training import reinitialize
 from secateur.models.zoo.catalogue import CIFAR10, to_network
@@ -41,10 +41,7 @@ Told = Callable[[str, int, int], None]
 """What is being done, how much of it is, of how much."""
 
 SAME = 1e-6  # scores nearer than this are equal: float32 features differ by their rounding
-DATA = "SECATEUR_DATA"
 PRETRAINED = "cifar10/resnet56_akamaster.npz"
-IMAGES = "cifar10/cifar10_train10k.npz"
-SCALE = Preprocess((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))
 
 
 @dataclass(frozen=True)
@@ -197,7 +194,7 @@ def layers(depth: int = 110) -> Subject:
     """All removable blocks, by similarity. No trained weights are at hand: seeded ones."""
     name, model = f"resnet{depth}", cifar_resnet(depth)
     reinitialize(model, seed=0)
-    network = to_network(name, model, (3, 32, 32), CIFAR10, SCALE)
+    network = to_network(name, model, (3, 32, 32), CIFAR10, pictures.SCALE)
     removals = tuple(Removal("layer", u.name) for u in find_layers(network) if u.removable)
     return Subject(name, model, network, removals, "seeded, not trained")
 
@@ -206,11 +203,11 @@ def filters(depth: int = 56) -> Subject:
     """Every filter inside a block; ResNet-56 with akamaster's weights where the data folder has them."""
     name, model = f"resnet{depth}a", cifar_resnet(depth, "A")
     reinitialize(model, seed=0)
-    weights, path = "seeded, not trained", data_folder() / PRETRAINED
+    weights, path = "seeded, not trained", pictures.data_folder() / PRETRAINED
     if depth == 56 and path.is_file():
         _read_akamaster(model, path)
         weights = path.name
-    network = to_network(name, model, (3, 32, 32), CIFAR10, SCALE)
+    network = to_network(name, model, (3, 32, 32), CIFAR10, pictures.SCALE)
     channels = trace_channels(network)
     inside = [g.name for g in channels.groups if g.name.endswith(".conv1")]
     return Subject(name, model, network, tuple(single_filters(network, channels, inside)), weights)
@@ -233,24 +230,16 @@ def _read_akamaster(model: nn.Module, path: Path) -> None:
     model.load_state_dict(state)
 
 
-def data_folder() -> Path:
-    """SECATEUR_DATA, or shared/data beside the repository."""
-    named = os.environ.get(DATA)
-    return Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
 def read_images(count: int) -> tuple[Tensor, str]:
     """Preprocessed images (count, 3, 32, 32) and where they come from: CIFAR-10's training images, else noise."""
-    path = data_folder() / IMAGES
+    path = pictures.data_folder() / pictures.TRAINING_IMAGES
     if not path.is_file():
         noise = np.random.default_rng(0).normal(size=(count, 3, 32, 32))
         return torch.from_numpy(noise.astype(np.float32)), "seeded noise"
-    with np.load(path) as archive:
-        raw = archive["images"]
-    if len(raw) < count:
-        raise UserError(f"--images {count}: {path} has {len(raw)}")
-    x = raw[:count].transpose(0, 3, 1, 2).astype(np.float32)
-    return torch.from_numpy(SCALE(x)), path.name
+    found, _ = pictures.read_images(path)
+    if len(found) < count:
+        raise UserError(f"--images {count}: {path} has {len(found)}")
+    return torch.from_numpy(found[:count]), path.name
 
 
 def machine() -> str:

@@ -247,22 +247,42 @@ def test_what_patches_hold_is_not_named(network, monkeypatch):
     assert " ms are the least reached, 0.0123 ms allowed" in reason
 
 
-def test_ram_that_patches_hold_asks_for_no_removal_and_their_time_counts(network):
-    """Patches are judged by what they cost in the other limits; what they cannot hold is for removals to hold."""
+def test_ram_that_patches_hold_asks_for_no_removal_and_what_they_take_counts(network):
+    """As far as RAM is above its limit; what patches cannot hold, or may not, is for removals to hold."""
     layers = [nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, 2, 1), nn.ReLU()]
     wide = to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2)), (1, 24, 24), "n")
     run, state = search(network, None, less=0), SearchState(wide)
     now = run.cost(wide)
-    run.budget = Budget(ram_bytes=now.ram_bytes * 3 // 4, flash_bytes=now.flash_bytes * 2)
+    free = Budget(ram_bytes=now.ram_bytes * 3 // 4)
+    run.budget = free
     relieved = run.cost_with_relief(wide, state)
-    whole, banded = (reached(c, run.target, Margins()).latency_ms for c in (now, relieved))
-    assert relieved.ram_bytes <= run.budget.ram_bytes < now.ram_bytes and whole < banded
-    run.budget = replace(run.budget, latency_ms=(whole + banded) / 2)
-    assert run.excess(now, state) == {"latency_ms": pytest.approx(banded - run.budget.latency_ms, rel=1e-6)}
+    assert run.judged(wide, state) == relieved and relieved.ram_bytes <= free.ram_bytes < now.ram_bytes
+    assert relieved.flash_bytes > now.flash_bytes and relieved.instructions > now.instructions
+    for margins in (Margins(), Margins(instructions=1.5)):
+        state.margins = margins
+        whole, banded = (reached(c, run.target, margins).latency_ms for c in (now, relieved))
+        run.budget = replace(free, latency_ms=(whole + banded) / 2)
+        assert run.excess(now, state) == {"latency_ms": pytest.approx((banded - whole) / 2, rel=1e-6)}
+        within = replace(now, arena_bytes=1, live_bytes=(1,))  # a removal that leaves nothing for patches to do
+        assert run.excess(within, state) == {}
+        run.budget = replace(free, flash_bytes=now.flash_bytes + 1)
+        assert run.excess(now, state) == {"flash_bytes": relieved.flash_bytes - now.flash_bytes - 1}
     for budget in (replace(run.budget, patches=False), replace(run.budget, ram_bytes=700)):
-        run = search(network, None, less=0)
         run.budget = budget
-        assert set(run.excess(now, state)) == {"ram_bytes"}
+        assert set(run.excess(now, state)) == {"ram_bytes"} and run.judged(wide, state) == now
+
+
+def test_slow_memory_beside_a_latency_limit_leaves_ram_to_removals(network, monkeypatch):
+    """What its accesses take is in no number; without a latency limit nobody asks."""
+    run = search(network, None, less=0)
+    now = run.cost(network)
+    slow = replace(now, arena_bytes=1, live_bytes=(1,), slow_arena_bytes=300)
+    monkeypatch.setattr(run, "cost_with_relief", lambda network, state: slow)
+    state = run.start(False)
+    run.budget = Budget(ram_bytes=now.ram_bytes - 1, latency_ms=0.01)
+    assert {"ram_bytes", "latency_ms"} == set(run.excess(now, state))
+    run.budget = Budget(ram_bytes=now.ram_bytes - 1, flash_bytes=100)
+    assert {"flash_bytes"} == set(run.excess(now, state))
 
 
 def test_what_ended_without_fitting_is_not_trained_again_by_a_resume(network, tmp_path, monkeypatch):
