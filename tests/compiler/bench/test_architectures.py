@@ -104,13 +104,14 @@ def test_what_is_left_is_trained_on_pictures(shared_data, monkeypatch) -> None:
     assert f"| vgg-16-bn | PyTorch | 80 | {row.accuracy:.1f} |" in markdown([row])
 
 
+@pytest.mark.slow
 def test_pictures_are_scaled_and_never_both_learned_and_judged(shared_data, monkeypatch) -> None:
     """Training and test images of their own, in the size and the classes of the network."""
     monkeypatch.setenv("SECATEUR_DATA", str(shared_data))
     training, test = read_pictures(16, 2)
     assert training.x.shape[1:] == test.x.shape[1:] == (3, 16, 16) and {*training.y} == {*test.y} == {0, 1}
-    whole, labels = read_pictures(32, 10)[1].x, read_pictures(32, 10)[1].y
-    assert (labels % 2 == test.y).all() and np.allclose(whole.mean((2, 3)), test.x.mean((2, 3)), atol=0.1)
+    whole = read_pictures(32, 10)[1]
+    assert (whole.y % 2 == test.y).all() and np.allclose(whole.x.mean((2, 3)), test.x.mean((2, 3)), atol=0.1)
     assert not {x.tobytes() for x in training.x} & {x.tobytes() for x in test.x}
 
 

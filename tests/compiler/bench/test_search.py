@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from secateur.compiler.bench import search
 from secateur.compiler.bench.mac_counter import MacCounter
+from secateur.compiler.bench.pictures import TRAINING_IMAGES, read_images
 from secateur.compiler.bench.search import Options, Subject, compare, same_ranking
 from secateur.compiler.cli import app
 from secateur.errors import UserError
@@ -126,7 +127,7 @@ def test_scores_that_change_between_repeats_are_a_fault(monkeypatch):
 def test_files_that_do_not_fit_are_refused(tmp_path):
     """Too few images; weights of another network."""
     (tmp_path / "cifar10").mkdir()
-    np.savez(tmp_path / search.IMAGES, images=np.zeros((3, 32, 32, 3), np.uint8))
+    np.savez(tmp_path / TRAINING_IMAGES, images=np.zeros((3, 32, 32, 3), np.uint8), labels=np.zeros(3))
     with pytest.raises(UserError, match=r"--images 4: .* has 3"):
         search.read_images(4)
     np.savez(tmp_path / search.PRETRAINED, conv1=np.zeros(3))
@@ -139,8 +140,7 @@ def test_published_weights_are_read_right(shared_data, monkeypatch):
     """akamaster's ResNet-56 knows its training images."""
     monkeypatch.setenv("SECATEUR_DATA", str(shared_data))
     subject = search.filters()
-    with np.load(shared_data / search.IMAGES) as archive:
-        labels = archive["labels"][:100]
+    labels = read_images(shared_data / TRAINING_IMAGES)[1][:100]
     with torch.no_grad():
         answers = subject.network.module.eval()(search.read_images(100)[0]).argmax(1).numpy()
     assert (answers == labels).mean() > 0.97 and subject.weights == "resnet56_akamaster.npz"
