@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from secateur.compiler.bench import search
 from secateur.compiler.bench.mac_counter import MacCounter
-from secateur.compiler.bench.pictures import TRAINING_IMAGES, read_images
+from secateur.compiler.bench.pictures import SCALE, TRAINING_IMAGES, read_images
 from secateur.compiler.bench.search import Options, Subject, compare, same_ranking
 from secateur.compiler.cli import app
 from secateur.errors import UserError
@@ -92,7 +92,7 @@ def test_operation_ratios_of_the_full_networks(part, depth, limit, monkeypatch):
     monkeypatch.setattr(channel_deletion, "live_channels", lambda values: [True] * values.shape[1])
     subject: Subject = getattr(search, part)(depth)
     network = to_network(
-        "counted", cifar_resnet(depth, "B" if part == "layers" else "A"), (3, 32, 32), CIFAR10, search.SCALE
+        "counted", cifar_resnet(depth, "B" if part == "layers" else "A"), (3, 32, 32), CIFAR10, SCALE
     )
     walk = PrefixWalk(network, subject.removals, together=1000)
     network.module.to("meta")
