@@ -91,9 +91,7 @@ def test_operation_ratios_of_the_full_networks(part, depth, limit, monkeypatch):
     """What one image costs where no filter is zero, counted on torch's meta device: at most 0.51 and 0.34."""
     monkeypatch.setattr(channel_deletion, "live_channels", lambda values: [True] * values.shape[1])
     subject: Subject = getattr(search, part)(depth)
-    network = to_network(
-        "counted", cifar_resnet(depth, "B" if part == "layers" else "A"), (3, 32, 32), CIFAR10, SCALE
-    )
+    network = to_network("counted", cifar_resnet(depth, "B" if part == "layers" else "A"), (3, 32, 32), CIFAR10, SCALE)
     walk = PrefixWalk(network, subject.removals, together=1000)
     network.module.to("meta")
     with MacCounter() as counter:
