@@ -13,7 +13,7 @@ from secateur.compiler.bench import saved
 from secateur.compiler.bench.folds import fold_data, load_recordings, train
 from secateur.compiler.bench.hand_made import narrowed
 from secateur.compiler.bench.pruning_plan import OURS, SEARCHES, Job, One, Plan
-from secateur.compiler.budget import Budget, Margins, Reached, reached
+from secateur.compiler.budget import Budget, Margins, reached
 from secateur.compiler.deploy import deploy
 from secateur.compiler.driver import Exported, export
 from secateur.compiler.frontends.data import load_data
@@ -151,13 +151,9 @@ class _Trainer:
         return training(network)
 
 
-def _cost(search: Search, network: Network) -> Reached:
-    return reached(search.cost(network), search.target, Margins())
-
-
 def _share_of(search: Search, share: int) -> Budget:
     """The budget with a share of the original's predicted latency as its limit."""
-    whole = _cost(search, search.original).latency_ms
+    whole = reached(search.cost(search.original), search.target, Margins()).latency_ms
     if whole is None:
         raise UserError(f"--shares: {search.target.name} has no instruction model; name another target")
     return replace(search.budget, latency_ms=whole * share / 100)
@@ -171,7 +167,8 @@ def _measured(
     scores = evaluate(
         exported.network, exported.program, exported.content, data.test, exported.inputs(data.test), data.task
     )
-    cost, found = search.cost(result), _cost(search, result)
+    cost = search.judged(result, SearchState(result))
+    found = reached(cost, search.target, Margins())
     images = out / "images" / job.name
     emulated, values, mismatches = _emulated(exported, search, images) if plan.emulate else (None, 0, 0)
     return One(
@@ -186,7 +183,7 @@ def _emulated(exported: Exported, search: Search, project: Path) -> tuple[int | 
     inputs = exported.inputs(search.data.validation)[:VERIFIED_SAMPLES]
     found = deploy(
         exported.content, exported.program, exported.network.name, search.target, inputs, project, run="auto",
-        limits="none",
+        limits="none", ram_bytes=search.budget.room(Margins()), relief=search.budget.relief,
     )  # fmt: skip
     if found.comparison is None:
         return None, 0, 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,10 @@ def net():
         return nn.Conv1d(inputs, 8, 3, padding=1), nn.BatchNorm1d(8), nn.ReLU()
     parts = (*block(2), *block(8), *block(8), *block(8), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 2))
     return nn.Sequential(*parts), {"input_shape": (2, 16)}
+
+def wide_at_first():
+    parts = nn.Conv1d(2, 64, 3, padding=1), nn.ReLU(), nn.Conv1d(64, 8, 3, 4, 1), nn.ReLU()
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 2)), {"input_shape": (2, 16)}
 """
 
 
@@ -67,6 +73,22 @@ def test_every_method_runs_and_a_second_call_computes_nothing(mine: str, tmp_pat
     again: list[str] = []
     assert [row.runs[0] for row in pruning.bench(plan, 1, tmp_path, again.append)] == list(rows.values())
     assert again == []
+
+
+@pytest.mark.slow
+def test_costs_are_those_with_the_patches_that_hold_the_ram_limit(mine: str, tmp_path: Path) -> None:
+    """Fewer bytes than in one piece; the image that is run has the patches too."""
+    request = Request(f"{mine}:wide_at_first", "host", f"{mine}:sets", steps=2)
+
+    def original(limit: str | None, out: Path) -> One:
+        plan = Plan(replace(request, max_ram=limit), 1, methods=("original",), emulate=limit is not None)
+        return pruning.bench(plan, 1, out, lambda line: None)[0].runs[0]
+
+    whole, patched = original(None, tmp_path / "a"), original("900", tmp_path / "b")
+    assert patched.ram_bytes <= 900 < whole.ram_bytes
+    assert patched.values > 0 and patched.mismatches == 0
+    model = next((tmp_path / "b" / "images").rglob("mine.h"))
+    assert int(re.findall(r"ARENA_BYTES (\d+)", model.read_text())[0]) <= 900
 
 
 def test_a_saved_run_of_other_data_budget_or_code_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +137,10 @@ def sets():
 def net():
     parts = nn.Conv1d(2, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 2)
     return nn.Sequential(*parts), {"input_shape": (2, 16)}
+
+def wide_at_first():
+    parts = nn.Conv1d(2, 64, 3, padding=1), nn.ReLU(), nn.Conv1d(64, 8, 3, 4, 1), nn.ReLU()
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 2)), {"input_shape": (2, 16)}
 """
 
 
