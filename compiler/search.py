@@ -159,7 +159,7 @@ class SearchState:
 
 
 @dataclass(frozen=True)
-class _Relief:
+class _ReliefPrice:
     """`excess`: of RAM, without it. `instructions`, `flash_bytes`: that it takes."""
 
     excess: float
@@ -187,7 +187,7 @@ class Search:
         self.policy = POLICIES[options.policy](self)
         self.recovery = Recovery(original, data, options, recipe, tell)
         self._relieved: tuple[tuple[Network, int | None, Relief], Cost] | None = None
-        self._reliefs: tuple[tuple[Network, Margins, Budget], _Relief | None] | None = None
+        self._price: tuple[tuple[Network, Margins, Budget], _ReliefPrice | None] | None = None
         self._best: Network | None = None  # where no checkpoints are kept
         rng = np.random.default_rng(options.seed)
         take = min(options.samples, len(data.recovery))
@@ -269,8 +269,7 @@ class Search:
 
     def fits(self, network: Network, state: SearchState, found: Cost | None = None) -> bool:
         """Whether every limit is predicted to hold. `found`: the network's cost, where it is known."""
-        found = found or self.cost(network)
-        return not self._broken(found, state) or not self._broken(self.cost_with_relief(network, state), state)
+        return not self._broken(self.judged(network, state, found), state)
 
     def cost_with_relief(self, network: Network, state: SearchState) -> Cost:
         """The same where patches or slow memory may hold the RAM limit: fewer bytes, more operations or slower ones.
@@ -282,9 +281,9 @@ class Search:
             self._relieved = asked, cost(plan(lower(network), self.target, QUICK_PLAN, *asked[1:]), self.target)
         return self._relieved[1]
 
-    def judged(self, network: Network, state: SearchState) -> Cost:
-        """What limits are judged by: the cost with relief where RAM needs it and is held by it."""
-        whole = self.cost(network)
+    def judged(self, network: Network, state: SearchState, whole: Cost | None = None) -> Cost:
+        """What limits are judged by: the cost with relief where RAM needs it and is held by it, else in one piece."""
+        whole = whole or self.cost(network)
         if "ram_bytes" not in self._broken(whole, state):
             return whole
         relieved = self.cost_with_relief(network, state)
@@ -313,7 +312,8 @@ class Search:
                 recovered, after, kept = trained, percent, steps
             else:
                 notes.append(f"{steps} steps of training ended at {percent:.1f} %: undone")
-        judged = self.judged(recovered, state)
+        whole = self.cost(recovered)
+        judged = self.judged(recovered, state, whole)
         found = reached(judged, self.target, state.margins)
         removal, *more = chosen.removals
         earlier = state.steps[: chosen.back_to]
@@ -329,8 +329,8 @@ class Search:
         note = "  " + "; ".join(notes) if notes else ""
         what = step.what if step.kind == RESTORED else f"{step.kind} {step.what}"
         verb = "put back" if step.kind == RESTORED else "remove"
-        whole = self.cost(recovered).ram_bytes + state.margins.ram_bytes
-        relieved = f" ({whole:,} in one piece)" if whole != found.ram_bytes else ""
+        one_piece = whole.ram_bytes + state.margins.ram_bytes
+        relieved = f" ({one_piece:,} in one piece)" if one_piece != found.ram_bytes else ""
         self.tell(
             f"{len(state.steps):3d}  {verb} {what:42s} {self.data.task.word} {cut:5.1f} -> {after:5.1f} %  "
             f"RAM {found.ram_bytes:,} B{relieved}  flash {found.flash_bytes:,} B{latency}{note}"
@@ -343,7 +343,7 @@ class Search:
         filters of the first layers, which cost the most accuracy. What patches take counts in the other limits, and
         is taken to fall with the RAM above the limit, since planning them for every candidate takes too long.
         """
-        relief, whole = self._relief(state), excess(found, self.target, self.budget, state.margins)
+        relief, whole = self._relief_price(state), excess(found, self.target, self.budget, state.margins)
         if relief is None:
             return whole
         left = min(1.0, whole.get("ram_bytes", 0.0) / relief.excess)
@@ -352,21 +352,21 @@ class Search:
         dearer = replace(found, code_bytes=code, instructions=run)
         return excess(dearer, self.target, replace(self.budget, ram_bytes=None), state.margins)
 
-    def _relief(self, state: SearchState) -> _Relief | None:
-        """What holds the RAM limit of the network as it is; None where nothing does or has to.
+    def _relief_price(self, state: SearchState) -> _ReliefPrice | None:
+        """Of what holds the RAM limit of the network as it is; None where nothing does or has to.
 
         Slow memory beside a latency limit does not: the time that it takes is not known.
         """
         asked = state.network, state.margins, self.budget
-        if self._reliefs is None or self._reliefs[0] != asked:
+        if self._price is None or self._price[0] != asked:
             now, found = self.cost(state.network), None
             over = excess(now, self.target, self.budget, state.margins).get("ram_bytes", 0.0)
-            relieved = self.judged(state.network, state) if over else now
+            relieved = self.judged(state.network, state, now)
             if relieved != now and not (relieved.slow_arena_bytes and self.budget.latency_ms is not None):
                 more = (relieved.instructions or 0) - (now.instructions or 0)
-                found = _Relief(over, more, relieved.flash_bytes - now.flash_bytes)
-            self._reliefs = asked, found
-        return self._reliefs[1]
+                found = _ReliefPrice(over, more, relieved.flash_bytes - now.flash_bytes)
+            self._price = asked, found
+        return self._price[1]
 
     def _lacks(self, network: Network, state: SearchState) -> list[tuple[str, str]]:
         """Of each limit broken with all that may relieve RAM: what is reached, with its unit, and what is allowed."""
