@@ -33,7 +33,8 @@ from secateur.compiler.quantization_aware import FILE, calibration_inputs, calib
 from secateur.compiler.recovery import Training
 from secateur.compiler.report.record import Robustness
 from secateur.compiler.robustness import Subject, measure
-from secateur.compiler.search import Search, SearchOptions, SearchState
+from secateur.compiler.search import Search, SearchOptions
+from secateur.compiler.search_state import SearchState
 from secateur.compiler.stream_proof import decisions_for, decisions_without_data, pieces, stream_of
 from secateur.errors import UserError
 from secateur.firmware.front_end.image import pixel_quantizer
@@ -407,8 +408,8 @@ def _quantization_aware(
     kept = now.int8_percent > was.int8_percent
     if kept:
         redone = deployed(to_files(retrained, folder=out), known=now)
-        worse = set(violated(reached_by(redone.deployed, search.target), search.budget))
-        kept = worse <= set(violated(reached_by(after.deployed, search.target), search.budget))
+        worse = set(violated(reached_by(redone.deployed, search.limits.target), search.limits.budget))
+        kept = worse <= set(violated(reached_by(after.deployed, search.limits.target), search.limits.budget))
         if not kept:
             after = deployed(to_files(network, folder=out), known=was)
     search.tell(
@@ -489,7 +490,7 @@ def _keep_attempts(
     search: Search, state: SearchState, after: Judged, build: Build, out: Path, meter: AbstractContextManager[object]
 ) -> tuple[Attempt, ...]:
     """Below the floor: the attempt that fits and the most accurate one on the way, both as files, by the same path."""
-    data, target = search.data, search.target
+    data, target = search.data, search.limits.target
     to_files = partial(export, data=data, calibration=search.options.calibration)
     to_files(state.network, folder=out / "attempts" / "best-fitting")
     kept = [Attempt("best fitting", "attempts/best-fitting", after)]

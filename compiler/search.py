@@ -10,19 +10,21 @@ import json
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file, save_file
 
-from secateur.compiler.budget import Budget, Margins, Reached, excess, reached, violated
+from secateur.compiler.budget import Budget, Margins, reached
 from secateur.compiler.code_digest import code_digest
+from secateur.compiler.limits import Limits
 from secateur.compiler.policies import POLICIES
 from secateur.compiler.policies.policy import Choice, Exhausted
 from secateur.compiler.recovery import TOLERATED_POINTS, Recovery, RecoveryOptions, Training
-from secateur.compiler.report.words import count_text, ms_text, plural
+from secateur.compiler.report.words import plural
+from secateur.compiler.search_state import SearchState, Step, step_from
 from secateur.errors import UserError
 from secateur.models.data import Data
 from secateur.models.network import Network
@@ -33,15 +35,11 @@ from secateur.passes.network.candidates import LEAST_CHANNELS
 from secateur.passes.network.removal import RESTORED, Removal, apply_all
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
 from secateur.passes.network.smallest import smallest
-from secateur.passes.program.cost import Cost, cost, plan
-from secateur.passes.program.lower import lower
-from secateur.passes.program.regions import Relief
 from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-QUICK_PLAN = 12  # dead ends of the placement's search for a candidate; the final image gets the full search
 
 
 @dataclass(frozen=True)
@@ -93,80 +91,6 @@ class SearchOptions(RecoveryOptions):
         return "reconstruction" if self.reconstructs else "plsvip"
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step and what it did. Accuracies are validation's, percent; costs are predicted.
-
-    `more`: what went in the same step, after the removal that the first three fields are. `trained_steps`: optimizer
-    steps that were taken in it, kept or not; `network_steps`: those that the network after it was trained with in all.
-    """
-
-    kind: str
-    unit: str
-    classes: tuple[int, ...]
-    similarity: float | None
-    accuracy_cut: float
-    accuracy_recovered: float
-    trained_steps: int
-    macs: int
-    reached: Reached
-    more: tuple[Removal, ...] = ()
-    network_steps: int = 0
-
-    @property
-    def removals(self) -> tuple[Removal, ...]:
-        return (Removal(self.kind, self.unit, self.classes), *self.more)
-
-    @property
-    def what(self) -> str:
-        """`conv1 -4`, or `conv1 -4 and 3 more -12`."""
-        first = self.unit + (f" -{len(self.classes)}" if self.classes else "")
-        if not self.more:
-            return first
-        count = sum(len(r.classes) for r in self.more)
-        return f"{first} and {len(self.more)} more" + (f" -{count}" if count else "")
-
-
-@dataclass
-class SearchState:
-    """Where the search stands: the network now, the removals that led to it, what images have taught."""
-
-    network: Network
-    steps: list[Step] = field(default_factory=list)
-    margins: Margins = field(default_factory=Margins)
-    finished: bool = False  # the last recovery is done
-    best: tuple[float, str] | None = None  # accuracy and checkpoint of the most accurate state on the way
-    before_final: tuple[Network, Step] | None = None  # what the last recovery started from
-    trainings: tuple[Training, ...] = ()  # ways of training that were compared
-    exhausted: tuple[str, Margins] | None = None  # why nothing more can be removed, and the margins that this is of
-    aside_steps: int = 0  # optimizer steps that no step counts: quantization-aware, of what was undone
-    quantized_steps: int = 0  # those of them that the network was trained with
-
-    @property
-    def trained_steps(self) -> int:
-        """That the steps took in all."""
-        return sum(s.trained_steps for s in self.steps)
-
-    @property
-    def network_steps(self) -> int:
-        """Optimizer steps that the network as it is now was trained with."""
-        return (self.steps[-1].network_steps if self.steps else 0) + self.quantized_steps
-
-    @property
-    def spent_steps(self) -> int:
-        """All that were taken, whatever was kept of them."""
-        return self.trained_steps + self.aside_steps
-
-
-@dataclass(frozen=True)
-class _ReliefPrice:
-    """`excess`: of RAM, without it. `instructions`, `flash_bytes`: that it takes."""
-
-    excess: float
-    instructions: int
-    flash_bytes: int
-
-
 class Search:
     """One run of the loop over one network, data set, target and budget."""
 
@@ -181,13 +105,11 @@ class Search:
         checkpoints: Path | None = None,
         tell: Callable[[str], None] = log.info,
     ) -> None:
-        self.original, self.data, self.target, self.budget = original, data, target, budget
+        self.original, self.data, self.limits = original, data, Limits(target, budget)
         self.options, self.recipe, self.checkpoints, self.tell = options, recipe, checkpoints, tell
         POLICIES[options.policy].check_network(original)
         self.policy = POLICIES[options.policy](self)
         self.recovery = Recovery(original, data, options, recipe, tell)
-        self._relieved: tuple[tuple[Network, int | None, Relief], Cost] | None = None
-        self._price: tuple[tuple[Network, Margins, Budget], _ReliefPrice | None] | None = None
         self._best: Network | None = None  # where no checkpoints are kept
         rng = np.random.default_rng(options.seed)
         take = min(options.samples, len(data.recovery))
@@ -221,29 +143,29 @@ class Search:
 
         Of a stage whose floor is more blocks than one, which of them stay is for the search to say.
         """
-        if self.fits(state.network, state):
+        if self.limits.hold(state.network, state):
             if not self.policy.improves:
                 self.tell("the budget holds as it is: nothing is removed, so nothing is recovered")
             return
         if not self.policy.kinds:
             return
         least = smallest(state.network, self.policy.kinds, min(1, self.options.floor))
-        if not self.fits(least, state):
+        if not self.limits.hold(least, state):
             left = {"layer": "one block a stage", "filters": "the fewest filters"}
             what = " and ".join(left[kind] for kind in self.policy.kinds)
-            parts = [f"{has} with {what}, {may} allowed" for has, may in self._lacks(least, state)]
+            parts = [f"{has} with {what}, {may} allowed" for has, may in self.limits.lacks(least, state)]
             self.tell(f"no removals reach the budget: {'; '.join(parts)}. The search ends with its best attempt")
 
     def _run(self, state: SearchState) -> SearchState:
         while True:
-            now = self.cost(state.network)
-            met = self.fits(state.network, state, now)
+            now = self.limits.cost(state.network)
+            met = self.limits.hold(state.network, state, now)
             if met and (state.finished or not self.policy.improves):
                 break
             if state.exhausted is not None and state.exhausted[1] == state.margins:
                 raise Exhausted(state.exhausted[0])  # resumed: its last training is done
             if state.finished:
-                _reopen(state)  # an image taught that more must go
+                state.reopen()  # an image taught that more must go
             try:
                 chosen = self.policy.choose(state, now)
             except Exhausted as error:
@@ -262,35 +184,6 @@ class Search:
         if not state.finished:
             self._finish(state)
             self._save(state)
-
-    def cost(self, network: Network) -> Cost:
-        """Predicted cost, by shape-only lowering."""
-        return cost(plan(lower(network), self.target, QUICK_PLAN), self.target)
-
-    def fits(self, network: Network, state: SearchState, found: Cost | None = None) -> bool:
-        """Whether every limit is predicted to hold. `found`: the network's cost, where it is known."""
-        return not self._broken(self.judged(network, state, found), state)
-
-    def cost_with_relief(self, network: Network, state: SearchState) -> Cost:
-        """The same where patches or slow memory may hold the RAM limit: fewer bytes, more operations or slower ones.
-
-        Some tenths of a second and more, so the last answer is kept.
-        """
-        asked = network, self.budget.room(state.margins), self.budget.relief
-        if self._relieved is None or self._relieved[0] != asked:
-            self._relieved = asked, cost(plan(lower(network), self.target, QUICK_PLAN, *asked[1:]), self.target)
-        return self._relieved[1]
-
-    def judged(self, network: Network, state: SearchState, whole: Cost | None = None) -> Cost:
-        """What limits are judged by: the cost with relief where RAM needs it and is held by it, else in one piece."""
-        whole = whole or self.cost(network)
-        if "ram_bytes" not in self._broken(whole, state):
-            return whole
-        relieved = self.cost_with_relief(network, state)
-        return whole if "ram_bytes" in self._broken(relieved, state) else relieved
-
-    def _broken(self, found: Cost, state: SearchState) -> dict[str, tuple[float, float]]:
-        return violated(reached(found, self.target, state.margins), self.budget)
 
     def _step(self, state: SearchState, chosen: Choice) -> None:
         smaller = chosen.network
@@ -312,9 +205,9 @@ class Search:
                 recovered, after, kept = trained, percent, steps
             else:
                 notes.append(f"{steps} steps of training ended at {percent:.1f} %: undone")
-        whole = self.cost(recovered)
-        judged = self.judged(recovered, state, whole)
-        found = reached(judged, self.target, state.margins)
+        whole = self.limits.cost(recovered)
+        judged = self.limits.judged(recovered, state, whole)
+        found = reached(judged, self.limits.target, state.margins)
         removal, *more = chosen.removals
         earlier = state.steps[: chosen.back_to]
         step = Step(
@@ -336,52 +229,9 @@ class Search:
             f"RAM {found.ram_bytes:,} B{relieved}  flash {found.flash_bytes:,} B{latency}{note}"
         )
 
-    def excess(self, found: Cost, state: SearchState) -> dict[str, float]:
-        """How far each violated limit that removals have to hold is from holding, for a network that costs `found`.
-
-        Where patches or slow memory hold the RAM limit of the network as it is, no removal has to: cut for RAM go
-        filters of the first layers, which cost the most accuracy. What patches take counts in the other limits, and
-        is taken to fall with the RAM above the limit, since planning them for every candidate takes too long.
-        """
-        relief, whole = self._relief_price(state), excess(found, self.target, self.budget, state.margins)
-        if relief is None:
-            return whole
-        left = min(1.0, whole.get("ram_bytes", 0.0) / relief.excess)
-        code = (found.code_bytes or 0) + math.ceil(left * relief.flash_bytes)
-        run = None if found.instructions is None else found.instructions + math.ceil(left * relief.instructions)
-        dearer = replace(found, code_bytes=code, instructions=run)
-        return excess(dearer, self.target, replace(self.budget, ram_bytes=None), state.margins)
-
-    def _relief_price(self, state: SearchState) -> _ReliefPrice | None:
-        """Of what holds the RAM limit of the network as it is; None where nothing does or has to.
-
-        Slow memory beside a latency limit does not: the time that it takes is not known.
-        """
-        asked = state.network, state.margins, self.budget
-        if self._price is None or self._price[0] != asked:
-            now, found = self.cost(state.network), None
-            over = excess(now, self.target, self.budget, state.margins).get("ram_bytes", 0.0)
-            relieved = self.judged(state.network, state, now)
-            if relieved != now and not (relieved.slow_arena_bytes and self.budget.latency_ms is not None):
-                more = (relieved.instructions or 0) - (now.instructions or 0)
-                found = _ReliefPrice(over, more, relieved.flash_bytes - now.flash_bytes)
-            self._price = asked, found
-        return self._price[1]
-
-    def _lacks(self, network: Network, state: SearchState) -> list[tuple[str, str]]:
-        """Of each limit broken with all that may relieve RAM: what is reached, with its unit, and what is allowed."""
-        memory = {"ram_bytes": "bytes of RAM", "flash_bytes": "bytes of flash"}
-        broken = self._broken(self.cost_with_relief(network, state), state)
-        return [
-            (f"{count_text(value)} {memory[name]}", count_text(limit))
-            if name in memory
-            else (ms_text(value), ms_text(limit))
-            for name, (value, limit) in broken.items()
-        ]
-
     def exhausted(self, state: SearchState) -> Exhausted:
         """With the limits that are violated and by how much."""
-        parts = [f"{has} are the least reached, {may} allowed" for has, may in self._lacks(state.network, state)]
+        parts = [f"{has} are the least reached, {may} allowed" for has, may in self.limits.lacks(state.network, state)]
         method = "" if self.options.method == "similarity" else f" --method {self.options.method}"
         stays = {
             "layer": f"stages keep --floor {self.options.floor} blocks",
@@ -422,7 +272,7 @@ class Search:
     def key(self) -> str:
         """What a saved state must agree on to be taken up again."""
         facts = {
-            "network": self.original.hash(), "target": self.target.name, "budget": asdict(self.budget),
+            "network": self.original.hash(), "target": self.limits.target.name, "budget": asdict(self.limits.budget),
             "set of options": asdict(self.options), "recipe": asdict(self.recipe),
             "data set": self.data.fingerprint(), "version of the code": code_digest(),
             "preprocessing": repr(self.original.preprocess),
@@ -458,7 +308,7 @@ class Search:
             why = f"is of another {', '.join(other)}" if other else f"lacks {record['weights']}"
             self.tell(f"the saved state {why}: starting over")
             return None
-        steps = [_step_from(s) for s in record["steps"]]
+        steps = [step_from(s) for s in record["steps"]]
         network = self.replay(steps)
         network.module.load_state_dict(load_file(self.checkpoints / record["weights"]))
         self.tell(f"resumed after {len(steps)} removals")
@@ -467,7 +317,7 @@ class Search:
         if record["before_final"] is not None:
             earlier = self.replay(steps)
             earlier.module.load_state_dict(load_file(self.checkpoints / f"{len(steps):03d}.safetensors"))
-            before = (earlier, _step_from(record["before_final"]))
+            before = (earlier, step_from(record["before_final"]))
         trainings = tuple(Training(**t) for t in record["trainings"])
         exhausted = None
         if record["exhausted"] is not None:
@@ -514,15 +364,6 @@ def _checkpoint(state: SearchState) -> str:
     return f"{len(state.steps):03d}{'-final' if state.finished else ''}.safetensors"
 
 
-def _reopen(state: SearchState) -> None:
-    """Undo the last recovery, so that further removals are followed by training again."""
-    state.finished, state.trainings, state.exhausted = False, (), None
-    if state.before_final is not None:
-        state.aside_steps += state.steps[-1].trained_steps - state.before_final[1].trained_steps
-        state.network, state.steps[-1] = state.before_final
-        state.before_final = None
-
-
 def _balanced(y: np.ndarray[Any, Any], take: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     """`take` indices, classes as equally as they allow, in ascending order."""
     order = rng.permutation(len(y))
@@ -538,9 +379,3 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(path.name + ".part")
     write(temporary)
     temporary.replace(path)
-
-
-def _step_from(record: dict[str, Any]) -> Step:
-    more = tuple(Removal(r["kind"], r["unit"], tuple(r["classes"])) for r in record["more"])
-    kept = {**record, "classes": tuple(record["classes"]), "reached": Reached(**record["reached"]), "more": more}
-    return Step(**kept)

@@ -46,5 +46,5 @@ def search_of(network, policy, folder=None, tell=lambda line: None, *, flash=Non
     chosen = SearchOptions(policy, **{"total_steps": steps, "short_steps": 2, "samples": 60, "floor": 1, **options})
     recipe = recovery_recipe(network, data, STEPS)
     if flash is None:
-        flash = Search(network, data, target, Budget(), chosen, recipe).cost(network).flash_bytes - less
+        flash = Search(network, data, target, Budget(), chosen, recipe).limits.cost(network).flash_bytes - less
     return Search(network, data, target, Budget(flash_bytes=flash).on(target), chosen, recipe, folder, tell)

@@ -23,7 +23,8 @@ from secateur.compiler.frontends.truth import Wanted, agreed
 from secateur.compiler.judge import evaluate
 from secateur.compiler.policies.policy import Exhausted
 from secateur.compiler.recovery import from_scratch, recovery_recipe
-from secateur.compiler.search import Search, SearchState
+from secateur.compiler.search import Search
+from secateur.compiler.search_state import SearchState
 from secateur.compiler.session import Request, budget_of, parse_shape
 from secateur.errors import UserError
 from secateur.models.data import Data
@@ -115,14 +116,14 @@ def one(plan: Plan, job: Job, folder: str) -> One:
     if job.method == "original":
         result, fits = trainer(network), False
     elif job.method == "hand":
-        architecture = narrowed(network, lambda n: search.fits(n, SearchState(n)))
+        architecture = narrowed(network, lambda n: search.limits.hold(n, SearchState(n)))
         fits, result = architecture is not None, trainer(architecture or network, scratch=True)
     elif job.method == "scratch":
         state = searching(replace(job, method=OURS).name).start(resume=True)
         if not state.finished:
             raise AssertionError(f"{out}: the search whose architecture is to be trained has not ended")
         result, removals = trainer(state.network, scratch=True), len(state.steps)
-        fits = search.fits(state.network, state)
+        fits = search.limits.hold(state.network, state)
     else:
         state = search.start(resume=True)
         try:
@@ -153,10 +154,10 @@ class _Trainer:
 
 def _share_of(search: Search, share: int) -> Budget:
     """The budget with a share of the original's predicted latency as its limit."""
-    whole = reached(search.cost(search.original), search.target, Margins()).latency_ms
+    whole = reached(search.limits.cost(search.original), search.limits.target, Margins()).latency_ms
     if whole is None:
-        raise UserError(f"--shares: {search.target.name} has no instruction model; name another target")
-    return replace(search.budget, latency_ms=whole * share / 100)
+        raise UserError(f"--shares: {search.limits.target.name} has no instruction model; name another target")
+    return replace(search.limits.budget, latency_ms=whole * share / 100)
 
 
 def _measured(
@@ -167,8 +168,8 @@ def _measured(
     scores = evaluate(
         exported.network, exported.program, exported.content, data.test, exported.inputs(data.test), data.task
     )
-    cost = search.judged(result, SearchState(result))
-    found = reached(cost, search.target, Margins())
+    cost = search.limits.judged(result, SearchState(result))
+    found = reached(cost, search.limits.target, Margins())
     images = out / "images" / job.name
     emulated, values, mismatches = _emulated(exported, search, images) if plan.emulate else (None, 0, 0)
     return One(
@@ -182,8 +183,8 @@ def _emulated(exported: Exported, search: Search, project: Path) -> tuple[int | 
     """Instructions of one inference in the target's emulator, and how many outputs were compared and differed."""
     inputs = exported.inputs(search.data.validation)[:VERIFIED_SAMPLES]
     found = deploy(
-        exported.content, exported.program, exported.network.name, search.target, inputs, project, run="auto",
-        limits="none", ram_bytes=search.budget.room(Margins()), relief=search.budget.relief,
+        exported.content, exported.program, exported.network.name, search.limits.target, inputs, project, run="auto",
+        limits="none", ram_bytes=search.limits.budget.room(Margins()), relief=search.limits.budget.relief,
     )  # fmt: skip
     if found.comparison is None:
         return None, 0, 0

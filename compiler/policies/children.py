@@ -25,7 +25,7 @@ from secateur.passes.network.width import count_filters, thinned_by_grains, thin
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
-    from secateur.compiler.search import SearchState
+    from secateur.compiler.search_state import SearchState
 
 ALONE = 0.1  # share of the filters that goes at a time when no layer is left (as Pons et al. 2024 go on)
 
@@ -113,7 +113,7 @@ class Children(Policy):
     ) -> Child:
         search = self.search
         network = network or apply_all(state.network, removals, self.options.floor)
-        gain = saving(search.excess(now, state), search.excess(search.cost(network), state))
+        gain = saving(search.limits.excess(now, state), search.limits.excess(search.limits.cost(network), state))
         return Child(removals, network, gain, count_filters(state.network).total - count_filters(network).total)
 
 

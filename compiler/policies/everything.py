@@ -14,7 +14,8 @@ from secateur.passes.network.removal import Removal
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
-    from secateur.compiler.search import Search, SearchOptions, SearchState
+    from secateur.compiler.search import Search, SearchOptions
+    from secateur.compiler.search_state import SearchState
 
 
 class Everything(Policy):

@@ -22,7 +22,8 @@ from secateur.passes.network.stage_vip import StageVip
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
-    from secateur.compiler.search import Search, SearchOptions, SearchState
+    from secateur.compiler.search import Search, SearchOptions
+    from secateur.compiler.search_state import SearchState
 
 
 class Growth(Policy):
@@ -57,7 +58,7 @@ class Growth(Policy):
     def choose(self, state: SearchState, now: Cost) -> Choice | None:
         """None where growth has ended. Raises Exhausted where the smallest network breaks the budget."""
         search = self.search
-        if search.fits(state.network, state):
+        if search.limits.hold(state.network, state):
             if not state.steps or any(step.kind == "layer" for step in state.steps[1:]):
                 return None
             return self._grown(state) or self._best(state)
@@ -86,7 +87,7 @@ class Growth(Policy):
         present = self._present(state.network)
         missing = {s: [u.name for u in units if u.name not in present][:1] for s, units in self.stages.items()}
         each = {stage: names[0] for stage, names in missing.items() if names}
-        if not any(search.fits(self._with(state.network, [name]), state) for name in each.values()):
+        if not any(search.limits.hold(self._with(state.network, [name]), state) for name in each.values()):
             search.tell(f"     grow: {'no block fits the budget' if each else 'every block is back'}")
             return None
         steps = search.recovery.short_steps(state.trained_steps) // 2
@@ -104,7 +105,7 @@ class Growth(Policy):
         while kept:  # those that rose most stay while the budget does not hold all
             others = [Removal("layer", each[s]) for s in each if s not in kept]
             grown = apply_all(trial, others, self.options.floor)
-            if search.fits(grown, state):
+            if search.limits.hold(grown, state):
                 back = tuple(Removal(RESTORED, each[s]) for s in sorted(kept))
                 return Choice(back, grown, None, trained=steps)
             kept.pop()

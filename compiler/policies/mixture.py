@@ -26,7 +26,7 @@ from secateur.passes.network.scores import FilterScores
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
-    from secateur.compiler.search import SearchState
+    from secateur.compiler.search_state import SearchState
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ class Mixture(Policy):
         cuts = [tuple(Removal("layer", u) for u in reversed(b.units)) for b in able]
         width = self._width(state.network, blocks)
         cuts += [width] if width else []
-        before = search.excess(now, state)
+        limits = search.limits
+        before = limits.excess(now, state)
         children = [(c, apply_all(state.network, c, floor)) for c in cuts]
-        children = [(c, n) for c, n in children if saving(before, search.excess(search.cost(n), state)) > 0]
+        children = [(c, n) for c, n in children if saving(before, limits.excess(limits.cost(n), state)) > 0]
         if not children:
             raise search.exhausted(state)
         alike = network_similarity(state.network, [n for _, n in children], search.sample)

@@ -16,7 +16,8 @@ from secateur.passes.network.score_catalogue import Setting
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
-    from secateur.compiler.search import Search, SearchOptions, SearchState
+    from secateur.compiler.search import Search, SearchOptions
+    from secateur.compiler.search_state import SearchState
 
 
 class Exhausted(Exception):
@@ -114,11 +115,11 @@ class Useful:
 
 def useful(search: Search, state: SearchState, now: Cost, removals: Sequence[Removal]) -> Useful:
     """Those of `removals` that lower a violated limit."""
-    before = search.excess(now, state)
+    before = search.limits.excess(now, state)
     found = Useful([], {}, {})
     for removal in removals:
         smaller = apply(state.network, removal, search.options.floor)
-        after = search.excess(search.cost(smaller), state)
+        after = search.limits.excess(search.limits.cost(smaller), state)
         gain = saving(before, after)
         if gain > 0:
             found.candidates.append(Candidate(removal, gain, None))

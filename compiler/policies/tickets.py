@@ -24,7 +24,8 @@ from secateur.passes.network.removal import apply
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
-    from secateur.compiler.search import Search, SearchOptions, SearchState
+    from secateur.compiler.search import Search, SearchOptions
+    from secateur.compiler.search_state import SearchState
 
 THETA_0 = 1 << 32  # a number that no step of a search has: the seed of the initial values is none of training's
 

@@ -26,7 +26,7 @@ def asked(network, policy="children", **options):
         network, policy, tell=told.append, **{"layer_score": "l1", "filter_score": "l1", "recovery": "none", **options}
     )
     state = search.start(False)
-    return search, state, search.cost(network), told
+    return search, state, search.limits.cost(network), told
 
 
 def test_the_published_children_lose_the_same_number_of_filters(network):
@@ -48,11 +48,11 @@ def test_our_children_save_the_same_as_nearly_as_may_be(network):
     width = search.policy._width(state, now, depth)
     scores = FilterNorm(1)(network)
     grains = uniform_grains(network, scores, scores.values)
-    before = search.excess(now, state)
+    before = search.limits.excess(now, state)
     savings = []
     for count in range(1, len(grains) + 1):
         cut = apply_all(network, thinned_by_grains(scores, grains[:count]))
-        savings.append(saving(before, search.excess(search.cost(cut), state)))
+        savings.append(saving(before, search.limits.excess(search.limits.cost(cut), state)))
     assert savings == sorted(savings)
     nearest = min(abs(s - depth.saving) for s in savings)
     assert abs(width.saving - depth.saving) == nearest < 0.2 * depth.saving
@@ -81,7 +81,7 @@ def test_when_no_layer_is_left_filters_go_on(network):
     search, state, now, told = asked(network, floor=3, less=1200)
     state = search.run(state)
     assert {s.kind for s in state.steps} == {"filters"} and len(state.steps) >= 2
-    assert search.cost(state.network).flash_bytes <= search.budget.flash_bytes < now.flash_bytes
+    assert search.limits.cost(state.network).flash_bytes <= search.limits.budget.flash_bytes < now.flash_bytes
     assert all("no layer is left" in line for line in told[: len(state.steps)])
 
 

@@ -38,7 +38,7 @@ def scripted(monkeypatch, *scores):
 def flash_of(network, *gone):
     """Bytes of the network without these layers."""
     search = search_of(network, "growth", flash=10**6)
-    return search.cost(apply_all(network, [Removal("layer", name) for name in gone], 1)).flash_bytes
+    return search.limits.cost(apply_all(network, [Removal("layer", name) for name in gone], 1)).flash_bytes
 
 
 def without_effect(search):
@@ -84,7 +84,7 @@ def test_what_the_budget_does_not_hold_is_the_stage_that_rose_least(network, mon
     search, state = run(network, told.append, flash=room)
     assert least < room and len(state.steps) >= 2
     assert [r.unit for r in state.steps[1].removals] == [names[3]]
-    assert search.cost(state.network).flash_bytes <= room
+    assert search.limits.cost(state.network).flash_bytes <= room
     assert any("no block fits the budget" in line for line in told)
 
 
@@ -95,7 +95,7 @@ def test_it_has_never_more_blocks_than_the_original(network, monkeypatch):
     monkeypatch.setattr(growth.Growth, "_best", lambda self, state: None)
     search, state = run(network, less=1)
     assert sum(map(len, blocks(state.network).values())) == 5
-    assert search.cost(state.network).flash_bytes < search.cost(network).flash_bytes
+    assert search.limits.cost(state.network).flash_bytes < search.limits.cost(network).flash_bytes
 
 
 def test_the_most_accurate_network_on_the_way_is_the_result(network, monkeypatch):

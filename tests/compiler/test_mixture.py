@@ -73,7 +73,7 @@ def test_the_most_similar_child_goes_on(former, monkeypatch, alike, kind):
     told: list[str] = []
     search = search_of(former, "mixture", tell=told.append, recovery="none")
     state = search.start(False)
-    choice = search.policy.choose(state, search.cost(former))
+    choice = search.policy.choose(state, search.limits.cost(former))
     assert {r.kind for r in choice.removals} == {kind} and choice.similarity == max(alike)
     if kind == "layer":
         block = blocks_of(former, 1)[1 + alike.index(max(alike[:2]))]

@@ -76,7 +76,7 @@ def test_a_search_ends_within_its_budget_and_killed_with_the_same_bytes(fitting,
     whole = search_of(fitting, policy, tmp_path / "whole", told.append, less=less)
     state = whole.run(whole.start(False))
     assert len(state.steps) >= 2
-    assert whole.cost(state.network).flash_bytes <= whole.budget.flash_bytes
+    assert whole.limits.cost(state.network).flash_bytes <= whole.limits.budget.flash_bytes
     assert state.finished and state.trained_steps == STEPS
     assert whole.replay(state.steps).module.code == state.network.module.code
     for number, step in enumerate(state.steps, 1):
@@ -110,10 +110,10 @@ def test_an_image_that_taught_more_continues_the_same_after_a_resume(network, tm
             run = search_of(network, policy, folder, less=2000)
             state = run.start(True)
         before = len(state.steps)
-        over = run.budget.flash_bytes - run.cost(state.network).flash_bytes + 1
+        over = run.limits.budget.flash_bytes - run.limits.cost(state.network).flash_bytes + 1
         state.margins = Margins(flash_bytes=over)
         state = run.run(state)
-        assert run.fits(state.network, state) and len(state.steps) > before and state.steps[-1].kind == "layer"
+        assert run.limits.hold(state.network, state) and len(state.steps) > before and state.steps[-1].kind == "layer"
         assert state.trained_steps == STEPS
         results.append((state.network.hash(), saved(folder)))
     assert results[0] == results[1]

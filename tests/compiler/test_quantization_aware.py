@@ -261,7 +261,7 @@ def test_the_most_accurate_attempt_goes_the_same_way(
     data, told, target = blobs(), list[str](), find("esp32")
     asked = secateur.SearchOptions(total_steps=10, quantization_aware="on", policy="filters", method="first")
     recipe = recovery_recipe(scaled, data, 10, asked)
-    flash = Search(scaled, data, target, secateur.Budget(), asked, recipe).cost(scaled).flash_bytes - 200
+    flash = Search(scaled, data, target, secateur.Budget(), asked, recipe).limits.cost(scaled).flash_bytes - 200
     result = driver.compile_network(
         scaled, data, target, secateur.Budget(flash_bytes=flash, min_accuracy=100.0), asked, recipe,
         secateur.Build(run="none"), tmp_path, tell=told.append,

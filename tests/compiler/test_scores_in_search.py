@@ -197,12 +197,12 @@ def test_a_search_with_other_scores_ends_within_its_budget(network, data, tmp_pa
     monkeypatch.setitem(methods.LAYER_SCORES, "kl", LayerKind(lambda setting: uncertain(losses, 0.5), "", True))
     target, recipe = find("esp32"), recovery_recipe(network, data, 0)
     options = SearchOptions("layers", layer_score="kl", recovery="none", total_steps=0, samples=60)
-    flash = Search(network, data, target, Budget(), options, recipe).cost(network).flash_bytes
+    flash = Search(network, data, target, Budget(), options, recipe).limits.cost(network).flash_bytes
     budget = Budget(flash_bytes=flash - 1500).on(target)
     told: list[str] = []
     run = Search(network, data, target, budget, options, recipe, tmp_path, told.append)
     state = run.run(run.start(False))
-    assert run.cost(state.network).flash_bytes <= budget.flash_bytes
+    assert run.limits.cost(state.network).flash_bytes <= budget.flash_bytes
     assert state.steps[0].unit.startswith("stages.1.") and state.steps[0].similarity is None
     assert told[0].endswith("tie of 6: most saved")
     other = Search(network, data, target, budget, SearchOptions("layers", total_steps=0), recipe, tmp_path)

@@ -14,7 +14,8 @@ from torch import nn
 from secateur.compiler.budget import Budget, Margins, reached
 from secateur.compiler.policies.policy import Exhausted, scarcest
 from secateur.compiler.recovery import recovery_recipe
-from secateur.compiler.search import Search, SearchOptions, SearchState
+from secateur.compiler.search import Search, SearchOptions
+from secateur.compiler.search_state import SearchState
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
 from secateur.passes.network.removal import Removal, apply
@@ -51,7 +52,7 @@ def search(network, folder, tell=lambda line: None, *, less=700, **options):
     data, target = striped(), find("esp32")
     chosen = SearchOptions(**{"total_steps": 9, "short_steps": 2, "samples": 40, **options})
     free = Search(network, data, target, Budget(), chosen, recovery_recipe(network, data, 9))
-    budget = Budget(flash_bytes=free.cost(network).flash_bytes - less).on(target)
+    budget = Budget(flash_bytes=free.limits.cost(network).flash_bytes - less).on(target)
     return Search(network, data, target, budget, chosen, recovery_recipe(network, data, 9), folder, tell)
 
 
@@ -66,9 +67,9 @@ def test_it_removes_until_the_budget_holds(network, tmp_path):
     state = run.run(run.start(False))
     flash = [step.reached.flash_bytes for step in state.steps]
     assert len(flash) >= 2 and flash == sorted(flash, reverse=True)
-    assert flash[-1] <= run.budget.flash_bytes < flash[-2]
+    assert flash[-1] <= run.limits.budget.flash_bytes < flash[-2]
     assert state.finished and state.trained_steps == 9
-    assert run.cost(network).flash_bytes > run.budget.flash_bytes  # the original is as it was
+    assert run.limits.cost(network).flash_bytes > run.limits.budget.flash_bytes  # the original is as it was
 
 
 @pytest.mark.parametrize("point", range(5))
@@ -162,7 +163,7 @@ def test_nothing_left_to_remove_names_the_limit(network, tmp_path):
     """The reason has both numbers, and the smallest network is kept, trained to the end."""
     told: list[str] = []
     run = search(network, tmp_path, told.append, less=0)
-    run.budget = Budget(flash_bytes=100).on(run.target)
+    run.limits.budget = Budget(flash_bytes=100).on(run.limits.target)
     state = run.start(False)
     with pytest.raises(Exhausted, match=r"[\d,]+ bytes of flash are the least reached, 100 allowed") as ended:
         run.run(state)
@@ -180,11 +181,11 @@ def test_a_budget_within_reach_is_not_called_impossible(network, tmp_path):
     free.budget, state = Budget(flash_bytes=100).on(free.target), free.start(False)
     with pytest.raises(Exhausted):
         free.run(state)
-    least = free.cost(state.network).flash_bytes
+    least = free.limits.cost(state.network).flash_bytes
     for flash, impossible in ((least, False), (least - 1, True)):
         told: list[str] = []
         run = search(network, None, told.append, less=0, recovery="none", total_steps=0)
-        run.budget = Budget(flash_bytes=flash).on(run.target)
+        run.limits.budget = Budget(flash_bytes=flash).on(run.limits.target)
         with pytest.raises(Exhausted) if impossible else nullcontext():
             run.run(run.start(False))
         assert told[0].startswith("no removals reach the budget") == impossible
@@ -208,17 +209,17 @@ def test_which_block_stays_is_left_open(policy):
     network = to_network(nn.Sequential(*layers, nn.Linear(12, 2)), (1, 6, 6), "net")
     told: list[str] = []
     run = search(network, None, told.append, less=0, recovery="none", total_steps=0, policy=policy)
-    limit = run.cost(apply(network, Removal("layer", "4.c"))).flash_bytes
-    run.budget = Budget(flash_bytes=limit).on(run.target)
+    limit = run.limits.cost(apply(network, Removal("layer", "4.c"))).flash_bytes
+    run.limits.budget = Budget(flash_bytes=limit).on(run.limits.target)
     state = run.run(run.start(False))
-    assert run.fits(state.network, state) and not told[0].startswith("no removals")
+    assert run.limits.hold(state.network, state) and not told[0].startswith("no removals")
 
 
 def test_a_control_that_leaves_layers_is_measured_by_filters(network, tmp_path):
     """Uniform width thins only, so the bound is that of filters, and it is the method that the reason names."""
     told: list[str] = []
     run = search(network, tmp_path, told.append, less=0, method="uniform", recovery="none", total_steps=0)
-    run.budget = Budget(flash_bytes=100).on(run.target)
+    run.limits.budget = Budget(flash_bytes=100).on(run.limits.target)
     with pytest.raises(Exhausted, match=r"--policy everything --method uniform .* \(groups keep 4 channels\)"):
         run.run(run.start(False))
     assert "with the fewest filters, 100 allowed" in told[0]
@@ -238,9 +239,9 @@ def test_nothing_to_do_and_nothing_saved_are_told(network, tmp_path):
 def test_what_patches_hold_is_not_named(network, monkeypatch):
     """Where RAM holds in patches, flash alone is said to be out of reach; little milliseconds keep their digits."""
     run = search(network, None, less=0)
-    run.budget = Budget(ram_bytes=1000, flash_bytes=100, latency_ms=0.0123)
-    whole, relieved = run.cost(network), replace(run.cost(network), arena_bytes=1, stack_bytes=0)
-    monkeypatch.setattr(run, "cost_with_relief", lambda network, state: relieved)
+    run.limits.budget = Budget(ram_bytes=1000, flash_bytes=100, latency_ms=0.0123)
+    whole, relieved = run.limits.cost(network), replace(run.limits.cost(network), arena_bytes=1, stack_bytes=0)
+    monkeypatch.setattr(run.limits, "cost_with_relief", lambda network, state: relieved)
     assert whole.ram_bytes > 1000
     reason = str(run.exhausted(run.start(False)))
     assert "RAM" not in reason and "bytes of flash are the least reached, 100 allowed" in reason
@@ -252,37 +253,37 @@ def test_ram_that_patches_hold_asks_for_no_removal_and_what_they_take_counts(net
     layers = [nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, 2, 1), nn.ReLU()]
     wide = to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2)), (1, 24, 24), "n")
     run, state = search(network, None, less=0), SearchState(wide)
-    now = run.cost(wide)
+    now = run.limits.cost(wide)
     free = Budget(ram_bytes=now.ram_bytes * 3 // 4)
-    run.budget = free
-    relieved = run.cost_with_relief(wide, state)
-    assert run.judged(wide, state) == relieved and relieved.ram_bytes <= free.ram_bytes < now.ram_bytes
+    run.limits.budget = free
+    relieved = run.limits.cost_with_relief(wide, state)
+    assert run.limits.judged(wide, state) == relieved and relieved.ram_bytes <= free.ram_bytes < now.ram_bytes
     assert relieved.flash_bytes > now.flash_bytes and relieved.instructions > now.instructions
     for margins in (Margins(), Margins(instructions=1.5)):
         state.margins = margins
-        whole, banded = (reached(c, run.target, margins).latency_ms for c in (now, relieved))
-        run.budget = replace(free, latency_ms=(whole + banded) / 2)
-        assert run.excess(now, state) == {"latency_ms": pytest.approx((banded - whole) / 2, rel=1e-6)}
+        whole, banded = (reached(c, run.limits.target, margins).latency_ms for c in (now, relieved))
+        run.limits.budget = replace(free, latency_ms=(whole + banded) / 2)
+        assert run.limits.excess(now, state) == {"latency_ms": pytest.approx((banded - whole) / 2, rel=1e-6)}
         within = replace(now, arena_bytes=1, live_bytes=(1,))  # a removal that leaves nothing for patches to do
-        assert run.excess(within, state) == {}
-        run.budget = replace(free, flash_bytes=now.flash_bytes + 1)
-        assert run.excess(now, state) == {"flash_bytes": relieved.flash_bytes - now.flash_bytes - 1}
-    for budget in (replace(run.budget, patches=False), replace(run.budget, ram_bytes=700)):
-        run.budget = budget
-        assert set(run.excess(now, state)) == {"ram_bytes"} and run.judged(wide, state) == now
+        assert run.limits.excess(within, state) == {}
+        run.limits.budget = replace(free, flash_bytes=now.flash_bytes + 1)
+        assert run.limits.excess(now, state) == {"flash_bytes": relieved.flash_bytes - now.flash_bytes - 1}
+    for budget in (replace(run.limits.budget, patches=False), replace(run.limits.budget, ram_bytes=700)):
+        run.limits.budget = budget
+        assert set(run.limits.excess(now, state)) == {"ram_bytes"} and run.limits.judged(wide, state) == now
 
 
 def test_slow_memory_beside_a_latency_limit_leaves_ram_to_removals(network, monkeypatch):
     """What its accesses take is in no number; without a latency limit nobody asks."""
     run = search(network, None, less=0)
-    now = run.cost(network)
+    now = run.limits.cost(network)
     slow = replace(now, arena_bytes=1, live_bytes=(1,), slow_arena_bytes=300)
-    monkeypatch.setattr(run, "cost_with_relief", lambda network, state: slow)
+    monkeypatch.setattr(run.limits, "cost_with_relief", lambda network, state: slow)
     state = run.start(False)
-    run.budget = Budget(ram_bytes=now.ram_bytes - 1, latency_ms=0.01)
-    assert {"ram_bytes", "latency_ms"} == set(run.excess(now, state))
-    run.budget = Budget(ram_bytes=now.ram_bytes - 1, flash_bytes=100)
-    assert {"flash_bytes"} == set(run.excess(now, state))
+    run.limits.budget = Budget(ram_bytes=now.ram_bytes - 1, latency_ms=0.01)
+    assert {"ram_bytes", "latency_ms"} == set(run.limits.excess(now, state))
+    run.limits.budget = Budget(ram_bytes=now.ram_bytes - 1, flash_bytes=100)
+    assert {"flash_bytes"} == set(run.limits.excess(now, state))
 
 
 def test_what_ended_without_fitting_is_not_trained_again_by_a_resume(network, tmp_path, monkeypatch):
@@ -290,7 +291,7 @@ def test_what_ended_without_fitting_is_not_trained_again_by_a_resume(network, tm
 
     def impossible(told):
         run = search(network, tmp_path, told.append, less=0)
-        run.budget = Budget(flash_bytes=100).on(run.target)
+        run.limits.budget = Budget(flash_bytes=100).on(run.limits.target)
         return run
 
     run = impossible([])

@@ -11,7 +11,8 @@ from secateur.compiler.budget import Budget, Reached
 from secateur.compiler.policies import POLICIES
 from secateur.compiler.policies.policy import Choice
 from secateur.compiler.recovery import Recovery, recovery_recipe
-from secateur.compiler.search import Search, SearchOptions, SearchState, Step, _reopen
+from secateur.compiler.search import Search, SearchOptions
+from secateur.compiler.search_state import SearchState, Step
 from secateur.models.network import Network
 from secateur.models.zoo.catalogue import load, zoo_data
 from secateur.passes.network.reconstruct import Reconstruct
@@ -121,5 +122,5 @@ def test_steps_of_the_network_and_steps_in_all(winner: str, own: int, monkeypatc
     monkeypatch.setattr(search.recovery, "accuracy", lambda _: accuracies.pop(0))
     search._finish(state)
     assert (state.network_steps, state.spent_steps) == (own, 10)
-    _reopen(state)
+    state.reopen()
     assert (state.network_steps, state.trained_steps, state.spent_steps) == (2, 2, 10)

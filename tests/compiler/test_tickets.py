@@ -44,9 +44,9 @@ def test_what_was_trained_has_no_say_in_a_ticket(network, score):
     for trained in (network, otherwise_trained(network)):
         search = search_of(trained, "tickets", layer_score=score)
         state = search.start(False)
-        first = search.policy.choose(state, search.cost(state.network))
+        first = search.policy.choose(state, search.limits.cost(state.network))
         state.network = first.network
-        second = search.policy.choose(state, search.cost(state.network))
+        second = search.policy.choose(state, search.limits.cost(state.network))
         chosen.append((first.removals, second.removals, second.network.hash()))
     assert chosen[0] == chosen[1]
 
@@ -55,7 +55,7 @@ def test_a_rewound_network_is_chosen_by_the_trained_one(network):
     """The same layer as --policy layers takes, from the network as it came in."""
     for trained in (network, otherwise_trained(network)):
         found = [
-            (s := search_of(trained, policy)).policy.choose(s.start(False), s.cost(trained))
+            (s := search_of(trained, policy)).policy.choose(s.start(False), s.limits.cost(trained))
             for policy in ("rewind", "layers")
         ]
         assert found[0].removals == found[1].removals and found[0].network.hash() == found[1].network.hash()
@@ -67,7 +67,7 @@ def test_survivors_go_back_to_one_theta_0(network):
     search = search_of(network, "rewind", tell=told.append)
     theta = values(untrained(network))
     state = search.start(False)
-    cut = search.policy.choose(state, search.cost(network)).network
+    cut = search.policy.choose(state, search.limits.cost(network)).network
     rewound = values(search.policy.begins_last(cut))
     assert equal(rewound, {k: theta[k] for k in rewound}) and len(rewound) < len(theta)
     assert told == ["     trained from theta_0: weights drawn anew, seed 0"]

@@ -12,7 +12,7 @@ from c_host import planned
 from exported import sample
 
 from secateur.compiler.frontends.tflite_file import load_tflite
-from secateur.compiler.search import QUICK_PLAN
+from secateur.compiler.limits import QUICK_PLAN
 from secateur.models.program import Op, Options, Padding, Program, State, Tensor, verify_program
 from secateur.models.zoo.small import SMALL
 from secateur.passes.program.cost import Planned, plan
