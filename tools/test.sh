@@ -8,6 +8,8 @@ shift
 
 # Two workers fill two cores; torch's own threads on top of them only fight.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Workers and the commands that tests start import the same files, hundreds of times: all but the first find them compiled.
+unset PYTHONDONTWRITEBYTECODE
 
 case $part in
 unit) select='unit' ;;
