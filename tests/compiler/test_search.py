@@ -28,10 +28,10 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-def striped() -> Data:
-    """Two classes that one corner tells apart, 120 samples of 1x6x6 in 12 groups."""
+def striped(size: int = 6) -> Data:
+    """Two classes that one corner tells apart, 120 samples of 1 x size x size in 12 groups."""
     rng = np.random.default_rng(0)
-    x = rng.normal(0, 0.3, (120, 1, 6, 6)).astype(np.float32)
+    x = rng.normal(0, 0.3, (120, 1, size, size)).astype(np.float32)
     y = (np.arange(120) % 2).astype(np.int64)
     x[:, 0, :3, :3] += 2 * y[:, None, None]
     groups = np.arange(120) // 10
@@ -45,6 +45,13 @@ def network():
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU()]
     return to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2)), (1, 6, 6), "net")
+
+
+def large():
+    """The same on 24 x 24 pixels, whose first convolution needs most of the RAM."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, 2, 1), nn.ReLU()]
+    return to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2)), (1, 24, 24), "n")
 
 
 def search(network, folder, tell=lambda line: None, *, less=700, **options):
@@ -95,6 +102,39 @@ def test_killed_at_any_step_it_resumes_to_the_same_bytes(network, tmp_path, monk
         broken.run(broken.start(True))
     again = search(network, tmp_path / "broken")
     assert again.run(again.start(True)).network.hash() == expected
+    assert saved(tmp_path / "broken") == saved(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("point", [1, 2])
+def test_killed_while_patches_hold_the_ram_it_resumes_to_the_same_bytes(tmp_path, point):
+    """Their price is found anew from the saved network."""
+
+    def searching(folder):
+        told: list[str] = []
+        data, target = striped(24), find("esp32")
+        options = SearchOptions(total_steps=9, short_steps=2, samples=40)
+        recipe = recovery_recipe(wide, data, 9)
+        now = Search(wide, data, target, Budget(), options, recipe).limits.cost(wide)
+        budget = Budget(ram_bytes=now.ram_bytes * 3 // 4, flash_bytes=now.flash_bytes - 300)
+        return Search(wide, data, target, budget, options, recipe, tmp_path / folder, told.append), told
+
+    wide = large()
+    whole, told = searching("whole")
+    state = whole.run(whole.start(False))
+    assert len(state.steps) >= 2 and "in one piece" in told[0] and state.network.hash() != wide.hash()
+    broken, _ = searching("broken")
+    save, count = broken._save, iter(range(1, 100))
+
+    def kill(state):
+        save(state)
+        if next(count) == point:
+            raise Killed
+
+    broken._save = kill
+    with pytest.raises(Killed):
+        broken.run(broken.start(False))
+    again, _ = searching("broken")
+    assert again.run(again.start(True)).network.hash() == state.network.hash()
     assert saved(tmp_path / "broken") == saved(tmp_path / "whole")
 
 
@@ -178,7 +218,7 @@ def test_nothing_left_to_remove_names_the_limit(network, tmp_path):
 def test_a_budget_within_reach_is_not_called_impossible(network, tmp_path):
     """What the search gets to at last, with no limit in its way, is not said to be out of reach; one byte less is."""
     free = search(network, None, less=0, recovery="none", total_steps=0)
-    free.budget, state = Budget(flash_bytes=100).on(free.target), free.start(False)
+    free.limits.budget, state = Budget(flash_bytes=100).on(free.limits.target), free.start(False)
     with pytest.raises(Exhausted):
         free.run(state)
     least = free.limits.cost(state.network).flash_bytes
@@ -250,8 +290,7 @@ def test_what_patches_hold_is_not_named(network, monkeypatch):
 
 def test_ram_that_patches_hold_asks_for_no_removal_and_what_they_take_counts(network):
     """As far as RAM is above its limit; what patches cannot hold, or may not, is for removals to hold."""
-    layers = [nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, 2, 1), nn.ReLU()]
-    wide = to_network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2)), (1, 24, 24), "n")
+    wide = large()
     run, state = search(network, None, less=0), SearchState(wide)
     now = run.limits.cost(wide)
     free = Budget(ram_bytes=now.ram_bytes * 3 // 4)
