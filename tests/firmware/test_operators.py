@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from c_host import generated, planned, run_sanitized
+from c_host import generated, planned, run_many_sanitized
 from litert import run_litert
 
 from secateur.compiler.bench.float_files import ALL_CASES, FLOAT_CASES, NETWORKS
@@ -115,6 +115,7 @@ def _extreme(program: Program, seed: int) -> Bytes:
 @pytest.mark.parametrize("kind", list(ALL_CASES))
 def test_generated_c_equals_tflm(kind: str, tmp_path: Path) -> None:
     """The same with the C under ASan and UBSan, the arena exactly as large as stated."""
+    expected, given = [], []
     for seed in range(0, FILES, 4):
         content = ALL_CASES[kind](Case(seed))
         program = parse_tflite(content, kind.lower(), kind)
@@ -124,8 +125,10 @@ def test_generated_c_equals_tflm(kind: str, tmp_path: Path) -> None:
             samples = np.concatenate([samples, _extreme(program, seed)])
             further = run_reference(program, samples)[len(golden.outputs) :]  # states go on
             golden = replace(golden, outputs=np.concatenate([golden.outputs, further]))
-        found = run_sanitized(generated(planned(program)), samples, tmp_path / str(seed))
-        compare(golden, found, f"{kind} file {seed}")
+        expected.append(golden)
+        given.append((generated(planned(program), f"file{seed}"), samples))
+    for golden, (model, _), found in zip(expected, given, run_many_sanitized(given, tmp_path), strict=True):
+        compare(golden, found, f"{kind} {model.name}")
 
 
 def test_the_golden_runtime_is_not_tflm_where_that_is_wrong() -> None:

@@ -65,7 +65,10 @@ def test_a_factory_describes_its_network(file: Path, capsys: pytest.CaptureFixtu
     assert captured.out == "" and "made" in captured.err
 
 
-@pytest.mark.parametrize("wrap", ["nn.DataParallel", "torch.compile"])
+@pytest.mark.parametrize(
+    "wrap",
+    ["nn.DataParallel", pytest.param("torch.compile", marks=pytest.mark.slow)],  # whose import takes seconds
+)
 def test_a_wrapped_module_is_looked_into(tmp_path: Path, wrap: str) -> None:
     """What DataParallel and torch.compile give is the module inside, with its weights' plain names."""
     code = (
