@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from secateur.compiler.bench import saved
 from secateur.compiler.bench.keras_networks import keras_resnet, keras_transformer
+from secateur.compiler.bench.onnx_runtime_int8 import outputs_in_int8
 from secateur.compiler.bench.pictures import accuracy, check_pictures, read_pictures, train
 from secateur.compiler.deploy import deploy
 from secateur.compiler.export.calibrate import calibrate, float_outputs, rank_errors
@@ -113,7 +114,8 @@ class Row:
     """Differences are the largest |a - b| over the largest |b|. `golden`: the runtime that the image is compared with.
 
     `sqnr_db`: at the output; `layer_db`: what the layer that int8 disturbs most adds by itself. `output_db`: at the
-    output with `--calibration output`; `input_db`: where the input is rounded to int8 and nothing else.
+    output with `--calibration output`; `input_db`: where the input is rounded to int8 and nothing else;
+    `onnx_runtime_db`: where ONNX Runtime quantizes, by min/max of the same samples.
     `removable_layers`: of stages that keep two blocks; `..._floor_1`: of stages that keep one. `steps`: of training
     on CIFAR-10; `accuracy`: after it, percent of its test images, None without.
     """
@@ -145,6 +147,7 @@ class Row:
     layer_db: float
     output_db: float
     input_db: float
+    onnx_runtime_db: float
     golden: str
     values: int
     mismatches: int
@@ -308,12 +311,13 @@ def measure(subject: Subject, options: Options) -> Row:
     trained, learned, samples = _learned(trained, subject, options)
     onnx_difference = _onnx(trained, subject)
     sqnr, alone, fitted, entry, golden, values, mismatches = _int8(trained, subject, samples, options.compared)
+    theirs = _decibels(_exact(trained, samples), outputs_in_int8(trained, samples.few, samples.real))
     return Row(
         subject.name, subject.route, subject.about, network_parameters(network), network_macs(network),
         len(units), sum(u.removable for u in units), len(able), _reasons(u.reason for u in units),
         len(groups), len(cuttable), sum(g.size for g in cuttable), _reasons(g.reason for g in groups),
         len(layers), layer_difference, len(filters), filter_difference, taken, gone, network_parameters(trained),
-        before, after, onnx_difference, sqnr, alone, fitted, entry, golden, values, mismatches,
+        before, after, onnx_difference, sqnr, alone, fitted, entry, theirs, golden, values, mismatches,
         0 if learned is None else options.steps, learned, time.perf_counter() - begun,
     )  # fmt: skip
 
@@ -410,7 +414,7 @@ def _int8(
     """
     floats, real = lower(network), samples.real
     quantized = quantize(floats, calibrate(floats, to_channels_last(samples.few)))
-    exact = outputs(network, torch.from_numpy(real)).numpy()
+    exact = _exact(network, samples)
     sqnr, content, program, inputs, golden = _judged(quantized, subject, real, exact)
     fitted = to_int8(floats, to_channels_last(samples.many), "output")
     better = _judged(fitted, subject, real, exact)[0]
@@ -429,6 +433,10 @@ def _int8(
         ).comparison  # fmt: skip
     assert found is not None
     return sqnr, alone, better, at_entry, found.golden, found.values, found.mismatches
+
+
+def _exact(network: Network, samples: Samples) -> F32:
+    return outputs(network, torch.from_numpy(samples.real)).numpy()
 
 
 def _judged(

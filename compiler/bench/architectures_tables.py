@@ -45,13 +45,14 @@ def markdown(rows: list[Row]) -> str:
     lines += [
         "",
         "| architecture | from | trained on CIFAR-10, steps | test accuracy % | int8, dB "
-        "| with `--calibration output` | input alone rounded |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| with `--calibration output` | input alone rounded | ONNX Runtime's int8, dB |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for r in rows:
         learned = "" if r.accuracy is None else f"{r.accuracy:.1f}"
         lines.append(
-            f"| {r.name} | {r.route} | {r.steps} | {learned} | {r.sqnr_db:.1f} | {r.output_db:.1f} | {r.input_db:.1f} |"
+            f"| {r.name} | {r.route} | {r.steps} | {learned} | {r.sqnr_db:.1f} | {r.output_db:.1f} | {r.input_db:.1f} "
+            f"| {r.onnx_runtime_db:.1f} |"
         )
     total, wrong = sum(r.values for r in rows), sum(r.mismatches for r in rows)
     lines.append(f"\n{len(rows)} networks, {total:,} output values compared, {wrong} mismatches. {machine()}.")
