@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rich.console import Group, JustifyMethod, RenderableType
@@ -28,10 +28,8 @@ from secateur.compiler.session import Request, budget_of, model_of
 from secateur.errors import UserError
 from secateur.models.network import Network
 from secateur.models.program import Program, op_macs
-from secateur.passes.network.candidates import LEAST_CHANNELS
 from secateur.passes.network.channels import FilterGroup, find_filters
 from secateur.passes.network.layers import LayerUnit, find_layers
-from secateur.passes.network.width import width_steps
 from secateur.passes.program.cost import Cost, Planned, cost, plan
 from secateur.passes.program.lower import lower
 from secateur.targets.target import Target, find, names
@@ -249,15 +247,8 @@ def inspect(request: Request, tell: Tell = quiet) -> Inspection:
     network, program = program_of(request, tell)
     planned = plan(program, chosen)
     layers = find_layers(network, request.floor) if network is not None else ()
-    filters = [_thin(g) for g in find_filters(network)] if network is not None else []
+    filters = find_filters(network) if network is not None else ()
     return Inspection(chosen, planned, cost(planned, chosen), tuple(layers), tuple(filters))
-
-
-def _thin(group: FilterGroup) -> FilterGroup:
-    """What a search says of a group: one that is as narrow as groups get stays."""
-    if not group.removable or width_steps(group):
-        return group
-    return replace(group, removable=False, reason=f"no narrower than {LEAST_CHANNELS} channels, in fours")
 
 
 def targets_document(name: str | None) -> Any:
