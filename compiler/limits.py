@@ -30,7 +30,10 @@ class _ReliefPrice:
 
 
 class Limits:
-    """Those of one budget on one target. All costs are predicted, with the margins of a search's state."""
+    """Those of one budget on one target.
+
+    Costs are predicted; what is compared with a limit has the margins of a search's state added.
+    """
 
     def __init__(self, target: Target, budget: Budget) -> None:
         self.target, self.budget = target, budget

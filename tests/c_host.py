@@ -84,25 +84,26 @@ def run_many_sanitized(
 ) -> list[npt.NDArray[np.int8]]:
     """Several models in one program under the sanitizers, each with an arena of exactly the size that it states.
 
-    Their names must differ: they are two models in one image as well. Each is one translation unit, since a compiler's
-    start takes longer than a file.
+    Their names must differ: they are two models in one image as well. Each is one translation unit, weights first,
+    since a compiler's start takes longer than a file; `run_library` compiles the two apart.
     """
     sources: list[Path] = []
     lines = ["#include <stdio.h>", "#include <stdlib.h>", "#include <stdint.h>"]
     for model, samples in given:
-        included = [f'#include "{source.name}"' for source in write(model, folder / model.name)]
+        included = [f'#include "{source.name}"' for source in reversed(write(model, folder / model.name))]
         (folder / model.name / "input.bin").write_bytes(np.ascontiguousarray(samples).tobytes())
         text = (folder / model.name / "sec_model.h").read_text()
-        slow = "SEC_SLOW_ARENA_BYTES" if model.slow_arena_bytes else "0"
+        n = model.name.upper()
+        slow = f"{n}_SLOW_ARENA_BYTES" if model.slow_arena_bytes else "0"
         (folder / model.name / "run.c").write_text(
             "\n".join(included) + f"\n#include <stdio.h>\n#include <stdlib.h>\n{text}\nint run_{model.name}(FILE *f);\n"
             f"int run_{model.name}(FILE *f) {{\n"
-            "    int8_t *in = malloc(SEC_INPUT_BYTES), *out = calloc(1, SEC_OUTPUT_BYTES);\n"
-            f"    void *arena = malloc(SEC_ARENA_BYTES), *slow = malloc({slow});\n    sec_state s;\n"
+            f"    int8_t *in = malloc({n}_INPUT_BYTES), *out = calloc(1, {n}_OUTPUT_BYTES);\n"
+            f"    void *arena = malloc({n}_ARENA_BYTES), *slow = malloc({slow});\n    sec_state s;\n"
             f"    if (!f || SEC_INIT(&s, arena{', slow' if model.slow_arena_bytes else ''})) return 9;\n"
-            "    while (fread(in, 1, SEC_INPUT_BYTES, f) == SEC_INPUT_BYTES) {\n"
+            f"    while (fread(in, 1, {n}_INPUT_BYTES, f) == {n}_INPUT_BYTES) {{\n"
             "        if (SEC_INVOKE(&s, in, out)) return 8;\n"
-            "        fwrite(out, 1, SEC_OUTPUT_BYTES, stdout);\n    }\n"
+            f"        fwrite(out, 1, {n}_OUTPUT_BYTES, stdout);\n    }}\n"
             "    free(in); free(out); free(arena); free(slow); fclose(f);\n    return 0;\n}\n"
         )
         sources.append(folder / model.name / "run.c")
@@ -113,7 +114,8 @@ def run_many_sanitized(
     includes = [f"-I{folder / model.name}" for model, _ in given]
     program = folder / "sanitized"
     command = [*compiler, *WARNINGS, "-O0", *includes, "-o", str(program), str(folder / "main.c")]
-    subprocess.run([*command, *map(str, sources)], check=True, capture_output=True, text=True)
+    compiled = subprocess.run([*command, *map(str, sources)], capture_output=True, text=True)
+    assert compiled.returncode == 0, compiled.stderr[:2000]
     done = subprocess.run([str(program)], capture_output=True)
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr.decode()[-2000:]}"
     found, at = [], 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,28 +31,38 @@ class _Samples(CalibrationDataReader):  # type: ignore[misc]
         return next(self.left, None)
 
 
+@contextmanager
+def _silent_root() -> Iterator[None]:
+    """The quantizer logs to the root logger, once a weight, and gives it a handler where it has none."""
+    root = logging.root
+    level, handlers = root.level, list(root.handlers)
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
 def outputs_in_int8(network: Network, calibration: F32, x: F32) -> F32:
     """Outputs (n, ...) of `x` by ONNX Runtime's static quantization: min/max of `calibration`, one scale a channel of
-    weights, 8-bit activations; both (n, *input shape), float32.
+    the weights of convolutions, 8-bit activations; both (n, *input shape), float32.
 
-    Rounded values are computed with in float32: what its integer kernels add depends on the processor.
+    Rounded values are computed with in float32: what its integer kernels add depends on the processor. Norms that no
+    convolution takes up have weights of 8 bits there, and a hard-swish is two operators with 8 bits between.
     """
     with TemporaryDirectory() as folder:
         plain, prepared, int8 = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "int8.onnx"))
         export_onnx(network, plain)
         options = SessionOptions()
         options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
-        before = logging.root.level
-        logging.root.setLevel(logging.ERROR)  # it speaks there of what it leaves in float, once a node
-        try:
+        with _silent_root():
             quant_pre_process(plain, prepared, skip_symbolic_shape=True)
             name = InferenceSession(prepared, providers=["CPUExecutionProvider"]).get_inputs()[0].name
             quantize_static(
                 prepared, int8, _Samples(name, calibration), QuantFormat.QDQ, per_channel=True,
                 activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
             )  # fmt: skip
-        finally:
-            logging.root.setLevel(before)
         session = InferenceSession(int8, options, providers=["CPUExecutionProvider"])
         found: list[Any] = [session.run(None, {name: sample[None]})[0] for sample in x]
     return np.concatenate(found).astype(np.float32)

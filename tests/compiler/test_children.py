@@ -76,6 +76,7 @@ def test_the_one_more_like_the_parent_goes_on(network, monkeypatch, alike, kind)
     assert told[0].count(" of the excess, ") == 2 and "; mismatch 0.0" in told[0]
 
 
+@pytest.mark.slow
 def test_when_no_layer_is_left_filters_go_on(network):
     """With a floor of three blocks there is none from the start: a tenth of the filters goes at a time."""
     search, state, now, told = asked(network, floor=3, less=1200)
@@ -85,6 +86,7 @@ def test_when_no_layer_is_left_filters_go_on(network):
     assert all("no layer is left" in line for line in told[: len(state.steps)])
 
 
+@pytest.mark.slow
 def test_when_no_filters_are_left_layers_go_on_until_nothing_does(network, monkeypatch):
     """Filters that always win are exhausted first; then layers go down to the floor, then the reason is given."""
     search, state, _, told = asked(network, "children-published", flash=100)

@@ -171,6 +171,7 @@ def test_a_wrong_path_is_told_before_anything_heavy_is_imported(tmp_path, argume
     assert ran.stderr.startswith(f"secateur: {expected}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", ["esp32", "esp32c3", "host", "qemu-cortex-m4"])
 def test_a_missing_cross_compiler_is_5_and_names_its_package(files, tmp_path, environment, monkeypatch, called):
     """Without the compiler on PATH the line says what apt-get installs."""

@@ -52,6 +52,7 @@ def test_every_requirement_of_the_project_is_examined() -> None:
     assert doctor.NEEDED_FOR.keys() <= names, "doctor.NEEDED_FOR names something that is no dependency"
 
 
+@pytest.mark.emulator
 def test_what_runs_these_tests_is_present_with_their_versions() -> None:
     """What the test environment surely has is found, with the version that is installed."""
     found = by_name(doctor.examine())

@@ -80,6 +80,7 @@ def _needs_codecarbon() -> None:
         pytest.skip("CodeCarbon is not installed: pip install 'secateur[energy]'")
 
 
+@pytest.mark.slow
 def test_the_meter_opens_no_connection_and_leaves_no_file(tmp_path, monkeypatch, capfd):
     """Even where CodeCarbon's own settings ask for both, and it says nothing; its two parts add up."""
     _needs_codecarbon()

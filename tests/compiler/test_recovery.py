@@ -74,6 +74,7 @@ def test_gradients_are_bounded() -> None:
         assert recovery_recipe(network, data, 7, published).clip_norm == 1
 
 
+@pytest.mark.slow
 def test_a_sure_teacher_throws_nothing_away() -> None:
     """Large logits make large gradients: unbounded, 20 steps of a recovery take a trained network to guessing."""
     network, data = load("digits-net"), load_data("zoo:digits", (1, 8, 8))

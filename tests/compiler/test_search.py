@@ -63,6 +63,25 @@ def search(network, folder, tell=lambda line: None, *, less=700, **options):
     return Search(network, data, target, budget, chosen, recovery_recipe(network, data, 9), folder, tell)
 
 
+def kill_at(point, run, monkeypatch):
+    """Runs until it is killed: at save `point` // 2, after it where `point` is odd, else with half of it written."""
+    save, count = run._save, iter(range(100))
+
+    def kill(state):
+        if next(count) == point // 2:
+            if point % 2:
+                save(state)
+            else:
+                run.checkpoints.mkdir(exist_ok=True)
+                (run.checkpoints / "001.safetensors.part").write_bytes(b"half")
+            raise Killed
+        save(state)
+
+    monkeypatch.setattr(run, "_save", kill)
+    with pytest.raises(Killed):
+        run.run(run.start(True))
+
+
 def saved(folder):
     """Every checkpoint's bytes."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -85,29 +104,15 @@ def test_killed_at_any_step_it_resumes_to_the_same_bytes(network, tmp_path, monk
     whole = search(network, tmp_path / "whole")
     expected = whole.run(whole.start(False)).network.hash()
     broken = search(network, tmp_path / "broken")
-    save, count = broken._save, iter(range(100))
-
-    def kill(state):
-        if next(count) == point // 2:
-            if point % 2:
-                save(state)
-            else:
-                (tmp_path / "broken").mkdir(exist_ok=True)
-                (tmp_path / "broken" / "001.safetensors.part").write_bytes(b"half")
-            raise Killed
-        save(state)
-
-    monkeypatch.setattr(broken, "_save", kill)
-    with pytest.raises(Killed):
-        broken.run(broken.start(True))
+    kill_at(point, broken, monkeypatch)
     again = search(network, tmp_path / "broken")
     assert again.run(again.start(True)).network.hash() == expected
     assert saved(tmp_path / "broken") == saved(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("point", [1, 2])
-def test_killed_while_patches_hold_the_ram_it_resumes_to_the_same_bytes(tmp_path, point):
-    """Their price is found anew from the saved network."""
+@pytest.mark.parametrize("point", [1, 2, 3])
+def test_killed_while_patches_hold_the_ram_it_resumes_to_the_same_bytes(tmp_path, monkeypatch, point):
+    """The RAM is above its limit in one piece at the beginning; every checkpoint is that of an undisturbed run."""
 
     def searching(folder):
         told: list[str] = []
@@ -123,16 +128,7 @@ def test_killed_while_patches_hold_the_ram_it_resumes_to_the_same_bytes(tmp_path
     state = whole.run(whole.start(False))
     assert len(state.steps) >= 2 and "in one piece" in told[0] and state.network.hash() != wide.hash()
     broken, _ = searching("broken")
-    save, count = broken._save, iter(range(1, 100))
-
-    def kill(state):
-        save(state)
-        if next(count) == point:
-            raise Killed
-
-    broken._save = kill
-    with pytest.raises(Killed):
-        broken.run(broken.start(False))
+    kill_at(point, broken, monkeypatch)
     again, _ = searching("broken")
     assert again.run(again.start(True)).network.hash() == state.network.hash()
     assert saved(tmp_path / "broken") == saved(tmp_path / "whole")

@@ -13,17 +13,29 @@ from secateur.compiler.bench.onnx_runtime_int8 import outputs_in_int8
 from secateur.models.canonical import to_network
 
 
-def test_outputs_are_those_of_8_bits_and_near(caplog: pytest.LogCaptureFixture) -> None:
-    """Of 640 numbers at most 256 are different; 30 dB and more; nothing is logged, nothing stays as it was set."""
+def test_outputs_are_those_of_8_bits_and_near(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of 640 numbers at most 256 are different; 25 dB and more; the quantizer leaves neither a line nor a handler."""
     torch.manual_seed(0)
-    layers = [nn.Conv2d(2, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10)]
+    # a norm in front of the convolution is what it warns about
+    layers = [
+        nn.BatchNorm2d(2),
+        nn.ReLU(),
+        nn.Conv2d(2, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 36, 10),
+    ]
     network = to_network(nn.Sequential(*layers), (2, 6, 6), "net")
     x = np.random.default_rng(0).normal(size=(64, 2, 6, 6)).astype(np.float32)
     with torch.no_grad():
         exact = network.module.eval()(torch.from_numpy(x)).numpy()
+    monkeypatch.setattr(logging.root, "handlers", [])
     level = logging.root.level
     found = outputs_in_int8(network, x[:32], x)
+    assert (logging.root.handlers, logging.root.level) == ([], level)
+    assert capfd.readouterr() == ("", "")
     assert found.shape == exact.shape == (64, 10)
     assert len(np.unique(found)) <= 256 < len(np.unique(exact))
-    assert 10 * np.log10((exact**2).sum() / ((found - exact) ** 2).sum()) >= 30
-    assert logging.root.level == level and not caplog.records
+    assert 10 * np.log10((exact**2).sum() / ((found - exact) ** 2).sum()) >= 25

@@ -12,6 +12,8 @@ from secateur.compiler.report.facts import verdict
 from secateur.compiler.report.record import Violation
 from secateur.compiler.session import Request, Result, compile_to
 
+pytestmark = pytest.mark.slow  # a compile each, or one for all
+
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Result:
@@ -29,7 +31,6 @@ def test_the_interval_of_the_test_drop_holds_the_drop_in_points(digits: Result) 
     assert high - low < 20  # of some hundred samples, one is not worth ten points
 
 
-@pytest.mark.slow
 def test_a_drop_that_does_not_hold_says_how_large_it_may_be(tmp_path: Path) -> None:
     """Enough samples to certify 50 points, and more are lost: the reason is the drop, not the data."""
     request = Request(

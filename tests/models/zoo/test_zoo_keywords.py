@@ -54,6 +54,7 @@ def test_small_data_is_whole_voices_and_the_same_bytes_each_time(cache: Path) ->
     assert _bytes(data) == _bytes(again) == _bytes(made)
 
 
+@pytest.mark.slow
 @installed
 def test_a_sentence_says_every_keyword_where_it_says_so(cache: Path) -> None:
     """Loud before each word's end, and the pause after it is quieter."""
