@@ -310,8 +310,9 @@ def measure(subject: Subject, options: Options) -> Row:
     trained, before, after = train_step(cut, subject)
     trained, learned, samples = _learned(trained, subject, options)
     onnx_difference = _onnx(trained, subject)
-    sqnr, alone, fitted, entry, golden, values, mismatches = _int8(trained, subject, samples, options.compared)
-    theirs = _decibels(_exact(trained, samples), outputs_in_int8(trained, samples.few, samples.real))
+    exact = outputs(trained, torch.from_numpy(samples.real)).numpy()
+    sqnr, alone, fitted, entry, golden, values, mismatches = _int8(trained, subject, samples, exact, options.compared)
+    theirs = _decibels(exact, outputs_in_int8(trained, samples.few, samples.real))
     return Row(
         subject.name, subject.route, subject.about, network_parameters(network), network_macs(network),
         len(units), sum(u.removable for u in units), len(able), _reasons(u.reason for u in units),
@@ -406,15 +407,14 @@ def _learned(network: Network, subject: Subject, options: Options) -> tuple[Netw
 
 
 def _int8(
-    network: Network, subject: Subject, samples: Samples, compared: int
+    network: Network, subject: Subject, samples: Samples, exact: F32, compared: int
 ) -> tuple[float, float, float, float, str, int, int]:
     """Signal to noise in dB: at the output, of the worst layer by itself, with the output's calibration, of the input.
 
-    Then the image against the golden.
+    `exact`: the float network's outputs of `samples.real`. Then the image against the golden.
     """
     floats, real = lower(network), samples.real
     quantized = quantize(floats, calibrate(floats, to_channels_last(samples.few)))
-    exact = _exact(network, samples)
     sqnr, content, program, inputs, golden = _judged(quantized, subject, real, exact)
     fitted = to_int8(floats, to_channels_last(samples.many), "output")
     better = _judged(fitted, subject, real, exact)[0]
@@ -433,10 +433,6 @@ def _int8(
         ).comparison  # fmt: skip
     assert found is not None
     return sqnr, alone, better, at_entry, found.golden, found.values, found.mismatches
-
-
-def _exact(network: Network, samples: Samples) -> F32:
-    return outputs(network, torch.from_numpy(samples.real)).numpy()
 
 
 def _judged(

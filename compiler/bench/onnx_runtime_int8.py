@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from secateur.compiler.export.onnx import export_onnx
@@ -21,8 +21,8 @@ from secateur.models.network import Network
 F32 = npt.NDArray[np.float32]
 
 
-class _Samples(CalibrationDataReader):  # type: ignore[misc]
-    """One sample at a time, as quantize_static asks for them."""
+class _Samples:
+    """One sample at a time: what quantize_static asks of a CalibrationDataReader."""
 
     def __init__(self, name: str, samples: F32) -> None:
         self.left = iter([{name: x[None]} for x in samples])

@@ -71,8 +71,7 @@ def test_patches_that_make_it_too_slow_are_not_used(called, tmp_path):
 def test_an_impossible_budget_is_3_and_says_which_limit_and_why(called, tmp_path):
     """2 KiB of flash hold no such network: the report and the smallest attempt are there all the same."""
     out = tmp_path / "out"
-    # a policy that looks at few candidates; that the default one ends so too is in test_search
-    code, found = report(called, out, "--max-flash", "2K", "--steps", "0", "--policy", "children")
+    code, found = report(called, out, "--max-flash", "2K", "--steps", "0")
     assert (code, found["budget"]["met"]) == (3, "no")
     # precedence: too large (3) comes before too inaccurate (4)
     assert list(broken(found)) == ["flash_bytes", "accuracy"]
