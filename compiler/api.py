@@ -10,7 +10,6 @@ from pathlib import Path
 from torch import nn
 
 from secateur.compiler.budget import Budget
-from secateur.compiler.driver import Build
 from secateur.compiler.energy import Extras
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import DataOptions
@@ -18,6 +17,7 @@ from secateur.compiler.frontends.preprocess_file import read_scaling
 from secateur.compiler.frontends.truth import Wanted, outputs_of, retasked
 from secateur.compiler.loading import How, finished, load, sample_shape
 from secateur.compiler.out_folder import check_out
+from secateur.compiler.proving import Build
 from secateur.compiler.search import SearchOptions
 from secateur.compiler.session import Result, compile_model
 from secateur.errors import UserError

@@ -11,79 +11,40 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from secateur.compiler.budget import Budget, Margins, violated
 from secateur.compiler.deploy import Deployed, deploy
 from secateur.compiler.export.calibrate import rank_errors
 from secateur.compiler.export.norm_epsilon import norm_notes
-from secateur.compiler.export.onnx import check_onnx, export_onnx
-from secateur.compiler.export.post_training import to_int8
-from secateur.compiler.export.quantize import quantize_samples
-from secateur.compiler.export.tflite import tflite_bytes
+from secateur.compiler.exported import Exported, export, program_inputs, raw_inputs
 from secateur.compiler.frontends.preprocess_file import NAME as PREPROCESS
 from secateur.compiler.frontends.preprocess_file import preprocess_text
-from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.compiler.judge import Attempt, Judged, Outcome, Scores, evaluate, judge
 from secateur.compiler.judge import reached as reached_by
-from secateur.compiler.picture_proof import frames_of
 from secateur.compiler.policies.policy import Exhausted
-from secateur.compiler.quantization_aware import FILE, calibration_inputs, calibration_samples, trained, wanted
+from secateur.compiler.proving import Build, front_end_margins, image_of, judged, learned
+from secateur.compiler.quantization_aware import FILE, calibration_inputs, trained, wanted
 from secateur.compiler.recovery import Training
 from secateur.compiler.report.record import Robustness
 from secateur.compiler.robustness import Subject, measure
 from secateur.compiler.search import Search, SearchOptions
 from secateur.compiler.search_state import SearchState
-from secateur.compiler.stream_proof import decisions_for, decisions_without_data, pieces, stream_of
+from secateur.compiler.stream_proof import decisions_for, decisions_without_data
 from secateur.errors import UserError
-from secateur.firmware.front_end.image import pixel_quantizer
-from secateur.firmware.front_end.stream import program_quantizer
-from secateur.firmware.project import Optimize
-from secateur.models.data import Data, Split, chunks
+from secateur.models.data import Data
 from secateur.models.front_end.decide import Decisions
-from secateur.models.front_end.image import ImageChain
 from secateur.models.network import Network
-from secateur.models.preprocess import IDENTITY
 from secateur.models.program import Program, random_inputs
 from secateur.models.task import Anomaly, Classification, MultiLabel
 from secateur.models.training import Recipe, ends_in, ends_in_softmax
 from secateur.passes.program.cost import cost, plan
-from secateur.passes.program.lower import lower, to_channels_last
-from secateur.passes.program.regions import PATCHES, Relief
+from secateur.passes.program.lower import to_channels_last
 from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
 
-VERIFIED_SAMPLES = 32
 ROUNDS = 5  # searches, each after an image that turned out larger than predicted
-
-
-@dataclass(frozen=True)
-class Build:
-    """How the image is made and run: the build options of the command line."""
-
-    run: str = "auto"
-    port: str | None = None
-    optimize: Optimize = "balanced"
-    samples: int = VERIFIED_SAMPLES
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A Network as files: its float and int8 Programs and the `.tflite` bytes."""
-
-    network: Network
-    floats: Program
-    program: Program
-    content: bytes
-
-    def inputs(self, split: Split) -> npt.NDArray[np.int8]:
-        """The samples of a split as the int8 Program takes them, (n, input bytes)."""
-        return program_inputs(self.program, split)
-
-    def subject(self) -> Subject:
-        return Subject(self.network, self.program, self.content, self.inputs)
 
 
 @dataclass(frozen=True)
@@ -102,58 +63,6 @@ class Compiled:
     notes: tuple[str, ...] = field(default=())
     robustness: Robustness | None = None
     carbon_intensity: float | None = None
-
-
-def program_inputs(program: Program, split: Split) -> npt.NDArray[np.int8]:
-    """The samples of a split as a Program takes them, (n, input bytes): as its front end would quantize them."""
-    parts = [_program_inputs(program, split.x[part]) for part in chunks(split.x)]
-    return np.concatenate(parts)
-
-
-def _program_inputs(program: Program, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
-    front = program.preprocess.front_end
-    x = to_channels_last(samples if front is not None else program.preprocess(samples))
-    if front is None:
-        return quantize_samples(program, x).reshape(len(x), -1)
-    if isinstance(front, ImageChain):
-        pixels = front.back(x).astype(np.int16)
-        return pixel_quantizer(program)(pixels).view(np.int8).reshape(len(x), -1)
-    counts = front.back(x.reshape(len(x), front.window, front.width))
-    return program_quantizer(program)(counts).view(np.int8).reshape(len(x), -1)
-
-
-def _raw(program: Program, data: Data | None, seed: int = 0) -> npt.NDArray[np.int8]:
-    """What a proof feeds the front end of a Program: pieces of validation recordings, or validation pictures."""
-    front = program.preprocess.front_end
-    assert front is not None
-    if isinstance(front, ImageChain):
-        return frames_of(front, None if data is None else data.frames, seed)
-    return pieces(program, stream_of(front, () if data is None else data.streams, seed))
-
-
-def export(network: Network, data: Data, folder: Path | None = None, calibration: str = "minmax") -> Exported:
-    """ONNX (checked with onnxruntime) and int8 TFLite (read back) of a network.
-
-    With `folder`, `model.onnx` and `model.tflite` are written there. `calibration`: one of `CALIBRATIONS`.
-    """
-    floats = lower(network)
-    quantized = to_int8(floats, calibration_samples(network, data), calibration)
-    content = tflite_bytes(quantized)
-    program = parse_tflite(content, network.name, "model.tflite")  # what the file cannot hold comes from the network
-    program = replace(program, labels=network.labels, preprocess=network.preprocess)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        export_onnx(network, folder / "model.onnx")
-        check_onnx(network, folder / "model.onnx", network.preprocess(data.recovery.x[:16]))
-        part = folder / "model.tflite.part"
-        part.write_bytes(content)
-        part.replace(folder / "model.tflite")
-    exported = Exported(network, floats, program, content)
-    found = decisions_for(program, content, lambda: exported.inputs(data.validation), data.validation.y)
-    pre = replace(network.preprocess, decisions=found)
-    if folder is not None and pre != IDENTITY:
-        (folder / PREPROCESS).write_text(preprocess_text(pre), encoding="utf-8")
-    return replace(exported, network=replace(network, preprocess=pre), program=replace(program, preprocess=pre))
 
 
 def check_fit(model: Network | Program, data: Data) -> None:
@@ -218,12 +127,13 @@ def compile_network(
     scratch = out / "baseline"
     to_files = partial(export, data=data, calibration=options.calibration)
     original = to_files(network)
-    before = _deployed(original, data, target, build, scratch / "firmware", baseline=True)
+    aside = partial(image_of, data=data, target=target, build=build, tight=False, quick=True)
+    before = judged(original, aside(original, project=scratch / "firmware"), data)
     floor = budget.floor(_above_chance(before.validation, data, network.name))
     search = Search(network, data, target, budget, options, recipe, out / "checkpoints", tell)
     state = search.start(resume)
     if not state.steps:
-        state.margins = _front_end_margins(before.deployed)
+        state.margins = front_end_margins(before.deployed)
     exhausted: str | None = None
     for _ in range(ROUNDS):
         try:
@@ -232,21 +142,19 @@ def compile_network(
         except Exhausted as error:
             exhausted = str(error)
         exported = to_files(state.network, folder=out)
-        after = _deployed(
-            exported, data, target, build, out / "firmware", budget.room(state.margins), budget.relief, tell=tell,
-            tight=exhausted is None, known=before.validation if exported.content == original.content else None,
+        image = partial(
+            image_of, data=data, target=target, build=build, project=out / "firmware",
+            room=budget.room(state.margins), relief=budget.relief, tell=tell, tight=exhausted is None,
         )  # fmt: skip
+        known = before.validation if exported.content == original.content else None
+        after = judged(exported, image(exported), data, known)
         found = reached_by(after.deployed, target)
         if exhausted or not violated(found, budget):
             break
-        state.margins = _learned(after.deployed, state.margins)
+        state.margins = learned(after.deployed, state.margins)
         tell("the image is larger or slower than predicted: removing more")
-    deployed = partial(
-        _deployed, data=data, target=target, build=build, project=out / "firmware", room=budget.room(state.margins),
-        relief=budget.relief, tell=tell, tight=exhausted is None,
-    )  # fmt: skip
     files = out / "checkpoints"
-    retrained = _quantization_aware(search, state.network, exported, after, out, files / FILE, deployed, meter)
+    retrained = _quantization_aware(search, state.network, exported, after, out, files / FILE, image, meter)
     if retrained is not None:
         _taken(state, retrained, after.validation)
         exported, after = retrained.exported, retrained.judged
@@ -316,61 +224,25 @@ def compile_program(
     (out / "model.tflite").write_bytes(content)
     proof, front = samples[: build.samples], program.preprocess.front_end
     if front is not None:
-        proof = _raw(program, data, seed)
+        proof = raw_inputs(program, data, seed)
         (out / PREPROCESS).write_text(preprocess_text(program.preprocess), encoding="utf-8")
     deployed = deploy(
         content, program, program.name, target, proof, out / "firmware",
         run=build.run, port=build.port, optimize=build.optimize, tell=tell, limits="target",
         ram_bytes=budget.room(Margins()), relief=budget.relief,
     )  # fmt: skip
-    judged = Judged(deployed, scores, test, program.macs, program.parameters)
-    before = judged
+    after = Judged(deployed, scores, test, program.macs, program.parameters)
+    before = after
     if deployed.planned.patches or deployed.planned.memory.slow.buffers:  # in one piece: planned, not built
         whole = plan(program, target)
-        before = replace(judged, deployed=Deployed(whole, cost(whole, target), None, None, None, None))
-    outcome = judge(before, judged, budget, target, budget.min_accuracy, None)
+        before = replace(after, deployed=Deployed(whole, cost(whole, target), None, None, None, None))
+    outcome = judge(before, after, budget, target, budget.min_accuracy, None)
     robustness = None
     if stressed and data is not None:
         subject = Subject(None, program, content, partial(program_inputs, program))
         robustness = measure(subject, None, data, stressed, seed, tell)
     options = SearchOptions(seed=seed)
-    return Compiled(target, budget, options, data, before, judged, None, outcome, (), notes, robustness)
-
-
-def _deployed(
-    exported: Exported,
-    data: Data,
-    target: Target,
-    build: Build,
-    project: Path,
-    room: int | None = None,
-    relief: Relief = PATCHES,
-    tell: Callable[[str], None] = log.debug,
-    baseline: bool = False,
-    tight: bool = True,
-    known: Scores | None = None,
-) -> Judged:
-    """Build and run one network; accuracies on validation. `room`: bytes of RAM above which `relief` is used.
-
-    `known`: those accuracies, where the same file was judged before.
-    """
-    inputs = exported.inputs(data.validation)
-    count = 2 if baseline else min(build.samples, len(inputs))
-    proof = inputs[np.linspace(0, len(inputs) - 1, count).astype(int)]
-    front = exported.network.preprocess.front_end
-    if front is not None:
-        proof = _raw(exported.program, data)
-    # A baseline never goes on a board: it may be far too large for one.
-    run = "auto" if baseline and build.run == "board" else build.run
-    deployed = deploy(
-        exported.content, exported.program, exported.network.name, target, proof, project,
-        run=run, port=None if baseline else build.port, optimize=build.optimize, tell=tell,
-        limits="target" if tight and not baseline else "none", ram_bytes=room, relief=relief,
-    )  # fmt: skip
-    validation = known or evaluate(
-        exported.network, exported.program, exported.content, data.validation, inputs, data.task
-    )
-    return Judged(deployed, validation, None, exported.program.macs, exported.program.parameters)
+    return Compiled(target, budget, options, data, before, after, None, outcome, (), notes, robustness)
 
 
 @dataclass(frozen=True)
@@ -387,7 +259,7 @@ class _Retrained:
 
 def _quantization_aware(
     search: Search, network: Network, exported: Exported, after: Judged, out: Path, file: Path,
-    deployed: Callable[..., Judged], meter: AbstractContextManager[object],
+    image: Callable[[Exported], Deployed], meter: AbstractContextManager[object],
 ) -> _Retrained | None:  # fmt: skip
     """Trained as int8 computes, where that is wanted, and kept where int8 does better within the same limits.
 
@@ -407,11 +279,11 @@ def _quantization_aware(
     )
     kept = now.int8_percent > was.int8_percent
     if kept:
-        redone = deployed(to_files(retrained, folder=out), known=now)
+        redone = judged(again, image(to_files(retrained, folder=out)), data, now)
         worse = set(violated(reached_by(redone.deployed, search.limits.target), search.limits.budget))
         kept = worse <= set(violated(reached_by(after.deployed, search.limits.target), search.limits.budget))
         if not kept:
-            after = deployed(to_files(network, folder=out), known=was)
+            after = judged(exported, image(to_files(network, folder=out)), data, was)
     search.tell(
         f"     int8 {data.task.word} on validation {was.int8_percent:.1f} % (float {was.float_percent:.1f} %), after "
         f"{steps} quantization-aware steps {now.int8_percent:.1f} %: "
@@ -435,33 +307,11 @@ def _taken(state: SearchState, found: _Retrained, was: Scores | None) -> None:
         state.network, state.quantized_steps = found.network, found.steps
 
 
-def _tested(judged: Judged, exported: Exported, data: Data) -> Judged:
+def _tested(found: Judged, exported: Exported, data: Data) -> Judged:
     """With the accuracies on the test set: called once a network, after every choice is made."""
     inputs = exported.inputs(data.test)
     test = evaluate(exported.network, exported.program, exported.content, data.test, inputs, data.task)
-    return replace(judged, test=test)
-
-
-def _front_end_margins(deployed: Deployed) -> Margins:
-    """What the input network's image shows of a front end, whose code and time no prediction knows."""
-    if deployed.planned.program.preprocess.front_end is None:
-        return Margins()
-    above = 0 if deployed.image is None else max(0, deployed.flash_bytes - deployed.cost.flash_bytes)
-    return Margins(flash_bytes=above, front_end_instructions=deployed.front_end_instructions or 0)
-
-
-def _learned(deployed: Deployed, old: Margins) -> Margins:
-    """What the image taught: measured less predicted, applied to the predictions that follow."""
-    predicted, factor = deployed.cost, old.instructions
-    front = deployed.front_end_instructions or old.front_end_instructions
-    if deployed.instructions is not None and predicted.instructions:
-        factor = max(factor, (deployed.instructions - front) / predicted.instructions)
-    return Margins(
-        ram_bytes=max(old.ram_bytes, deployed.ram_bytes - predicted.ram_bytes),
-        flash_bytes=max(old.flash_bytes, deployed.flash_bytes - predicted.flash_bytes),
-        instructions=factor,
-        front_end_instructions=front,
-    )
+    return replace(found, test=test)
 
 
 def _above_chance(scores: Scores | None, data: Data, name: str) -> float:
@@ -497,16 +347,17 @@ def _keep_attempts(
     best = search.best_network(state)
     if best is not None:
         folder, file = out / "attempts" / "most-accurate", out / "checkpoints" / f"most-accurate-{FILE}"
-        deployed = partial(
-            _deployed, data=data, target=target, build=build, project=out / "baseline" / "attempt", baseline=True
-        )
+        image = partial(
+            image_of, data=data, target=target, build=build, project=out / "baseline" / "attempt", tight=False,
+            quick=True,
+        )  # fmt: skip
         exported = to_files(best, folder=folder)
-        judged = deployed(exported)
-        retrained = _quantization_aware(search, best, exported, judged, folder, file, deployed, meter)
+        found = judged(exported, image(exported), data)
+        retrained = _quantization_aware(search, best, exported, found, folder, file, image, meter)
         if retrained is not None:
             state.aside_steps += retrained.steps
-            judged = retrained.judged
-        kept.append(Attempt("most accurate", "attempts/most-accurate", judged))
+            found = retrained.judged
+        kept.append(Attempt("most accurate", "attempts/most-accurate", found))
     search.tell(f"{data.task.word} is below the floor: the best fitting and the most accurate attempt are in attempts/")
     return tuple(kept)
 

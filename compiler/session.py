@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from secateur.compiler import robustness
 from secateur.compiler.budget import Budget, parse_bytes, parse_ms
-from secateur.compiler.driver import Build, Compiled, check_fit, compile_network, compile_program
+from secateur.compiler.driver import Compiled, check_fit, compile_network, compile_program
 from secateur.compiler.energy import CARBON_INTENSITY, Extras, Meter, run_document
 from secateur.compiler.frontends.data import load_data, read_labels
 from secateur.compiler.frontends.data_options import DataOptions, Progress, quiet
@@ -20,6 +20,7 @@ from secateur.compiler.frontends.truth import Wanted, agreed, outputs_of
 from secateur.compiler.loading import How, load, sample_shape
 from secateur.compiler.out_folder import check_out, claim_out, write_run_record, write_trace
 from secateur.compiler.policies import POLICIES
+from secateur.compiler.proving import Build
 from secateur.compiler.quantization_aware import check_quantization_aware
 from secateur.compiler.recovery import check_recovery, recovery_recipe, total_steps
 from secateur.compiler.report.folder import write_report

@@ -18,8 +18,9 @@ import numpy as np
 from secateur.compiler.bench import saved
 from secateur.compiler.bench.folds import Recordings, fold_data, train
 from secateur.compiler.budget import Budget
-from secateur.compiler.driver import Build, Compiled, compile_network
+from secateur.compiler.driver import Compiled, compile_network
 from secateur.compiler.judge import reached
+from secateur.compiler.proving import Build
 from secateur.compiler.recovery import recovery_recipe
 from secateur.compiler.search import SearchOptions
 from secateur.models.data import Split

@@ -15,7 +15,7 @@ from secateur.compiler.bench.hand_made import narrowed
 from secateur.compiler.bench.pruning_plan import OURS, SEARCHES, Job, One, Plan
 from secateur.compiler.budget import Budget, Margins, reached
 from secateur.compiler.deploy import deploy
-from secateur.compiler.driver import Exported, export
+from secateur.compiler.exported import Exported, export
 from secateur.compiler.frontends.data import load_data
 from secateur.compiler.frontends.data_options import quiet
 from secateur.compiler.frontends.load import load_model

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from secateur.compiler import options
-from secateur.compiler.driver import export
 from secateur.compiler.export import ranges
 from secateur.compiler.export.calibrate import Value, calibrate, float_outputs
 from secateur.compiler.export.post_training import CALIBRATIONS, to_int8
@@ -20,6 +19,7 @@ from secateur.compiler.export.quantize import quantize, quantize_samples
 from secateur.compiler.export.ranges import least_harm
 from secateur.compiler.export.rounding import fit, round_weights
 from secateur.compiler.export.tflite import tflite_bytes
+from secateur.compiler.exported import export
 from secateur.compiler.frontends.load import load_model
 from secateur.compiler.frontends.tflite_file import parse_tflite
 from secateur.compiler.quantization_aware import grids

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from secateur.compiler.deploy import deploy
-from secateur.compiler.driver import Exported, export
+from secateur.compiler.exported import Exported, export
 from secateur.compiler.frontends.preprocess_file import read_preprocess
 from secateur.compiler.stream_proof import completed_at, decisions_of, pieces, window_inputs
 from secateur.models.probabilities import for_decisions

@@ -16,7 +16,7 @@ from transformers import Encoder, torch_layer
 
 import secateur
 from secateur.compiler import driver, quantization_aware
-from secateur.compiler.driver import export
+from secateur.compiler.exported import export
 from secateur.compiler.judge import real_output
 from secateur.compiler.quantization_aware import FILE, grids, trained, wanted
 from secateur.compiler.recovery import RecoveryOptions, recovery_recipe

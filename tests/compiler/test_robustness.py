@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 import secateur
-from secateur.compiler.driver import Exported, export
+from secateur.compiler.exported import Exported, export
 from secateur.compiler.report.record import Robustness
 from secateur.compiler.robustness import NO_GRADIENT, Subject, measure
 from secateur.errors import UserError
