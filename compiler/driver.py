@@ -28,7 +28,7 @@ from secateur.compiler.quantization_aware import FILE, calibration_inputs, train
 from secateur.compiler.recovery import Training
 from secateur.compiler.report.record import Robustness
 from secateur.compiler.robustness import Subject, measure
-from secateur.compiler.search import Search, SearchOptions
+from secateur.compiler.search import MORE, Search, SearchOptions
 from secateur.compiler.search_state import SearchState
 from secateur.compiler.stream_proof import decisions_for, decisions_without_data
 from secateur.errors import UserError
@@ -130,7 +130,13 @@ def compile_network(
     aside = partial(image_of, data=data, target=target, build=build, tight=False, quick=True)
     before = judged(original, aside(original, project=scratch / "firmware"), data)
     floor = budget.floor(_above_chance(before.validation, data, network.name))
-    search = Search(network, data, target, budget, options, recipe, out / "checkpoints", tell)
+
+    def image_margins(network: Network, margins: Margins) -> Margins | None:
+        room = budget.room(margins)
+        found = aside(to_files(network), project=scratch / "untrained", room=room, relief=budget.relief)
+        return learned(found, margins) if violated(reached_by(found, target), budget) else None
+
+    search = Search(network, data, target, budget, options, recipe, out / "checkpoints", tell, image_margins)
     state = search.start(resume)
     if not state.steps:
         state.margins = front_end_margins(before.deployed)
@@ -152,7 +158,7 @@ def compile_network(
         if exhausted or not violated(found, budget):
             break
         state.margins = learned(after.deployed, state.margins)
-        tell("the image is larger or slower than predicted: removing more")
+        tell(MORE)
     files = out / "checkpoints"
     retrained = _quantization_aware(search, state.network, exported, after, out, files / FILE, image, meter)
     if retrained is not None:

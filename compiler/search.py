@@ -40,6 +40,7 @@ from secateur.targets.target import Target
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+MORE = "the image is larger or slower than predicted: removing more"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,11 @@ class SearchOptions(RecoveryOptions):
 
 
 class Search:
-    """One run of the loop over one network, data set, target and budget."""
+    """One run of the loop over one network, data set, target and budget.
+
+    `image`: of a network and the margins so far, those that an image of it shows where it breaks the budget, else None.
+    It is asked before the last training, whose steps would be lost: size and time hardly depend on the weights.
+    """
 
     def __init__(
         self,
@@ -104,7 +109,9 @@ class Search:
         recipe: Recipe,
         checkpoints: Path | None = None,
         tell: Callable[[str], None] = log.info,
+        image: Callable[[Network, Margins], Margins | None] = lambda network, margins: None,
     ) -> None:
+        self.image = image
         self.original, self.data, self.limits = original, data, Limits(target, budget)
         self.options, self.recipe, self.checkpoints, self.tell = options, recipe, checkpoints, tell
         POLICIES[options.policy].check_network(original)
@@ -157,11 +164,20 @@ class Search:
             self.tell(f"no removals reach the budget: {'; '.join(parts)}. The search ends with its best attempt")
 
     def _run(self, state: SearchState) -> SearchState:
+        self._remove(state)
+        while self._learns(state):
+            self.tell(MORE)
+            self._remove(state)
+        self._end(state)
+        return state
+
+    def _remove(self, state: SearchState) -> None:
+        """Step by step until the budget holds, or the policy has nothing more to do."""
         while True:
             now = self.limits.cost(state.network)
             met = self.limits.hold(state.network, state, now)
             if met and (state.finished or not self.policy.improves):
-                break
+                return
             if state.exhausted is not None and state.exhausted[1] == state.margins:
                 raise Exhausted(state.exhausted[0])  # resumed: its last training is done
             if state.finished:
@@ -174,11 +190,19 @@ class Search:
                 self._end(state)
                 raise
             if chosen is None:
-                break
+                return
             self._step(state, chosen)
             self._save(state)
-        self._end(state)
-        return state
+
+    def _learns(self, state: SearchState) -> bool:
+        """Whether an image taught, before the last training, that more must go."""
+        if state.finished or not state.steps or not self.recovery.last_steps(state.trained_steps):
+            return False
+        learned = self.image(state.network, state.margins)
+        if learned is None or learned == state.margins:
+            return False
+        state.margins = learned
+        return True
 
     def _end(self, state: SearchState) -> None:
         if not state.finished:

@@ -18,6 +18,7 @@ from secateur.compiler.search import Search, SearchOptions
 from secateur.compiler.search_state import SearchState
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
+from secateur.models.network import Network
 from secateur.passes.network.removal import Removal, apply
 from secateur.targets.target import find
 
@@ -161,6 +162,42 @@ def test_an_image_that_taught_more_continues_the_same_after_a_resume(network, tm
         state = run.run(state)
         results.append((state.network.hash(), saved(folder)))
     assert results[0] == results[1]
+
+
+def test_an_image_before_the_last_training_loses_none(network, tmp_path):
+    """What an image taught early leads to what it leads to late, without the training that is thrown away late."""
+    late = search(network, tmp_path / "late")
+    state = late.run(late.start(False))
+    state.margins = Margins(flash_bytes=200)
+    state = late.run(state)
+
+    asked: list[tuple[str, Margins]] = []
+
+    def image(now: Network, margins: Margins) -> Margins:
+        asked.append((now.hash(), margins))
+        return Margins(flash_bytes=200)  # the second time too: nothing is left to learn from it
+
+    early = search(network, tmp_path / "early")
+    early.image = image
+    found = early.run(early.start(False))
+    assert [margins for _, margins in asked] == [Margins(), Margins(flash_bytes=200)]
+    assert found.network.hash() == state.network.hash()
+    assert found.spent_steps == found.network_steps == 9 < state.spent_steps
+    again = search(network, tmp_path / "early")
+    again.image = image
+    assert again.run(again.start(True)).network.hash() == found.network.hash() and len(asked) == 2
+
+
+def test_no_image_is_asked_where_no_training_could_be_lost(network, tmp_path):
+    """Without recovery, and where nothing was removed: the result's own image comes next."""
+
+    def image(now: Network, margins: Margins) -> Margins:
+        raise AssertionError
+
+    for options in ({"recovery": "none", "total_steps": 0}, {"less": -100}):
+        run = search(network, None, **options)
+        run.image = image
+        run.run(run.start(False))
 
 
 def test_a_state_of_other_options_is_not_taken_up_and_leaves_nothing(network, tmp_path):
