@@ -78,8 +78,7 @@ def export(network: Network, data: Data, folder: Path | None = None, calibration
 
     With `folder`, `model.onnx` and `model.tflite` are written there. `calibration`: one of `CALIBRATIONS`.
     """
-    floats = lower(network)
-    quantized = to_int8(floats, calibration_samples(network, data), calibration)
+    floats, quantized = to_int8(lower(network), calibration_samples(network, data), calibration)
     content = tflite_bytes(quantized)
     program = parse_tflite(content, network.name, "model.tflite")  # what the file cannot hold comes from the network
     program = replace(program, labels=network.labels, preprocess=network.preprocess)

@@ -416,7 +416,7 @@ def _int8(
     floats, real = lower(network), samples.real
     quantized = quantize(floats, calibrate(floats, to_channels_last(samples.few)))
     sqnr, content, program, inputs, golden = _judged(quantized, subject, real, exact)
-    fitted = to_int8(floats, to_channels_last(samples.many), "output")
+    _, fitted = to_int8(floats, to_channels_last(samples.many), "output")
     better = _judged(fitted, subject, real, exact)[0]
     entry = fitted.tensors[fitted.inputs[0]]
     levels = quantize_samples(fitted, to_channels_last(real)).reshape(to_channels_last(real).shape)

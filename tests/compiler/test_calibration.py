@@ -144,9 +144,9 @@ def test_ranges_and_rounding_together_and_again_give_the_same_bytes() -> None:
     """Better than min/max by over 0.5 dB on samples that calibrated nothing, where values reach far on one side."""
     floats = lower(to_network(mixed(nn.Hardswish).eval(), (2, 8, 10), "mixed"))
     seen, others = smooth(128, 0), smooth(128, 1)
-    before, after = (to_int8(floats, seen, c) for c in CALIBRATIONS)
+    (_, before), (_, after) = (to_int8(floats, seen, c) for c in CALIBRATIONS)
     assert decibels(floats, after, others) > decibels(floats, before, others) + 0.5
-    assert tflite_bytes(to_int8(floats, seen, "output")) == tflite_bytes(after)
+    assert tflite_bytes(to_int8(floats, seen, "output")[1]) == tflite_bytes(after)
 
 
 def test_rounding_keeps_weights_where_they_belong() -> None:
@@ -210,7 +210,7 @@ def test_a_published_mobilenet_is_no_noisier_than_tflites_own_int8_and_has_30_db
         return float(10 * np.log10((exact**2).sum() / (error**2).sum()))
 
     theirs = noise((folder / "vww_96_int8.tflite").read_bytes())
-    minmax, output = (noise(tflite_bytes(to_int8(floats, seen, name))) for name in CALIBRATIONS)
+    minmax, output = (noise(tflite_bytes(to_int8(floats, seen, name)[1])) for name in CALIBRATIONS)
     said = "TFLite %.1f dB, minmax %.1f dB, output %.1f dB"
     logging.getLogger(__name__).info(said, theirs, minmax, output)
     assert output > 30 and output > minmax + 2
