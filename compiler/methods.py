@@ -31,18 +31,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 K = TypeVar("K")
 
+WEIGHTS_PRICE = 2.0
+"""What all of a network's weights are worth beside a similarity of 1, when ours chooses."""
+
 
 @dataclass(frozen=True)
 class Candidate:
     """`saving`: share of the remaining excess that goes. `loss`: 1 - CKA, or the method's own score.
 
-    `tied`: candidates that the samples could not tell apart, this one included, when it was chosen for its saving.
+    `weights`: share of the network's weights that goes. `tied`: candidates that the samples could not tell apart, this
+    one included, when it was chosen for its saving.
     """
 
     removal: Removal
     saving: float
     loss: float | None
     tied: int = 1
+    weights: float = 0.0
 
 
 class Method(ABC):
@@ -62,7 +67,11 @@ class Method(ABC):
 
 
 class Similarity(Method):
-    """Ours: filters by the filter score, all compared by CKA lost per share of the violated limit saved.
+    """Ours: filters by the filter score, all compared by CKA and weights lost per share of the violated limit saved.
+
+    Weights have a price since similarity, which is measured before any training, calls the many filters of the last
+    layers redundant: training gives back what early filters did, but no weights. Where the violated limit is flash,
+    candidates save as much of it as they have weights, and similarity decides.
 
     Where only layers may go the layer score chooses. Another one than CKA sends its best layer to compete with the
     filters. What the samples cannot tell apart is decided by the saving; by default the ratio alone decides, which
@@ -90,8 +99,13 @@ class Similarity(Method):
         scored = [replace(c, loss=losses[c.removal]) for c in useful]
         if not self.options.scores_by_default:
             return _of_tied(scored, [c.removal for c in scored], losses.tied({c.removal: c.saving for c in scored}))
-        # a loss of exactly 0 is as good as any other: then the larger saving decides
-        return min(scored, key=lambda c: (max(c.loss or 0.0, LEAST_LOSS) / c.saving, -c.saving))
+        return min(scored, key=_price)
+
+
+def _price(candidate: Candidate) -> tuple[float, float]:
+    """What ours chooses by, the least first: what is lost per saving, then the larger saving."""
+    loss = max(candidate.loss or 0.0, LEAST_LOSS)  # a loss of exactly 0 is as good as any other
+    return (loss + WEIGHTS_PRICE * candidate.weights) / candidate.saving, -candidate.saving
 
 
 def best_layer(options: SearchOptions, setting: Setting, network: Network, layers: list[Candidate]) -> Candidate:

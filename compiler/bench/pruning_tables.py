@@ -10,7 +10,7 @@ from secateur.compiler.bench.pruning_plan import OURS, One, Row, by_share
 from secateur.models.metrics import Interval, student_interval
 
 LABELS = {
-    OURS: "ours: layers and filters, similarity lost per saving",
+    OURS: "ours: layers and filters, similarity and weights lost per saving",
     "layers": "layers only, CKA",
     "filters": "filters only, PLS and VIP",
     "children": "a layer's child against a filters' child, CKA",

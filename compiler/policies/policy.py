@@ -11,6 +11,7 @@ from secateur.compiler.budget import saving
 from secateur.compiler.methods import Candidate
 from secateur.errors import UserError
 from secateur.models.network import Network
+from secateur.passes.network.macs import network_parameters
 from secateur.passes.network.removal import Removal, apply
 from secateur.passes.network.score_catalogue import Setting
 from secateur.passes.program.cost import Cost
@@ -116,13 +117,13 @@ class Useful:
 def useful(search: Search, state: SearchState, now: Cost, removals: Sequence[Removal]) -> Useful:
     """Those of `removals` that lower a violated limit."""
     before = search.limits.excess(now, state)
-    found = Useful([], {}, {})
+    found, whole = Useful([], {}, {}), network_parameters(state.network)
     for removal in removals:
         smaller = apply(state.network, removal, search.options.floor)
         after = search.limits.excess(search.limits.cost(smaller), state)
         gain = saving(before, after)
         if gain > 0:
-            found.candidates.append(Candidate(removal, gain, None))
+            found.candidates.append(Candidate(removal, gain, None, weights=1 - network_parameters(smaller) / whole))
             found.networks[removal] = smaller
             found.lowered[removal] = {name for name, amount in before.items() if after.get(name, 0.0) < amount}
     return found

@@ -1,16 +1,20 @@
-"""The controls choose as they say."""
+"""Methods choose as they say."""
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from secateur.compiler.methods import Candidate, UniformWidth
+from secateur.compiler import methods
+from secateur.compiler.methods import Candidate, Similarity, UniformWidth
 from secateur.compiler.search import SearchOptions
 from secateur.models.canonical import to_network
+from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.passes.network.channels import find_filters
-from secateur.passes.network.removal import apply
+from secateur.passes.network.removal import Removal, apply
 
 
 class Middle(nn.Module):
@@ -47,3 +51,22 @@ def test_uniform_width_thins_alike_where_names_change() -> None:
         names |= {(g.name, "b" in g.consumers) for g in find_filters(network) if "a" in g.producers}
         assert max(left.values()) - min(left.values()) <= 0.25
     assert len(names) == 4, "no name was taken over"
+
+
+def test_ours_weighs_similarity_against_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of equal savings: fewer weights for a little similarity, more similarity where they are alike; savings divide."""
+    removals = {n: Removal("filters", n, (0,)) for n in ("late", "early", "bad", "dear")}
+    losses = dict(zip(removals.values(), (0.01, 0.05, 0.2, 0.001), strict=True))
+    monkeypatch.setattr(methods, "kept_scores", lambda measure, network, asked: {r: losses[r] for r in asked})
+    method, network = Similarity(SearchOptions()), to_network(Middle().eval(), (2, 8), "net")
+
+    def chosen(**useful: tuple[float, float]) -> str:
+        found = [Candidate(removals[n], saving, None, weights=weights) for n, (saving, weights) in useful.items()]
+        sample = Split(np.zeros((1, 2, 8), np.float32), np.zeros(1, np.int64), np.zeros(1, np.int64))
+        return method.choose(network, found, sample, 0).removal.unit
+
+    assert chosen(late=(0.1, 0.10), early=(0.1, 0.001)) == "early"
+    assert chosen(late=(0.1, 0.01), early=(0.1, 0.001)) == "late"
+    assert chosen(late=(0.1, 0.05), bad=(0.1, 0.001)) == "late"
+    assert chosen(late=(0.1, 0.05), early=(0.1, 0.05), dear=(0.01, 0.005)) == "late"  # flash: as many weights as bytes
+    assert chosen(late=(0.1, 0.0), early=(0.6, 0.0)) == "early"

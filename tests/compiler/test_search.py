@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from secateur.compiler.budget import Budget, Margins, reached
-from secateur.compiler.policies.policy import Exhausted, scarcest
+from secateur.compiler.policies.policy import Exhausted, scarcest, useful
 from secateur.compiler.recovery import recovery_recipe
 from secateur.compiler.search import Search, SearchOptions
 from secateur.compiler.search_state import SearchState
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
+from secateur.passes.network.macs import network_parameters
 from secateur.passes.network.removal import Removal, apply
 from secateur.targets.target import find
 
@@ -319,6 +320,17 @@ def test_what_patches_hold_is_not_named(network, monkeypatch):
     reason = str(run.exhausted(run.start(False)))
     assert "RAM" not in reason and "bytes of flash are the least reached, 100 allowed" in reason
     assert " ms are the least reached, 0.0123 ms allowed" in reason
+
+
+def test_candidates_say_what_share_of_the_weights_they_take(network):
+    """Of 1,454 weights four filters of the second convolution are 4 * (109 + 2), those of the first 4 * (10 + 108)."""
+    run, state = search(network, None), SearchState(network)
+    found = useful(run, state, run.limits.cost(network), [Removal("filters", g, (0, 1, 2, 3)) for g in ("0", "2")])
+    assert network_parameters(network) == 1454
+    assert [c.weights for c in found.candidates] == [
+        pytest.approx(4 * (10 + 108) / 1454),
+        pytest.approx(4 * 111 / 1454),
+    ]
 
 
 def test_ram_that_patches_hold_asks_for_no_removal_and_what_they_take_counts(network):
