@@ -122,7 +122,7 @@ def test_killed_while_patches_hold_the_ram_it_resumes_to_the_same_bytes(tmp_path
         options = SearchOptions(total_steps=9, short_steps=2, samples=40)
         recipe = recovery_recipe(wide, data, 9)
         now = Search(wide, data, target, Budget(), options, recipe).limits.cost(wide)
-        budget = Budget(ram_bytes=now.ram_bytes * 3 // 4, flash_bytes=now.flash_bytes - 300)
+        budget = Budget(ram_bytes=now.ram_bytes // 2, flash_bytes=now.flash_bytes - 900)
         return Search(wide, data, target, budget, options, recipe, tmp_path / folder, told.append), told
 
     wide = large()
