@@ -28,7 +28,7 @@ from secateur.compiler.quantization_aware import FILE, calibration_inputs, train
 from secateur.compiler.recovery import Training
 from secateur.compiler.report.record import Robustness
 from secateur.compiler.robustness import Subject, measure
-from secateur.compiler.search import MORE, Search, SearchOptions
+from secateur.compiler.search import MORE, ROUNDS, Search, SearchOptions
 from secateur.compiler.search_state import SearchState
 from secateur.compiler.stream_proof import decisions_for, decisions_without_data
 from secateur.errors import UserError
@@ -43,8 +43,6 @@ from secateur.passes.program.lower import to_channels_last
 from secateur.targets.target import Target
 
 log = logging.getLogger(__name__)
-
-ROUNDS = 5  # searches, each after an image that turned out larger than predicted
 
 
 @dataclass(frozen=True)
@@ -127,11 +125,13 @@ def compile_network(
     scratch = out / "baseline"
     to_files = partial(export, data=data, calibration=options.calibration)
     original = to_files(network)
-    aside = partial(image_of, data=data, target=target, build=build, tight=False, quick=True)
+    aside = partial(image_of, data=data, target=target, build=build, quick=True)
     before = judged(original, aside(original, project=scratch / "firmware"), data)
     floor = budget.floor(_above_chance(before.validation, data, network.name))
 
     def image_margins(network: Network, margins: Margins) -> Margins | None:
+        if build.run == "board" or build.port is not None:
+            return None  # what ships is judged by what the board takes, which no emulator tells
         room = budget.room(margins)
         found = aside(to_files(network), project=scratch / "untrained", room=room, relief=budget.relief)
         return learned(found, margins) if violated(reached_by(found, target), budget) else None
@@ -354,9 +354,8 @@ def _keep_attempts(
     if best is not None:
         folder, file = out / "attempts" / "most-accurate", out / "checkpoints" / f"most-accurate-{FILE}"
         image = partial(
-            image_of, data=data, target=target, build=build, project=out / "baseline" / "attempt", tight=False,
-            quick=True,
-        )  # fmt: skip
+            image_of, data=data, target=target, build=build, project=out / "baseline" / "attempt", quick=True
+        )
         exported = to_files(best, folder=folder)
         found = judged(exported, image(exported), data)
         retrained = _quantization_aware(search, best, exported, found, folder, file, image, meter)

@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 K = TypeVar("K")
 
-WEIGHTS_PRICE = 2.0
-"""What all of a network's weights are worth beside a similarity of 1, when ours chooses."""
+PARAMETERS_PRICE = 2.0
+"""What all of a network's parameters are worth beside a similarity of 1, when ours chooses (docs/policies.md)."""
 
 
 @dataclass(frozen=True)
 class Candidate:
     """`saving`: share of the remaining excess that goes. `loss`: 1 - CKA, or the method's own score.
 
-    `weights`: share of the network's weights that goes. `tied`: candidates that the samples could not tell apart, this
+    `parameters`: share of the network's that goes. `tied`: candidates that the samples could not tell apart, this
     one included, when it was chosen for its saving.
     """
 
     removal: Removal
     saving: float
     loss: float | None
+    parameters: float
     tied: int = 1
-    weights: float = 0.0
 
 
 class Method(ABC):
@@ -67,15 +67,15 @@ class Method(ABC):
 
 
 class Similarity(Method):
-    """Ours: filters by the filter score, all compared by CKA and weights lost per share of the violated limit saved.
+    """Ours: filters by the filter score, all compared by CKA and parameters lost per share of the violated limit saved.
 
-    Weights have a price since similarity, which is measured before any training, calls the many filters of the last
-    layers redundant: training gives back what early filters did, but no weights. Where the violated limit is flash,
-    candidates save as much of it as they have weights, and similarity decides.
+    Parameters have a price since similarity, which is measured before any training, calls the many filters of the last
+    layers redundant: training gives back what early filters did, but no parameters. Where the violated limit is flash,
+    candidates save about as much of it as they have parameters, and similarity decides.
 
     Where only layers may go the layer score chooses. Another one than CKA sends its best layer to compete with the
-    filters. What the samples cannot tell apart is decided by the saving; by default the ratio alone decides, which
-    weighs savings already.
+    filters. With any score that was asked for CKA alone is compared, and what the samples cannot tell apart is decided
+    by the saving; without, the ratio alone decides, which weighs savings already.
     """
 
     def candidates(self, network: Network, original: Network, data: Data, sample: Split) -> list[Removal]:
@@ -105,7 +105,7 @@ class Similarity(Method):
 def _price(candidate: Candidate) -> tuple[float, float]:
     """What ours chooses by, the least first: what is lost per saving, then the larger saving."""
     loss = max(candidate.loss or 0.0, LEAST_LOSS)  # a loss of exactly 0 is as good as any other
-    return (loss + WEIGHTS_PRICE * candidate.weights) / candidate.saving, -candidate.saving
+    return (loss + PARAMETERS_PRICE * candidate.parameters) / candidate.saving, -candidate.saving
 
 
 def best_layer(options: SearchOptions, setting: Setting, network: Network, layers: list[Candidate]) -> Candidate:

@@ -47,7 +47,8 @@ def image_of(
 ) -> Deployed:
     """Build and run one network on validation samples. `room`: bytes of RAM above which `relief` is used.
 
-    `tight`: linked within the target's memory. `quick`: two samples, on no board: of what never ships.
+    `tight`: linked within the target's memory. `quick`: for what never ships: linked without limits, on no board, and
+    two samples, or what a front end takes.
     """
     count = 2 if quick else min(build.samples, len(data.validation))
     chosen = np.linspace(0, len(data.validation) - 1, count).astype(int)
@@ -59,7 +60,7 @@ def image_of(
     return deploy(
         exported.content, exported.program, exported.network.name, target, proof, project,
         run=run, port=None if quick else build.port, optimize=build.optimize, tell=tell,
-        limits="target" if tight else "none", ram_bytes=room, relief=relief,
+        limits="target" if tight and not quick else "none", ram_bytes=room, relief=relief,
     )  # fmt: skip
 
 

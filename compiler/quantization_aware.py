@@ -55,7 +55,10 @@ def calibration_inputs(network: Network, data: Data) -> np.ndarray[tuple[int, ..
 
 
 def grids(network: Network, data: Data, calibration: str = "minmax") -> dict[str, Grid]:
-    """The int8 grids of a network's values, by node name, as an export now would choose them."""
+    """The int8 grids of a network's values, by node name, as an export now would choose them.
+
+    With `output` those before the export brings channels nearer to one range: it rounds quiet channels finer than this.
+    """
     floats = lower(network)
     quantized = quantize(floats, find_ranges(floats, calibration_samples(network, data), calibration))
     return {t.name: (t.scale, t.zero_point) for t in quantized.tensors if t.data is None and t.quantization is not None}

@@ -40,6 +40,7 @@ from secateur.targets.target import Target
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+ROUNDS = 5  # images that turn out larger than predicted, each followed by more removals
 MORE = "the image is larger or slower than predicted: removing more"
 
 
@@ -165,7 +166,9 @@ class Search:
 
     def _run(self, state: SearchState) -> SearchState:
         self._remove(state)
-        while self._learns(state):
+        for _ in range(ROUNDS):
+            if not self._learns(state):
+                break
             self.tell(MORE)
             self._remove(state)
         self._end(state)

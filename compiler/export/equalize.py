@@ -5,7 +5,9 @@ one that gets furthest. A factor moves from one layer's weights to another's for
 is positively homogeneous: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
 section 4.1, for the ranges of activations in place of weights', which have a scale a channel here. What reads with a
 scale for each input channel too (depthwise) takes the whole factor; others get weights that are harder to round, so
-they take its root, as in Xiao et al. 2023, "SmoothQuant", equation 4 with alpha 0.5.
+they take its root: Xiao et al. 2023, "SmoothQuant", equation 4 with alpha 0.5, without its share of the weights, which
+gained nothing here. Deviations from both: room for values that the samples do not show, and channels that show too few
+stay.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from secateur.models.program import Op, Program
 
 CARRIES = ("PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "RELU")
 """A factor of a channel passes through them, as through sums, means over positions and the flattening of one."""
-HOMOGENEOUS = ("NONE", "RELU", "RELU6")
-"""RELU6 as far as `HEADROOM` says."""
+HOMOGENEOUS = ("NONE", "RELU")
+"""Of fused activations; a RELU6 would cut elsewhere."""
 LARGEST = 16.0
-"""Factor: a channel that hardly ever speaks is not made the loudest."""
-SIX = 6.0
+"""Factor."""
 HEADROOM = 1.5
-"""What a RELU6 gives a channel above the largest value that was seen, as far as it had that before."""
+"""How far the range of the tensor reaches above the largest value of a channel that was lifted."""
+SPOKEN = 1000
+"""Values other than 0 that a channel must have for its largest to be believed."""
 BATCH = 64
 
 Factors = npt.NDArray[np.float64]
@@ -41,21 +44,17 @@ class _Group:
     tensors: set[int] = field(default_factory=set)
     writers: list[Op] = field(default_factory=list)
     readers: list[Op] = field(default_factory=list)
-    six: bool = False
     fixed: bool = False
 
 
 def equalized(program: Program, samples: npt.NDArray[np.float32]) -> Program:
-    """The float Program that computes the same, from preprocessed samples in its layout.
-
-    The same on these samples; behind a RELU6 a channel may end at less than 6, but not below HEADROOM times the
-    largest value that they have.
-    """
+    """The float Program that computes the same, from preprocessed samples in its layout."""
     groups = [g for g in _groups(program) if not g.fixed and g.writers and g.readers]
-    largest = _largest(program, samples, {min(g.tensors): g.tensors for g in groups})
+    seen = _seen(program, samples, [g.tensors for g in groups])
     tensors = list(program.tensors)
-    for group in groups:
-        factors = _factors(largest[min(group.tensors)], group)
+    for group, (largest, spoken) in zip(groups, seen, strict=True):
+        depthwise = all(op.kind == "DEPTHWISE_CONV_2D" for op in group.readers)
+        factors = _factors(largest, spoken, depthwise)
         for op in group.writers:
             axis = WEIGHT_AXIS[op.kind]
             weights, bias = (tensors[i] for i in op.inputs[1:3])
@@ -95,7 +94,6 @@ def _groups(program: Program) -> list[_Group]:
     readers = Counter(i for op in program.ops for i in op.inputs if i >= 0)
     for op in program.ops:
         out = of[op.outputs[0]]
-        out.six |= op.options.activation == "RELU6"
         out.fixed |= op.options.activation not in HOMOGENEOUS
         if op.kind in WEIGHT_AXIS and all(readers[i] == 1 for i in op.inputs[1:]):
             x = of[op.inputs[0]]
@@ -124,26 +122,24 @@ def _carries(program: Program, op: Op) -> bool:
     return op.kind in CARRIES
 
 
-def _largest(program: Program, samples: npt.NDArray[np.float32], groups: dict[int, set[int]]) -> dict[int, Factors]:
-    """The largest magnitude of each channel of each group, over its values and all samples."""
-    found = {g: np.zeros(program.tensors[g].shape[-1]) for g in groups}
+def _seen(program: Program, samples: npt.NDArray[np.float32], groups: list[set[int]]) -> list[tuple[Factors, Factors]]:
+    """Of each group of values, of each channel: the largest magnitude, and how many values other than 0 it has."""
+    found = [(np.zeros(program.tensors[min(g)].shape[-1]),) * 2 for g in groups]
     for start in range(0, len(samples), BATCH):
         values = run_float(program, samples[start : start + BATCH])
-        for group, tensors in groups.items():
+        for k, tensors in enumerate(groups):
+            largest, spoken = found[k]
             for i in tensors:
-                channels = values[i].reshape(-1, values[i].shape[-1]).abs().amax(0).double().numpy()
-                found[group] = np.maximum(found[group], channels)
+                channels = values[i].reshape(-1, values[i].shape[-1])
+                largest = np.maximum(largest, channels.abs().amax(0).double().numpy())
+                spoken = spoken + channels.count_nonzero(0).double().numpy()
+            found[k] = largest, spoken
     return found
 
 
-def _factors(largest: Factors, group: _Group) -> Factors:
-    """Of each channel, 1 for the one that gets furthest."""
-    depthwise = all(op.kind == "DEPTHWISE_CONV_2D" for op in group.readers)
-    top = largest.max()
-    speaks = largest > 0
-    reach = np.where(speaks, top / np.where(speaks, largest, 1.0), 1.0)
+def _factors(largest: Factors, spoken: Factors, depthwise: bool) -> Factors:
+    """Of each channel, 1 for the one that gets furthest and for those that say too little. `depthwise`: all readers."""
+    known = (spoken >= SPOKEN) & (largest > 0)
+    reach = np.where(known, largest.max() / np.where(known, largest, 1.0), 1.0)
     factors: Factors = np.minimum(reach if depthwise else np.sqrt(reach), LARGEST)
-    if group.six:
-        room = SIX / (HEADROOM * np.where(speaks, largest, SIX))
-        factors = np.minimum(factors, np.maximum(room, 1.0))
-    return factors
+    return np.minimum(factors, np.maximum(reach / HEADROOM, 1.0))

@@ -123,7 +123,7 @@ def useful(search: Search, state: SearchState, now: Cost, removals: Sequence[Rem
         after = search.limits.excess(search.limits.cost(smaller), state)
         gain = saving(before, after)
         if gain > 0:
-            found.candidates.append(Candidate(removal, gain, None, weights=1 - network_parameters(smaller) / whole))
+            found.candidates.append(Candidate(removal, gain, None, 1 - network_parameters(smaller) / whole))
             found.networks[removal] = smaller
             found.lowered[removal] = {name for name, amount in before.items() if after.get(name, 0.0) < amount}
     return found

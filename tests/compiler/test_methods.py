@@ -45,7 +45,7 @@ def test_uniform_width_thins_alike_where_names_change() -> None:
     whole = _sizes(original)
     for step in range(8):
         removals = [r for r in method.candidates(network, original, None, None) if r.unit.startswith("a")]
-        chosen = method.choose(network, [Candidate(r, 0.1, None) for r in removals], None, step).removal
+        chosen = method.choose(network, [Candidate(r, 0.1, None, 0.0) for r in removals], None, step).removal
         network = apply(network, chosen)
         left = {inner: size / whole[inner] for inner, size in _sizes(network).items()}
         names |= {(g.name, "b" in g.consumers) for g in find_filters(network) if "a" in g.producers}
@@ -53,20 +53,21 @@ def test_uniform_width_thins_alike_where_names_change() -> None:
     assert len(names) == 4, "no name was taken over"
 
 
-def test_ours_weighs_similarity_against_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of equal savings: fewer weights for a little similarity, more similarity where they are alike; savings divide."""
+def test_ours_weighs_similarity_against_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of equal savings: fewer parameters for a little similarity, else more similarity; savings divide both."""
     removals = {n: Removal("filters", n, (0,)) for n in ("late", "early", "bad", "dear")}
     losses = dict(zip(removals.values(), (0.01, 0.05, 0.2, 0.001), strict=True))
     monkeypatch.setattr(methods, "kept_scores", lambda measure, network, asked: {r: losses[r] for r in asked})
     method, network = Similarity(SearchOptions()), to_network(Middle().eval(), (2, 8), "net")
 
     def chosen(**useful: tuple[float, float]) -> str:
-        found = [Candidate(removals[n], saving, None, weights=weights) for n, (saving, weights) in useful.items()]
+        found = [Candidate(removals[n], saving, None, weights) for n, (saving, weights) in useful.items()]
         sample = Split(np.zeros((1, 2, 8), np.float32), np.zeros(1, np.int64), np.zeros(1, np.int64))
         return method.choose(network, found, sample, 0).removal.unit
 
     assert chosen(late=(0.1, 0.10), early=(0.1, 0.001)) == "early"
     assert chosen(late=(0.1, 0.01), early=(0.1, 0.001)) == "late"
     assert chosen(late=(0.1, 0.05), bad=(0.1, 0.001)) == "late"
-    assert chosen(late=(0.1, 0.05), early=(0.1, 0.05), dear=(0.01, 0.005)) == "late"  # flash: as many weights as bytes
+    assert chosen(late=(0.1, 0.05), early=(0.1, 0.05)) == "late"
+    assert chosen(late=(0.1, 0.05), dear=(0.005, 0.0025)) == "late"  # flash: as many parameters as bytes, CKA decides
     assert chosen(late=(0.1, 0.0), early=(0.6, 0.0)) == "early"

@@ -54,7 +54,7 @@ def chosen(network, data, useful, **options):
 
 
 def layer(name, saving):
-    return Candidate(Removal("layer", f"stages.{name}.conv1..conv2"), saving, None)
+    return Candidate(Removal("layer", f"stages.{name}.conv1..conv2"), saving, None, 0.0)
 
 
 LAYERS = [layer("0.1", 0.1), layer("0.2", 0.1), layer("0.3", 0.1), layer("1.1", 0.1), layer("1.2", 0.1)]
@@ -82,7 +82,7 @@ def test_the_layer_score_chooses_where_only_layers_go(network, data):
     """Lowest loss per saving of a loss, the first of a ranking; no filters are scored."""
     norms = LayerNorm(1)(network).values
     savings = np.random.default_rng(0).uniform(0.1, 1, 5)
-    useful = [Candidate(c.removal, float(s), None) for c, s in zip(LAYERS, savings, strict=True)]
+    useful = [Candidate(c.removal, float(s), None, 0.0) for c, s in zip(LAYERS, savings, strict=True)]
     best = min(useful, key=lambda c: norms[c.removal.unit] / c.saving)
     found = chosen(network, data, useful, policy="layers", layer_score="l1")
     assert found.removal == best.removal and found.loss is None and found.tied == 1
@@ -139,7 +139,7 @@ def test_another_layer_score_sends_its_best_to_compete(network, data, monkeypatc
             return super().__call__(network, removals)
 
     monkeypatch.setattr(methods, "CutSimilarity", Spy)
-    filters = Candidate(Removal("filters", "stages.1.1.conv1", (0, 1, 2)), 0.1, None)
+    filters = Candidate(Removal("filters", "stages.1.1.conv1", (0, 1, 2)), 0.1, None, 0.0)
     found = chosen(network, data, [*LAYERS, filters], layer_score="kl")
     assert asked == [((LAYERS[4].removal, filters.removal), True)]
     assert found.removal == LAYERS[4].removal and found.loss == pytest.approx(0, abs=1e-9)
@@ -152,8 +152,8 @@ def test_another_layer_score_sends_its_best_to_compete(network, data, monkeypatc
 
 
 def test_without_options_the_ratio_alone_decides(network, data):
-    """As it always did: similarity lost per saving, however uncertain; nothing is called a tie."""
-    useful = [Candidate(c.removal, s, None) for c, s in zip(LAYERS[:4], (0.1, 0.2, 0.3, 0.4), strict=True)]
+    """Of candidates that take no parameters: similarity lost per saving, however uncertain; nothing is called a tie."""
+    useful = [Candidate(c.removal, s, None, 0.0) for c, s in zip(LAYERS[:4], (0.1, 0.2, 0.3, 0.4), strict=True)]
     measured = CutSimilarity(data.recovery, samples=60)(network, [c.removal for c in useful])
     best = min(useful, key=lambda c: measured[c.removal] / c.saving)
     found = chosen(network, data, useful)

@@ -327,7 +327,7 @@ def test_candidates_say_what_share_of_the_weights_they_take(network):
     run, state = search(network, None), SearchState(network)
     found = useful(run, state, run.limits.cost(network), [Removal("filters", g, (0, 1, 2, 3)) for g in ("0", "2")])
     assert network_parameters(network) == 1454
-    assert [c.weights for c in found.candidates] == [
+    assert [c.parameters for c in found.candidates] == [
         pytest.approx(4 * (10 + 108) / 1454),
         pytest.approx(4 * 111 / 1454),
     ]
