@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from secateur.compiler import driver, proving
+from secateur.compiler.deploy import Deployed
+
 NET = ("compile", "zoo:digits-net", "--data", "zoo:digits", "--target", "esp32", "--run", "none", "--json")
 
 
@@ -39,6 +42,34 @@ def test_a_budget_of_one_limit_ends_met(called, tmp_path, option, limit, key):
     assert (code, found["budget"]["met"], broken(found)) == (0, "predicted", {})
     assert found["result"][key] <= allowed < found["baseline"][key]
     assert found["steps"]
+
+
+class Larger(Deployed):
+    """An image of 2,500 bytes more than predicted."""
+
+    @property
+    def flash_bytes(self):
+        return super().flash_bytes + 2500
+
+
+@pytest.mark.slow
+def test_an_image_that_is_too_large_is_seen_before_the_last_training(called, tmp_path, monkeypatch):
+    """More goes, the last training is made once, and what was looked at is not left behind."""
+    asked = []
+
+    def image_of(exported, *, project, **how):
+        found = proving.image_of(exported, project=project, **how)
+        asked.append((project.name, how.get("quick", False)))
+        return Larger(**vars(found))
+
+    monkeypatch.setattr(driver, "image_of", image_of)
+    code, found = report(called, tmp_path / "out", "--max-flash", "52K", "--steps", "30", "--max-drop", "10")
+    assert [name for name, _ in asked] == ["firmware", "untrained", "untrained", "firmware"]
+    assert [quick for _, quick in asked] == [True, True, True, False]
+    assert code == 0 and found["result"]["flash_bytes"] <= 52 << 10
+    last = json.loads((tmp_path / "out" / "trace.jsonl").read_text().splitlines()[-1])
+    assert last["network_steps"] == last["spent_steps"] == 30
+    assert not (tmp_path / "out" / "baseline").exists()
 
 
 @pytest.mark.slow
