@@ -114,6 +114,9 @@ def bench_search(
     repeats: Annotated[int, typer.Option(min=1, help="Times that each side runs; the median counts")] = 5,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time, on both sides")] = 100,
     jobs: Annotated[int, typer.Option(min=1, help="Threads of both sides")] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of finished repeats, which a stopped run continues from")
+    ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Scores of all layers of ResNet-110 and all filters of ResNet-56: one after the other, and by one walk."""
@@ -126,7 +129,7 @@ def bench_search(
     found = {}
     with ReadingBar(tell, unit="scores") as progress:
         for part in ("layers", "filters") if only is None else (only,):
-            found[part] = search.bench(part, chosen, progress, progress.tell)
+            found[part] = search.bench(part, chosen, progress, progress.tell, out)
     if as_json:
         print_json(search.document(found, chosen))
     else:

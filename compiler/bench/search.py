@@ -1,11 +1,13 @@
 """`secateur bench search`: scores of all layers of ResNet-110 and all filters of ResNet-56, the plain way and ours.
 
 Both sides get the same weights, images, batches, threads and float32, in turn, `repeats` times; the first is the
-plain one. Multiply-accumulates are counted as they run, on both sides and in every repeat.
+plain one. Multiply-accumulates are counted as they run, on both sides and in every repeat. A repeat takes an hour and
+more at 1,000 images, so each is saved where a folder is given, and a stopped run continues.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import statistics
@@ -21,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from secateur.compiler.bench import pictures
+from secateur.compiler.bench import pictures, saved
 from secateur.compiler.bench.mac_counter import MacCounter
 from secateur.errors import UserError
 from secateur.models.network import Network
@@ -41,6 +43,7 @@ Told = Callable[[str, int, int], None]
 """What is being done, how much of it is, of how much."""
 
 SAME = 1e-6  # scores nearer than this are equal: float32 features differ by their rounding
+SIDES = ("naive", "ours")
 PRETRAINED = "cifar10/resnet56_akamaster.npz"
 
 
@@ -92,6 +95,16 @@ class Comparison:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Timed:
+    """One side in one repeat. `losses`: a score for each removal."""
+
+    seconds: float
+    cpu_seconds: float
+    macs: int
+    losses: list[float]
+
+
 def naive(model: ResNet, batches: list[Tensor], removals: tuple[Removal, ...], told: Told) -> F64:
     """1 - CKA of every removal the plain way: the network over all images, once for each, without what is removed."""
     blocks: dict[str, Block2d] = {n: m for n, m in model.named_modules() if isinstance(m, Block2d)}
@@ -137,47 +150,73 @@ def ours(network: Network, batches: list[Tensor], removals: tuple[Removal, ...],
     return 1 - cka.values()
 
 
-def bench(part: str, options: Options, told: Told, tell: Callable[[str], None]) -> Comparison:
-    """Compare both sides on `part`, layers or filters."""
+def bench(part: str, options: Options, told: Told, tell: Callable[[str], None], out: Path | None = None) -> Comparison:
+    """Compare both sides on `part`, layers or filters. Repeats of the same code on the same machine are read from
+    `out`, and saved there."""
     images, source = read_images(options.images)
-    return compare(layers() if part == "layers" else filters(), images, source, options, told, tell)
+    return compare(layers() if part == "layers" else filters(), images, source, options, told, tell, out)
 
 
 def compare(
-    subject: Subject, images: Tensor, source: str, options: Options, told: Told, tell: Callable[[str], None]
-) -> Comparison:
+    subject: Subject, images: Tensor, source: str, options: Options, told: Told, tell: Callable[[str], None],
+    out: Path | None = None,
+) -> Comparison:  # fmt: skip
     """Run both sides in turn. Raises AssertionError if a side gives other scores, or other work, a second time."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    key = {
+        "network": subject.network.hash(), "images": hashlib.sha256(images.numpy().tobytes()).hexdigest(),
+        "removals": [str(r) for r in subject.removals], "batch": options.batch, "jobs": options.jobs,
+        "device": device, "machine": machine(),
+    }  # fmt: skip
     subject.model.to(device)
     batches = list(torch.split(images.to(device), options.batch))
-    seconds: dict[str, list[tuple[float, float]]] = {"naive": [], "ours": []}
-    macs: dict[str, set[int]] = {"naive": set(), "ours": set()}
-    losses: dict[str, F64] = {}
+    repeats: list[dict[str, Timed]] = []
     with torch.no_grad(), evaluating(subject.model), torch_threads(options.jobs):
         for repeat in range(options.repeats):
-            for side in seconds:
-                label = f"{subject.name} {side} {repeat + 1}/{options.repeats}: "
-                begun, used = time.perf_counter(), time.process_time()
-                with MacCounter() as counter:
-                    if side == "naive":
-                        found = naive(subject.model, batches, subject.removals, partial(_labelled, told, label))
-                    else:
-                        found = ours(subject.network, batches, subject.removals, partial(_labelled, told, label))
-                took = (time.perf_counter() - begun, time.process_time() - used)
-                seconds[side].append(took)
-                macs[side].add(counter.macs)
-                assert np.array_equal(losses.setdefault(side, found), found), f"{side}: other scores in repeat {repeat}"
-                tell(f"{label}{took[0]:.1f} s, {took[1]:.1f} s of processor, {counter.macs / 1e9:,.1f} G MAC")
-    ((naive_macs,), (ours_macs,)) = macs["naive"], macs["ours"]
-    wall = {side: statistics.median(t[0] for t in found) for side, found in seconds.items()}
-    cpu = {side: statistics.median(t[1] for t in found) for side, found in seconds.items()}
+            turn = f"{repeat + 1}/{options.repeats}"
+            path = None if out is None else out / f"{subject.name}-{repeat + 1}.json"
+            known = None if path is None else saved.read(path, key)
+            if known is not None:
+                sides = {side: Timed(**found) for side, found in known.items()}
+            else:
+                sides = _both_sides(subject, batches, turn, told)
+                if path is not None:
+                    saved.write(path, key, {side: asdict(found) for side, found in sides.items()})
+            for side, found in sides.items():
+                first = repeats[0][side] if repeats else found
+                assert found.losses == first.losses, f"{side}: other scores in repeat {repeat + 1}"
+                assert found.macs == first.macs, f"{side}: other work in repeat {repeat + 1}"
+                tell(
+                    f"{subject.name} {side} {turn}: {found.seconds:.1f} s, {found.cpu_seconds:.1f} s of processor, "
+                    f"{found.macs / 1e9:,.1f} G MAC{'' if known is None else ', saved before'}"
+                )
+            repeats.append(sides)
+    plain, walked = (repeats[0][side] for side in SIDES)
+    naive_s, ours_s = (statistics.median(r[side].seconds for r in repeats) for side in SIDES)
+    naive_cpu_s, ours_cpu_s = (statistics.median(r[side].cpu_seconds for r in repeats) for side in SIDES)
+    scores = np.array([plain.losses, walked.losses])
     return Comparison(
         subject.name, subject.weights, source, len(subject.removals), len(images), options.repeats,
-        naive_macs, ours_macs, ours_macs / naive_macs,
-        wall["naive"], wall["ours"], wall["ours"] / wall["naive"],
-        cpu["naive"], cpu["ours"], cpu["ours"] / cpu["naive"],
-        same_ranking(losses["naive"], losses["ours"]), float(np.abs(losses["naive"] - losses["ours"]).max()),
+        plain.macs, walked.macs, walked.macs / plain.macs,
+        naive_s, ours_s, ours_s / naive_s, naive_cpu_s, ours_cpu_s, ours_cpu_s / naive_cpu_s,
+        same_ranking(*scores), float(np.abs(scores[0] - scores[1]).max()),
     )  # fmt: skip
+
+
+def _both_sides(subject: Subject, batches: list[Tensor], turn: str, told: Told) -> dict[str, Timed]:
+    """One repeat; `told` hears how far each side is."""
+    sides = {}
+    for side in SIDES:
+        heard = partial(_labelled, told, f"{subject.name} {side} {turn}: ")
+        begun, used = time.perf_counter(), time.process_time()
+        with MacCounter() as counter:
+            if side == "naive":
+                losses = naive(subject.model, batches, subject.removals, heard)
+            else:
+                losses = ours(subject.network, batches, subject.removals, heard)
+        took = (time.perf_counter() - begun, time.process_time() - used)
+        sides[side] = Timed(*took, counter.macs, losses.tolist())
+    return sides
 
 
 def _labelled(told: Told, label: str, what: str, done: int, total: int) -> None:

@@ -114,12 +114,47 @@ def test_rankings_may_differ_where_scores_are_equal():
 
 def test_scores_that_change_between_repeats_are_a_fault(monkeypatch):
     """A side that does not repeat itself has no ranking."""
-    scores = iter([np.zeros(6), np.zeros(6), np.ones(6)])
+    scores = iter([np.zeros(6), np.zeros(6), np.ones(6), np.zeros(6)])
     monkeypatch.setattr(search, "naive", lambda *_: next(scores))
     monkeypatch.setattr(search, "ours", lambda *_: next(scores))
     images, source = search.read_images(4)
-    with pytest.raises(AssertionError, match="naive: other scores in repeat 1"):
+    with pytest.raises(AssertionError, match="naive: other scores in repeat 2"):
         compare(search.layers(20), images, source, Options(4, 2, 4), quiet, quiet)
+
+
+def test_saved_repeats_are_not_run_again(tmp_path, monkeypatch):
+    """A stopped run continues from its first repeat, digit for digit; another batch size or network starts anew."""
+    subject, (images, source) = search.layers(20), search.read_images(4)
+    runs, plain = [], search.naive
+    monkeypatch.setattr(search, "naive", lambda *a: (runs.append(a), plain(*a))[1])
+    first = compare(subject, images, source, Options(4, 1, 2), quiet, quiet, tmp_path)
+    heard = []
+    again = compare(subject, images, source, Options(4, 1, 2), quiet, heard.append, tmp_path)
+    assert again == first and len(runs) == 1 and all(h.endswith("G MAC, saved before") for h in heard)
+    assert compare(subject, images, source, Options(4, 3, 2), quiet, quiet, tmp_path).repeats == 3 and len(runs) == 3
+    compare(subject, images, source, Options(4, 1, 4), quiet, quiet, tmp_path)
+    compare(replace(subject, removals=subject.removals[:2]), images, source, Options(4, 1, 4), quiet, quiet, tmp_path)
+    compare(replace(subject, removals=subject.removals[:2]), -images, source, Options(4, 1, 4), quiet, quiet, tmp_path)
+    assert len(runs) == 6
+
+
+def test_medians_are_of_all_repeats(tmp_path):
+    """Seconds of saved repeats, the middle one of three; a side that counts other work is a fault."""
+    subject, (images, source) = search.layers(20), search.read_images(4)
+    options = Options(4, 3, 4)
+    compare(subject, images, source, options, quiet, quiet, tmp_path)
+    records = {n: json.loads((tmp_path / f"resnet20-{n}.json").read_text()) for n in (1, 2, 3)}
+    for n, (naive, ours) in {1: (10.0, 4.0), 2: (30.0, 2.0), 3: (20.0, 9.0)}.items():
+        records[n]["run"]["naive"].update(seconds=naive, cpu_seconds=naive / 2)
+        records[n]["run"]["ours"].update(seconds=ours, cpu_seconds=ours / 4)
+        (tmp_path / f"resnet20-{n}.json").write_text(json.dumps(records[n]))
+    found = compare(subject, images, source, options, quiet, quiet, tmp_path)
+    assert (found.naive_s, found.ours_s, found.ratio) == (20.0, 4.0, 0.2)
+    assert (found.naive_cpu_s, found.ours_cpu_s, found.cpu_ratio) == (10.0, 1.0, 0.1)
+    records[3]["run"]["ours"]["macs"] += 1
+    (tmp_path / "resnet20-3.json").write_text(json.dumps(records[3]))
+    with pytest.raises(AssertionError, match="ours: other work in repeat 3"):
+        compare(subject, images, source, options, quiet, quiet, tmp_path)
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
