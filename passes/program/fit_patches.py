@@ -13,7 +13,7 @@ import numpy.typing as npt
 from secateur.models.program import Program, op_macs
 from secateur.passes.program.choose_kernels import choose_kernels
 from secateur.passes.program.patches import Patched, Stage, in_bands, rows_needed, stages
-from secateur.passes.program.plan_memory import MemoryPlan, live_bytes, plan_memory
+from secateur.passes.program.plan_memory import MemoryPlan, demand_of, placed, plan_memory
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +88,12 @@ def _next(
     best: tuple[Cut, MemoryPlan, Program] | None = None
     for cut in [*fits[:LOOKED_AT], *(c for c in lowest[: LOOKED_AT // 4] if c not in fits)]:
         made = in_bands(program, cut.stage, cut.bands)
-        selection = choose_kernels(made, features)
         inside = range(cut.stage.first, len(made.ops) - (len(program.ops) - cut.stage.last - 1))
-        found = live_bytes(made, selection)
-        peak = max(found[k] for k in inside)
+        demand = demand_of(made, choose_kernels(made, features))
+        peak = max(demand.live[k] for k in inside)
         if best is not None and peak > max(limit, best[1].arena_bytes):
             continue
-        planned = plan_memory(made, selection, tries)
+        planned = placed(demand, tries)
         if best is None or planned.arena_bytes < best[1].arena_bytes:
             best = cut, planned, made
         if planned.arena_bytes <= limit or (cut.outside and peak <= limit):

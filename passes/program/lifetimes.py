@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from secateur.firmware.kernels.movement import Join, View
 from secateur.models.program import DTYPES, Program, State, Tensor
@@ -64,15 +65,22 @@ class Buffer:
             return self.spans.get(step)
         return (0, self.size) if self.first <= step <= self.last else None
 
-    def wanted(self, step: int) -> int:
-        """Bytes wanted at `step`, gaps between pieces not counted."""
+    @cached_property
+    def held(self) -> npt.NDArray[np.int64]:
+        """Bytes wanted at each operator from `first` to `last`, gaps between pieces not counted."""
+        steps = self.last - self.first + 1
         if not self.pieces:
-            return self.size if self.first <= step <= self.last else 0
-        total, reached = 0, 0
-        for p in sorted((p for p in self.pieces if p.first <= step <= p.last), key=lambda p: p.begin):
-            total += max(0, p.end - max(p.begin, reached))
-            reached = max(reached, p.end)
-        return total
+            return np.full(steps, self.size)
+        edges = np.unique([edge for p in self.pieces for edge in (p.begin, p.end)])
+        wanted = np.zeros((len(edges) - 1, steps), bool)
+        for p in self.pieces:
+            low, high = np.searchsorted(edges, (p.begin, p.end))
+            wanted[low:high, p.first - self.first : p.last - self.first + 1] = True
+        return np.diff(edges) @ wanted
+
+    def wanted(self, step: int) -> int:
+        """Bytes wanted at `step`."""
+        return int(self.held[step - self.first]) if self.first <= step <= self.last else 0
 
     def at(self, tensor: int) -> int:
         """The byte at which a tensor begins."""

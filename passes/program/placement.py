@@ -7,7 +7,11 @@ or proves that there is none.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 BELOW, ABOVE = 1, 2
 
@@ -35,6 +39,7 @@ class Problem:
     pairs: tuple[Pair, ...]
     walks: dict[int, int]
     pairs_of: tuple[tuple[int, ...], ...] = field(init=False)
+    ends: npt.NDArray[np.int64] = field(init=False, compare=False)  # (2, pairs): a and b of each
 
     def __post_init__(self) -> None:
         found: list[list[int]] = [[] for _ in self.sizes]
@@ -42,6 +47,8 @@ class Problem:
             found[pair.a].append(position)
             found[pair.b].append(position)
         object.__setattr__(self, "pairs_of", tuple(map(tuple, found)))
+        ends = [[pair.a for pair in self.pairs], [pair.b for pair in self.pairs]]
+        object.__setattr__(self, "ends", np.array(ends, np.int64))
 
 
 @dataclass(frozen=True)
@@ -57,30 +64,34 @@ class Placement:
 
 @dataclass
 class _State:
-    """Ranges [low, high] of the offsets, the decided side of each pair (0: open) and walk of each operator."""
+    """Ranges [low, high] of the offsets, the decided side of each pair (0: open) and walk of each operator.
 
-    low: list[int]
-    high: list[int]
-    side: list[int]
-    gap: list[tuple[int, int]]  # of each pair, the least that the walks still open allow
+    Arrays of 64-bit integers are read one by one where ranges are narrowed, and as a whole where a pair is chosen.
+    """
+
+    low: array[int]
+    high: array[int]
+    side: bytearray
+    below: array[int]  # of each pair, the least gaps that the walks still open allow
+    above: array[int]
     walk: dict[int, int]
-    open: list[int]  # pairs that may still need a decision
+    open: npt.NDArray[np.int64]  # pairs that may still need a decision
 
     def copy(self) -> _State:
-        return _State(
-            self.low.copy(), self.high.copy(), self.side.copy(), self.gap.copy(), self.walk.copy(), self.open.copy()
-        )
+        """What is narrowed or decided in place is the copy's own."""
+        return _State(self.low[:], self.high[:], self.side[:], self.below, self.above, self.walk, self.open)
 
 
 def place(problem: Problem, height: int, tries: int) -> Placement | None:
     """A placement no higher than `height`; None if there is none or if `tries` dead ends were met. Deterministic."""
     state = _State(
-        [0] * len(problem.sizes),
-        [(height - size) // up * up for size, up in zip(problem.sizes, problem.alignments, strict=True)],
-        [0] * len(problem.pairs),
-        [_least(pair.gaps) for pair in problem.pairs],
+        array("q", [0] * len(problem.sizes)),
+        array("q", [(height - size) // up * up for size, up in zip(problem.sizes, problem.alignments, strict=True)]),
+        bytearray(len(problem.pairs)),
+        array("q", [min(below for below, _ in pair.gaps) for pair in problem.pairs]),
+        array("q", [min(above for _, above in pair.gaps) for pair in problem.pairs]),
         {op: 0 for op, count in problem.walks.items() if count == 1},
-        list(range(len(problem.pairs))),
+        np.arange(len(problem.pairs)),
     )
     waiting = [(state, list(range(len(problem.pairs))))]
     if any(high < 0 for high in state.high):
@@ -136,16 +147,12 @@ def first_fit(problem: Problem) -> Placement:
     return Placement(tuple(offsets), dict.fromkeys(problem.walks, 0))
 
 
-def _least(gaps: tuple[tuple[int, int], ...]) -> tuple[int, int]:
-    return min(below for below, _ in gaps), min(above for _, above in gaps)
-
-
 def _propagate(problem: Problem, state: _State, changed: list[int]) -> bool:
     """Narrow all ranges as far as the pairs force it; False if a range becomes empty."""
     low, high, sides = state.low, state.high, state.side
     while changed:
         position = changed.pop()
-        pair, (below, above) = problem.pairs[position], state.gap[position]
+        pair, below, above = problem.pairs[position], state.below[position], state.above[position]
         a, b = pair.a, pair.b
         side = sides[position]
         if not side:
@@ -173,22 +180,16 @@ def _propagate(problem: Problem, state: _State, changed: list[int]) -> bool:
 
 def _tightest_open(problem: Problem, state: _State) -> tuple[int, tuple[int, int]] | None:
     """The open pair with the least room, and its sides, the roomier first; None if all hold whatever is chosen."""
-    low, high = state.low, state.high
-    best, found, still = -1, None, []
-    for position in state.open:
-        if state.side[position]:
-            continue
-        pair, (below, above) = problem.pairs[position], state.gap[position]
-        low_a, high_a, low_b, high_b = low[pair.a], high[pair.a], low[pair.b], high[pair.b]
-        if below + above <= 1 or high_a + below <= low_b or low_a >= high_b + above:
-            continue
-        still.append(position)
-        room_below, room_above = high_b - below - low_a, high_a - above - low_b
-        if best < 0 or room_below + room_above < best:
-            best = room_below + room_above
-            found = position, (BELOW, ABOVE) if room_below >= room_above else (ABOVE, BELOW)
-    state.open = still
-    return found
+    low, high, below, above = (np.frombuffer(a, np.int64) for a in (state.low, state.high, state.below, state.above))
+    left = state.open[np.frombuffer(state.side, np.int8)[state.open] == 0]
+    (a, b), below, above = problem.ends[:, left], below[left], above[left]
+    needed = (below + above > 1) & (high[a] + below > low[b]) & (low[a] < high[b] + above)
+    state.open = left = left[needed]
+    if not len(left):
+        return None
+    room_below, room_above = (high[b] - below - low[a])[needed], (high[a] - above - low[b])[needed]
+    best = int((room_below + room_above).argmin())
+    return int(left[best]), (BELOW, ABOVE) if room_below[best] >= room_above[best] else (ABOVE, BELOW)
 
 
 def _decided(state: _State, pair: int, side: int) -> _State:
@@ -212,7 +213,7 @@ def _choose_walks(problem: Problem, state: _State) -> tuple[dict[int, int], int 
     return walk, None
 
 
-def _holds(offsets: list[int], pair: Pair, walk: int) -> bool:
+def _holds(offsets: array[int], pair: Pair, walk: int) -> bool:
     below, above = pair.gaps[walk]
     return offsets[pair.a] <= offsets[pair.b] - below or offsets[pair.a] >= offsets[pair.b] + above
 
@@ -220,9 +221,10 @@ def _holds(offsets: list[int], pair: Pair, walk: int) -> bool:
 def _walking(problem: Problem, state: _State, op: int, walk: int) -> tuple[_State, list[int]]:
     """`state` with the walk of `op` decided, and the pairs that this changes."""
     made = state.copy()
-    made.walk[op] = walk
+    made.walk = {**state.walk, op: walk}
+    made.below, made.above = state.below[:], state.above[:]
     changed = [position for position, pair in enumerate(problem.pairs) if pair.op == op]
-    made.open += [position for position in changed if position not in made.open]
+    made.open = np.append(state.open, [position for position in changed if position not in state.open]).astype(int)
     for position in changed:
-        made.gap[position] = problem.pairs[position].gaps[walk]
+        made.below[position], made.above[position] = problem.pairs[position].gaps[walk]
     return made, changed

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from secateur.firmware.kernels.descriptor import Kernel
 from secateur.models.program import Program
 from secateur.passes.program.choose_kernels import Selection
@@ -68,25 +70,38 @@ class Sharing:
     shared: tuple[dict[int, Over], ...]
 
 
+@dataclass(frozen=True)
+class Demand:
+    """What is to be placed. `live`: as a plan's `live_bytes`, whatever the placement."""
+
+    buffers: list[Buffer]
+    sharing: list[Sharing]
+    live: list[int]
+
+
 def plan_memory(program: Program, selection: Selection, tries: int = 400) -> MemoryPlan:
     """Place all activations of `program`. Deterministic. `tries`: dead ends of the search, for each height tried."""
+    return placed(demand_of(program, selection), tries)
+
+
+def demand_of(program: Program, selection: Selection) -> Demand:
+    """What all activations of `program` need, before anything is placed."""
     buffers, owner = buffers_of(program, selection)
     sharing = sharing_of(program, selection, buffers, owner)
-    live = live_of(buffers, sharing)
+    return Demand(buffers, sharing, live_of(buffers, sharing))
+
+
+def placed(demand: Demand, tries: int) -> MemoryPlan:
+    """The plan; `tries` as in `plan_memory`."""
+    buffers, sharing, live = demand.buffers, demand.sharing, demand.live
     bound = max(live, default=0)
     problem = problem_of(buffers, sharing)
     found = least(problem, bound, tries)
-    placed = {t: found.offsets[i] + b.at(t) for i, b in enumerate(buffers) for t in b.tensors}
+    offsets = {t: found.offsets[i] + b.at(t) for i, b in enumerate(buffers) for t in b.tensors}
     walking = tuple(s.walks[found.walk.get(step, 0)] for step, s in enumerate(sharing))
     return MemoryPlan(
-        tuple(buffers), found.offsets, found.height(problem), bound, tuple(live), placed, walking
+        tuple(buffers), found.offsets, found.height(problem), bound, tuple(live), offsets, walking
     )  # fmt: skip
-
-
-def live_bytes(program: Program, selection: Selection) -> tuple[int, ...]:
-    """By operator, the bytes that must exist at once, less what its output may lie over; nothing is placed."""
-    buffers, owner = buffers_of(program, selection)
-    return tuple(live_of(buffers, sharing_of(program, selection, buffers, owner)))
 
 
 def sharing_of(
@@ -135,11 +150,13 @@ def _interval(program: Program, buffer: Buffer, tensor: int) -> tuple[int, int]:
 
 def live_of(buffers: list[Buffer], sharing: list[Sharing]) -> list[int]:
     """For every operator: bytes that must exist at once, less the most that any walk may share."""
+    total = np.zeros(len(sharing) + 2, np.int64)  # from before the first operator to after the last
+    for b in buffers:
+        total[b.first + 1 : b.last + 2] += b.held
     live = []
     for step, s in enumerate(sharing):
-        total = sum(b.wanted(step) for b in buffers)
         saved = max(sum(min(o.share, o.end - o.begin) for o in shared.values()) for shared in s.shared)
-        live.append(total - min(saved, s.end - s.begin))
+        live.append(int(total[step + 1]) - min(saved, s.end - s.begin))
     return live
 
 

@@ -16,6 +16,7 @@ from secateur.compiler.limits import QUICK_PLAN
 from secateur.models.program import Op, Options, Padding, Program, State, Tensor, verify_program
 from secateur.models.zoo.small import SMALL
 from secateur.passes.program.cost import Planned, plan
+from secateur.passes.program.lifetimes import Buffer, Piece
 from secateur.targets.target import find
 
 
@@ -33,6 +34,24 @@ def test_plan_of_small_networks_is_safe_and_least(name: str) -> None:
     check(made)
     assert made.memory.arena_bytes == made.memory.lower_bound_bytes == bound(made.program, made.selection)
     assert plan(program, find("host"), QUICK_PLAN).memory.arena_bytes == made.memory.arena_bytes
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bytes_of_pieces_are_counted_once(seed: int) -> None:
+    """What a buffer of overlapping pieces holds at each operator is the number of its bytes that any of them wants."""
+    random = np.random.default_rng(seed)
+    pieces = []
+    for _ in range(int(random.integers(1, 8))):
+        begin, first = (int(n) for n in random.integers(-1, 9, size=2))
+        begin, lasts = max(begin, 0), int(random.integers(0, 5))
+        pieces.append(Piece(begin, begin + int(random.integers(1, 6)), first, first + lasts))
+    first, last = min(p.first for p in pieces) - int(random.integers(0, 2)), max(p.last for p in pieces) + 1
+    buffer = Buffer("b", 16, first, last, (), pieces=tuple(pieces))
+    for step in range(first - 2, last + 3):
+        alive = [p for p in pieces if p.first <= step <= p.last]
+        assert buffer.wanted(step) == sum(any(p.begin <= byte < p.end for p in alive) for byte in range(16))
+    whole = Buffer("b", 16, first, last, ())
+    assert [whole.wanted(s) for s in (first - 1, first, last, last + 1)] == [0, 16, 16, 0]
 
 
 MLPERF_ARENAS = {
