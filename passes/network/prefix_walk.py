@@ -118,7 +118,7 @@ class PrefixWalk:
 
     def _place(self, branch: _Branch, known: dict[tuple[object, ...], tuple[int, tuple[int, ...]]]) -> None:
         """Find what the branch computes itself, and keep for it what it takes from the main run."""
-        key = (branch.given(), tuple(branch.modules))
+        key = (branch.given(), branch.takes(), tuple(branch.modules))
         if key not in known:
             differs = set(branch.given())
             own, outside = [], list(branch.takes())

@@ -150,6 +150,21 @@ class SplitNet(nn.Module):
         return self.head(self.flatten(self.pool(self.last(self.pad(x)))))  # type: ignore[no-any-return]
 
 
+class BareNet(nn.Module):
+    """Its last hidden layer has no activation: what may be bypassed ends in the layer that reads the filters before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten = nn.Flatten(1)
+        self.first, self.relu1 = nn.Linear(64, 24), nn.ReLU()
+        self.second, self.relu2 = nn.Linear(24, 24), nn.ReLU()
+        self.bare, self.head = nn.Linear(24, 24), nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu1(self.first(self.flatten(x)))
+        return self.head(self.bare(self.relu2(self.second(x))))  # type: ignore[no-any-return]
+
+
 BUILDERS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
     "resnet_a": lambda: (ResNet((3, 3, 3), (8, 16, 32), "A", size=16), (3, 16, 16)),
     "resnet_b": lambda: (ResNet((3, 3, 3), (8, 16, 32), "B", size=16), (3, 16, 16)),
@@ -159,6 +174,7 @@ BUILDERS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
     "concat": lambda: (ConcatNet(), (3, 8, 8)),
     "grouped": lambda: (GroupedNet(), (3, 8, 8)),
     "split": lambda: (SplitNet(), (3, 8, 8)),
+    "bare": lambda: (BareNet(), (1, 8, 8)),
     "mlp": lambda: (Mlp((1, 8, 8), (24, 24, 24, 24), 10), (1, 8, 8)),
 }
 

@@ -28,6 +28,7 @@ KINDS = {
     "grouped": (0, 3),
     "split": (3, 1),
     "mlp": (3, 1),
+    "bare": (2, 1),
 }
 
 

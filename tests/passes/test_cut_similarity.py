@@ -62,6 +62,20 @@ def test_losses_are_those_of_the_cut_networks(network):
         assert losses[removal] == pytest.approx(alone, abs=2e-6), removal
 
 
+def test_what_begins_at_one_node_is_not_mistaken_for_another(make):
+    """A bypass that ends in a layer, and filters that the same layer reads: whichever of them comes first."""
+    network = make("bare")
+    data = split(network, 40)
+    removals = candidates(network, FilterVip(data)(network), floor=1)
+    assert {r.kind for r in removals} == {"layer", "filters"}
+    losses = CutSimilarity(data, floor=1, blocks=10)(network, removals)
+    turned = CutSimilarity(data, floor=1, blocks=10)(network, removals[::-1])
+    reference = features(network, data.x)
+    for removal in removals:
+        alone = 1 - linear_cka(reference, features(apply(network, removal, floor=1), data.x))
+        assert losses[removal] == turned[removal] == pytest.approx(alone, abs=2e-6), removal
+
+
 def test_masked_filters_lose_what_cut_ones_lose(make):
     """Channels at zero and channels gone are the same to CKA, though the widths differ."""
     network = make("resnet_b")
