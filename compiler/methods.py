@@ -82,7 +82,7 @@ class Similarity(Method):
         self.setting = Setting(sample, data.task, self.options.floor, self.options.seed, filter_margins=False)
         if self.options.policy == "layers":
             return candidates(network, floor=self.options.floor)
-        return self._candidates(network, FILTER_SCORES[self.options.ranks_filters_by].make(self.setting)(network))
+        return self._candidates(network, filter_scores(self.options, self.setting, network))
 
     def choose(self, network: Network, useful: list[Candidate], sample: Split, step: int) -> Candidate:
         if self.options.policy == "layers":
@@ -106,6 +106,14 @@ def _price(candidate: Candidate) -> tuple[float, float]:
     """What ours chooses by, the least first: what is lost per saving, then the larger saving."""
     loss = max(candidate.loss or 0.0, LEAST_LOSS)  # a loss of exactly 0 is as good as any other
     return (loss + PARAMETERS_PRICE * candidate.parameters) / candidate.saving, -candidate.saving
+
+
+def filter_scores(options: SearchOptions, setting: Setting, network: Network) -> FilterScores:
+    """By the filter score; of a network that it says nothing of any more, none: its filters stay."""
+    kind = FILTER_SCORES[options.ranks_filters_by]
+    if kind.covers is not None and not kind.covers(network):
+        return FilterScores(network.hash(), 0, {})
+    return kind.make(setting)(network)
 
 
 def best_layer(options: SearchOptions, setting: Setting, network: Network, layers: list[Candidate]) -> Candidate:

@@ -115,13 +115,13 @@ class Search:
         self.image = image
         self.original, self.data, self.limits = original, data, Limits(target, budget)
         self.options, self.recipe, self.checkpoints, self.tell = options, recipe, checkpoints, tell
-        POLICIES[options.policy].check_network(original)
-        self.policy = POLICIES[options.policy](self)
         self.recovery = Recovery(original, data, options, recipe, tell)
         self._best: Network | None = None  # where no checkpoints are kept
         rng = np.random.default_rng(options.seed)
         take = min(options.samples, len(data.recovery))
         self.sample = data.recovery.subset(_balanced(strata(data.recovery.y), take, rng))
+        POLICIES[options.policy].check_network(original)
+        self.policy = POLICIES[options.policy](self)
 
     # -- the loop
 

@@ -13,15 +13,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secateur.compiler.budget import saving
-from secateur.compiler.methods import best_layer
+from secateur.compiler.methods import best_layer, filter_scores
 from secateur.compiler.policies.policy import Choice, Policy, useful
 from secateur.models.network import Network
 from secateur.passes.network.candidates import candidates
 from secateur.passes.network.network_similarity import network_similarity
 from secateur.passes.network.removal import Removal, apply_all
-from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES
+from secateur.passes.network.score_catalogue import LAYER_SCORES
 from secateur.passes.network.scores import FilterScores
-from secateur.passes.network.width import count_filters, thinned_by_grains, thinned_by_number, uniform_grains
+from secateur.passes.network.width import (
+    cheapest_class,
+    count_filters,
+    thinned_by_grains,
+    thinned_by_number,
+    uniform_grains,
+)
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
@@ -106,7 +112,7 @@ class Children(Policy):
         return min(near, key=lambda c: abs(c.saving - depth.saving))
 
     def _filter_scores(self, state: SearchState) -> FilterScores:
-        return FILTER_SCORES[self.options.ranks_filters_by].make(self.setting)(state.network)
+        return filter_scores(self.options, self.setting, state.network)
 
     def _child(
         self, state: SearchState, now: Cost, removals: tuple[Removal, ...], network: Network | None = None
@@ -123,14 +129,17 @@ class ChildrenPublished(Children):
     kinds = ()  # groups go down to one filter
 
     def _depth(self, state: SearchState, now: Cost) -> Child | None:
-        removable = candidates(state.network, floor=self.options.floor)
-        if not removable:
+        if not self.scored(state.network, candidates(state.network, floor=self.options.floor)):
             return None
         scores = LAYER_SCORES[self.options.layer_score].make(self.setting)(state.network)
         return self._child(state, now, (Removal("layer", scores.ranked()[0]),))
 
     def _width(self, state: SearchState, now: Cost, depth: Child | None) -> Child | None:
         scores = self._filter_scores(state)
-        total = count_filters(state.network).total
-        removals = thinned_by_number(state.network, scores, depth.filters if depth else max(1, round(ALONE * total)))
+        if depth:
+            number = depth.filters
+        else:  # a tenth, and a head at least where heads are what is left
+            total = count_filters(state.network).total
+            number = max(round(ALONE * total), cheapest_class(state.network, scores))
+        removals = thinned_by_number(state.network, scores, number)
         return self._child(state, now, removals) if removals else None

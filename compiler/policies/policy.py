@@ -13,7 +13,7 @@ from secateur.errors import UserError
 from secateur.models.network import Network
 from secateur.passes.network.macs import network_parameters
 from secateur.passes.network.removal import Removal, apply
-from secateur.passes.network.score_catalogue import Setting
+from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Policy(ABC):
 
     def __init__(self, search: Search) -> None:
         self.search = search
+        self._check_scores(search.original)
 
     @abstractmethod
     def choose(self, state: SearchState, now: Cost) -> Choice | None:
@@ -95,6 +96,22 @@ class Policy(ABC):
     def options(self) -> SearchOptions:
         return self.search.options
 
+    def _check_scores(self, network: Network) -> None:
+        """Raise the UserError of a score that says nothing of the network: later on that ends nothing."""
+        layer, filters = LAYER_SCORES[self.options.layer_score], FILTER_SCORES[self.options.ranks_filters_by]
+        if layer.covers is not None and not layer.covers(network, self.options.floor):
+            layer.make(self.setting)(network)
+        if filters.covers is not None and not filters.covers(network):
+            filters.make(self.setting)(network)
+
+    def scored(self, network: Network, removals: Sequence[Removal]) -> list[Removal]:
+        """Those of `removals` but layers that the layer score says nothing of; these stay."""
+        covers = LAYER_SCORES[self.options.layer_score].covers
+        if covers is None:
+            return list(removals)
+        named = covers(network, self.options.floor)
+        return [r for r in removals if r.kind != "layer" or r.unit in named]
+
     @property
     def setting(self) -> Setting:
         """What scores are bound to."""
@@ -115,10 +132,10 @@ class Useful:
 
 
 def useful(search: Search, state: SearchState, now: Cost, removals: Sequence[Removal]) -> Useful:
-    """Those of `removals` that lower a violated limit."""
+    """Those of `removals` that lower a violated limit, and of layers those that the layer score says something of."""
     before = search.limits.excess(now, state)
     found, whole = Useful([], {}, {}), network_parameters(state.network)
-    for removal in removals:
+    for removal in search.policy.scored(state.network, removals):
         smaller = apply(state.network, removal, search.options.floor)
         after = search.limits.excess(search.limits.cost(smaller), state)
         gain = saving(before, after)

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from secateur.errors import UserError
 from secateur.models.data import Split
 from secateur.models.network import Network
-from secateur.passes.network.channels import Channels, FilterGroup, trace_channels
+from secateur.passes.network.channels import Channels, FilterGroup, find_filters, trace_channels
 from secateur.passes.network.cut_similarity import chunk
 from secateur.passes.network.output_divergence import means
 from secateur.passes.network.prefix_walk import evaluating
@@ -40,7 +40,8 @@ class Amp:
     def __call__(self, network: Network) -> FilterScores:
         """Raises UserError for a network without heads and hidden units."""
         channels = trace_channels(network)
-        groups = [g for g in channels.groups if g.removable and _projected(network, g)]
+        named = heads_and_units(network)
+        groups = [g for g in channels.groups if g.name in named]
         if not groups:
             raise UserError(
                 f"{network.name}: no attention heads and no hidden units of a transformer may be removed; take another "
@@ -85,6 +86,11 @@ def _amounts(
         assert isinstance(total, Tensor)
         columns.append(total)
     return torch.stack(columns, 1)
+
+
+def heads_and_units(network: Network) -> set[str]:
+    """The removable groups that have a score."""
+    return {g.name for g in find_filters(network) if g.removable and _projected(network, g)}
 
 
 def _projected(network: Network, group: FilterGroup) -> bool:

@@ -29,17 +29,8 @@ class FilterScale:
     """Mean |gamma| of each class. Raises UserError where no removable group has a norm."""
 
     def __call__(self, network: Network) -> FilterScores:
-        channels = trace_channels(network)
-        scales = _scales(network)
-        ids = [np.zeros(0, np.int64), *(channels.values[name] for name in scales)]
-        every = np.concatenate(ids)
-        most = max((int(v.max()) for v in channels.values.values()), default=-1) + 1
-        counts = np.bincount(every, minlength=most)
-        mean = np.bincount(every, np.concatenate([np.zeros(0), *scales.values()]), most) / np.maximum(counts, 1)
-        able = [g for g in channels.groups if g.removable]
-        members = {g.name: list(channels.members[g.name]) for g in able}
-        values = {name: mean[m] for name, m in members.items() if (counts[m] > 0).all()}
-        if able and not values:
+        values = _of_classes(network)
+        if not values and any(g.removable for g in trace_channels(network).groups):
             raise _nothing(network)
         return FilterScores.measured(network, 0, values)
 
@@ -60,8 +51,32 @@ class LayerScale:
         return Scores.measured(network, 0, values)
 
 
+def normed_layers(network: Network, floor: int = 2) -> set[str]:
+    """The removable layers that have a norm."""
+    normed = {node.name for node, _ in _norms(network)}
+    return {u.name for u in removable_layers(network, floor) if not normed.isdisjoint(u.nodes)}
+
+
+def normed_filters(network: Network) -> set[str]:
+    """The removable groups whose every class has a norm."""
+    return set(_of_classes(network))
+
+
 def _nothing(network: Network) -> UserError:
     return UserError(f"{network.name}: no batch norm scales what may be removed; take another score, such as l1")
+
+
+def _of_classes(network: Network) -> dict[str, npt.NDArray[np.float64]]:
+    """Mean |gamma| of each class of the removable groups that have one for each."""
+    channels = trace_channels(network)
+    scales = _scales(network)
+    ids = [np.zeros(0, np.int64), *(channels.values[name] for name in scales)]
+    every = np.concatenate(ids)
+    most = max((int(v.max()) for v in channels.values.values()), default=-1) + 1
+    counts = np.bincount(every, minlength=most)
+    mean = np.bincount(every, np.concatenate([np.zeros(0), *scales.values()]), most) / np.maximum(counts, 1)
+    members = {g.name: list(channels.members[g.name]) for g in channels.groups if g.removable}
+    return {name: mean[m] for name, m in members.items() if (counts[m] > 0).all()}
 
 
 def _scales(network: Network) -> dict[str, npt.NDArray[np.float64]]:

@@ -5,12 +5,13 @@ A new score is one file, one line here and one in docs/scores.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from secateur.models.data import Split
+from secateur.models.network import Network
 from secateur.models.task import CLASSIFICATION, Task
-from secateur.passes.network.amp import Amp
+from secateur.passes.network.amp import Amp, heads_and_units
 from secateur.passes.network.baselines import FirstFilters, FirstLayers, RandomFilters, RandomLayers
 from secateur.passes.network.consensus import Consensus
 from secateur.passes.network.filter_effect import FilterEffect
@@ -19,7 +20,7 @@ from secateur.passes.network.filter_vip import FilterVip
 from secateur.passes.network.incremental_pls import FilterCipls
 from secateur.passes.network.layer_flow import LayerFlow
 from secateur.passes.network.layer_similarity import LayerSimilarity
-from secateur.passes.network.norm_scale import FilterScale, LayerScale
+from secateur.passes.network.norm_scale import FilterScale, LayerScale, normed_filters, normed_layers
 from secateur.passes.network.output_divergence import FilterDivergence, LayerDivergence, OutputDivergence
 from secateur.passes.network.scores import FilterScore, LayerScore
 from secateur.passes.network.snip import LayerSnip
@@ -49,17 +50,22 @@ class Setting:
 
 @dataclass(frozen=True)
 class LayerKind:
-    """`ranking`: scores only order the layers; else they are losses, which a saving may be weighed against."""
+    """`ranking`: scores only order the layers; else they are losses, which a saving may be weighed against. `covers`:
+    of a network and the floor, the names of the removable layers that have a score; None: all have."""
 
     make: Callable[[Setting], LayerScore]
     about: str
     ranking: bool = False
+    covers: Callable[[Network, int], Collection[str]] | None = None
 
 
 @dataclass(frozen=True)
 class FilterKind:
+    """`covers`: of a network, the names of the removable groups that have a score; None: all have."""
+
     make: Callable[[Setting], FilterScore]
     about: str
+    covers: Callable[[Network], Collection[str]] | None = None
 
 
 def _similarity(s: Setting, debiased: bool) -> LayerScore:
@@ -87,7 +93,7 @@ LAYER_SCORES: dict[str, LayerKind] = {
     ),
     "l1": LayerKind(lambda s: LayerNorm(1, s.floor), "norm of the weights"),
     "l2": LayerKind(lambda s: LayerNorm(2, s.floor), "norm of the weights"),
-    "bn-scale": LayerKind(lambda s: LayerScale(s.floor), "scale of the last batch norm"),
+    "bn-scale": LayerKind(lambda s: LayerScale(s.floor), "scale of the last batch norm", covers=normed_layers),
     "random": LayerKind(lambda s: RandomLayers(s.seed, s.floor), "baseline", True),
     "first": LayerKind(lambda s: FirstLayers(s.floor), "baseline: network order", True),
 }
@@ -105,10 +111,10 @@ FILTER_SCORES: dict[str, FilterKind] = {
     ),
     "kl": FilterKind(lambda s: FilterDivergence(_divergence(s)), "divergence of the outputs"),
     "taylor": FilterKind(lambda s: FilterTaylor(s.data, s.task, seed=s.seed), "change of the loss to first order"),
-    "amp": FilterKind(lambda s: Amp(s.data, seed=s.seed), "heads' and hidden units' activations"),
+    "amp": FilterKind(lambda s: Amp(s.data, seed=s.seed), "heads' and hidden units' activations", heads_and_units),
     "l1": FilterKind(lambda s: FilterNorm(1), "norm of the weights"),
     "l2": FilterKind(lambda s: FilterNorm(2), "norm of the weights"),
-    "bn-scale": FilterKind(lambda s: FilterScale(), "scale of the batch norm"),
+    "bn-scale": FilterKind(lambda s: FilterScale(), "scale of the batch norm", normed_filters),
     "random": FilterKind(lambda s: RandomFilters(s.seed), "baseline"),
     "first": FilterKind(lambda s: FirstFilters(), "baseline: channel order"),
 }

@@ -53,7 +53,7 @@ def thinned_by_number(network: Network, scores: FilterScores, number: int) -> tu
     other. A group keeps one class. Fewer go only where no more may.
     """
     counts = count_filters(network)
-    groups = [g for g in find_filters(network) if g.removable and not g.residual and g.name in scores.values]
+    groups = _open_groups(network, scores)
     cost = {g.name: counts.per_class[g.name] for g in groups}
     order = {g.name: _normalized(scores.values[g.name]) for g in groups}
     share = number / counts.total
@@ -68,6 +68,17 @@ def thinned_by_number(network: Network, scores: FilterScores, number: int) -> tu
         gone[name] += 1
         left -= cost[name]
     return tuple(Removal("filters", n, scores.lowest(n, k)) for n, k in gone.items() if k)
+
+
+def cheapest_class(network: Network, scores: FilterScores) -> int:
+    """The fewest filters that `thinned_by_number` may take at once; 0 where it may take none."""
+    counts = count_filters(network)
+    return min((counts.per_class[g.name] for g in _open_groups(network, scores) if g.size > 1), default=0)
+
+
+def _open_groups(network: Network, scores: FilterScores) -> list[FilterGroup]:
+    """Groups that have scores and that no addition joins."""
+    return [g for g in find_filters(network) if g.removable and not g.residual and g.name in scores.values]
 
 
 def uniform_grains(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from policy_runs import search_of, small_network
+from policy_runs import search_of, small_network, small_transformer
 
 from secateur.compiler.budget import saving
 from secateur.compiler.policies import children
 from secateur.compiler.policies.policy import Exhausted
+from secateur.passes.network.channels import find_filters
 from secateur.passes.network.removal import apply_all
 from secateur.passes.network.weight_norms import FilterNorm, LayerNorm
 from secateur.passes.network.width import thinned_by_grains, uniform_grains
@@ -99,3 +100,15 @@ def test_when_no_filters_are_left_layers_go_on_until_nothing_does(network, monke
     assert any("no filters are left" in line for line in told)
     inner = [m.out_channels for k, m in state.network.module.named_modules() if k.endswith("conv1")]
     assert inner and set(inner) == {1}
+
+
+@pytest.mark.slow
+def test_published_children_take_whole_heads_when_nothing_smaller_is_left():
+    """A head is more filters than a tenth of what is left of a small transformer: it goes all the same."""
+    search = search_of(
+        small_transformer(), "children-published", flash=100, floor=3, filter_score="amp", recovery="none"
+    )
+    state = search.start(False)
+    with pytest.raises(Exhausted, match="nothing that --policy children-published may"):
+        search.run(state)
+    assert [g.size for g in find_filters(state.network) if g.kind == "heads"] == [1] * 3

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from policy_runs import search_of
+from torch import nn
 
 from secateur.compiler import methods
 from secateur.compiler.budget import Budget
 from secateur.compiler.methods import Candidate, Similarity
+from secateur.compiler.policies.policy import Exhausted
 from secateur.compiler.recovery import recovery_recipe
 from secateur.compiler.search import Search, SearchOptions
 from secateur.errors import UserError
@@ -207,3 +210,53 @@ def test_a_search_with_other_scores_ends_within_its_budget(network, data, tmp_pa
     assert told[0].endswith("tie of 6: most saved")
     other = Search(network, data, target, budget, SearchOptions("layers", total_steps=0), recipe, tmp_path)
     assert other.start(True).steps == []
+
+
+class PartlyNormed(nn.Module):
+    """Four residual blocks; the first two have a batch norm between their convolutions, the others none."""
+
+    def __init__(self, normed: int) -> None:
+        super().__init__()
+        self.stem, self.relu = nn.Conv1d(3, 8, 3, padding=1), nn.ReLU()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv1d(8, 16, 3, padding=1), nn.BatchNorm1d(16) if i < normed else nn.Identity(), nn.ReLU(),
+                nn.Conv1d(16, 8, 3, padding=1),
+            )
+            for i in range(4)
+        )  # fmt: skip
+        self.pool, self.flatten, self.head = nn.AdaptiveAvgPool1d(1), nn.Flatten(1), nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.relu(self.stem(x))
+        for block in self.blocks:
+            x = x + block(x)
+        return self.head(self.flatten(self.pool(x)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{"layer_score": "bn-scale"}, {"filter_score": "bn-scale"}, {"layer_score": "bn-scale", "policy": "layers"}],
+)
+def test_what_a_score_says_nothing_of_stays(options):
+    """Layers, or filters, without a norm stay where norms are the score, and the search ends as any other does."""
+    torch.manual_seed(0)
+    network = to_network(PartlyNormed(2).eval(), (3, 16), "partly")
+    search = search_of(network, **{"policy": "everything", "recovery": "none", "flash": 100, **options})
+    state = search.start(False)
+    with pytest.raises(Exhausted, match="are the least reached, 100 allowed"):
+        search.run(state)
+    gone = {s.unit for s in state.steps if s.kind == ("layer" if "layer_score" in options else "filters")}
+    assert gone and not any("blocks.2" in unit or "blocks.3" in unit for unit in gone)
+
+
+def test_a_score_that_says_nothing_at_all_is_refused_at_once():
+    """Before any step, with what it lacks."""
+    torch.manual_seed(0)
+    network = to_network(PartlyNormed(0).eval(), (3, 16), "normless")
+    for option in ("layer_score", "filter_score"):
+        with pytest.raises(UserError, match="normless: no batch norm scales what may be removed"):
+            search_of(network, "everything", **{option: "bn-scale"}, recovery="none", flash=100)
+    with pytest.raises(UserError, match="normless: no attention heads and no hidden units"):
+        search_of(network, "everything", filter_score="amp", recovery="none", flash=100)
