@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from policy_runs import search_of, small_network, small_transformer
 
 from secateur.compiler.budget import saving
@@ -31,11 +32,16 @@ def asked(network, policy="children", **options):
 
 
 def test_the_published_children_lose_the_same_number_of_filters(network):
-    """The layer with the lowest score, and as many filters as its two convolutions have."""
+    """The layer with the lowest score, wherever it stands, and as many filters as its two convolutions have."""
+    network = network.clone()
+    with torch.no_grad():
+        for name in ("stages.1.1.conv1", "stages.1.1.conv2"):
+            network.module.get_submodule(name).weight.mul_(0.1)
     search, state, now, _ = asked(network, "children-published")
     depth = search.policy._depth(state, now)
     width = search.policy._width(state, now, depth)
     lowest = LayerNorm(1)(network).ranked()[0]
+    assert lowest.startswith("stages.1.1.")
     assert depth.removals[0].unit == lowest
     assert depth.filters == width.filters == 2 * (8 if lowest.startswith("stages.0") else 12)
     assert all(len(r.classes) and r.unit.endswith("conv1") for r in width.removals)

@@ -10,6 +10,7 @@ import pytest
 from secateur.compiler import score_cache
 from secateur.compiler.score_cache import kept_scores
 from secateur.models.data import Split
+from secateur.models.preprocess import Preprocess
 from secateur.models.zoo import catalogue
 from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.removal import Removal
@@ -49,15 +50,17 @@ def test_what_ties_are_made_of_is_kept_too(counted):
     assert len(counted) == 2 and first.margin_error == pytest.approx(again.replicates.error(*REMOVALS), rel=1e-9)
 
 
-@pytest.mark.parametrize("what", ["weights", "data", "removals", "options", "code"])
+@pytest.mark.parametrize("what", ["weights", "preprocessing", "data", "removals", "options", "code"])
 def test_anything_else_is_measured(counted, monkeypatch, what):
-    """Other weights, samples, removals, options or code: nothing kept answers for them."""
+    """Other weights, preprocessing, samples, removals, options or code: nothing kept answers for them."""
     network, measure = catalogue.load("digits-mlp"), CutSimilarity(split())
     removals = REMOVALS
     before = kept_scores(measure, network, removals)
     if what == "weights":
         network = network.clone()
         next(network.module.parameters()).data[0] += 0.5
+    elif what == "preprocessing":
+        network = replace(network, preprocess=Preprocess(mean=(0.5,), std=(2.0,)))
     elif what == "data":
         measure = CutSimilarity(split(1))
     elif what == "removals":

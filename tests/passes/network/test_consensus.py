@@ -19,8 +19,10 @@ from secateur.passes.network.alignment_distance import (
     permutation_distance,
     wasserstein_distance,
 )
+from secateur.passes.network.cka import linear_cka
 from secateur.passes.network.consensus import METRICS, Consensus, ConsensusScores, rank_sums, ranks
 from secateur.passes.network.gaussian_distance import Gaussians, gaussian_distance
+from secateur.passes.network.samples import balanced
 
 
 def features(n=90, d=5, seed=0):
@@ -163,6 +165,28 @@ def test_a_layer_that_does_nothing_is_chosen_wherever_it_stands(small):
     assert sum(scores.values.values()) == 8 * 4 * 5 / 2
     assert all(np.argmin(v) == 3 for v in scores.metrics.values()) and set(scores.metrics) == set(METRICS)
     assert scores.margin == sorted(scores.values.values())[1] - 8
+
+
+def test_each_metric_is_under_its_own_name(small):
+    """Of every candidate what the functions above give for its features, and no two of the eight the same."""
+    data, names = split(small), ["stages.0.1.conv1..conv2", "stages.1.1.conv1..conv2"]
+    measure = Consensus(data, halves=1)
+    scores = measure(small, names)
+    rows = balanced(data.y, len(data), 0)
+    x, *others = (f.astype(np.float64) for f in measure._features(small, names, rows))
+    labels = data.y[rows]
+    gaussians = Gaussians.of(x, labels)
+    for i, y in enumerate(others):
+        by_name = {
+            "cka": 1 - linear_cka(x, y),
+            **{f"gaussian_{a}": gaussian_distance(gaussians, Gaussians.of(y, labels), a)[0] for a in (0, 1, 2)},
+            "permutation": permutation_distance(x, y),
+            **{f"linear_{a}": linear_distance(x, y, a, 0) for a in (0, 1)},
+            "wasserstein": wasserstein_distance(x, y),
+        }
+        assert set(by_name) == set(METRICS) and len({round(v, 6) for v in by_name.values()}) == 8
+        for name, value in by_name.items():
+            assert scores.metrics[name][i] == pytest.approx(value, rel=1e-6), name
 
 
 def test_stored_features_are_bounded(small, monkeypatch):
