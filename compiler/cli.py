@@ -136,6 +136,7 @@ def compile_command(
     reconstruct: options.Reconstruct = "auto",
     calibration: options.Calibration = "minmax",
     floor: options.Floor = 2,
+    score_samples: options.ScoreSamples = 256,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=options.SEARCH)] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue at the last saved step", rich_help_panel=options.SEARCH)
@@ -190,7 +191,7 @@ def compile_command(
         recovery=recovery, jobs=jobs, steps=steps, distill=distill, recalibrate=recalibrate,
         train_only=train_only, low_rank=low_rank, critical_period=critical_period,
         quantization_aware=quantization_aware, reconstruct=reconstruct, calibration=calibration,
-        floor=floor, seed=seed, resume=resume, optimize=optimize, run=run,
+        floor=floor, score_samples=score_samples, seed=seed, resume=resume, optimize=optimize, run=run,
         patches=patches, slow_ram=slow_ram, port=port, weights=weights, input_shape=input_shape, labels=labels,
         cut_at=cut_at, layout=layout, mean=mean, std=std, task=task, metric=metric, preprocess=preprocess,
         window=window, hop=hop, group_column=group_column, time_column=time_column, label_column=label_column,

@@ -22,7 +22,7 @@ from secateur.passes.network.channels import FilterGroup, find_filters
 from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.removal import Removal, apply
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
-from secateur.passes.network.scores import LEAST_LOSS, FilterScores
+from secateur.passes.network.scores import LEAST_LOSS, Evidence, FilterScores
 from secateur.passes.network.weight_norms import filter_l1
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Candidate:
     """`saving`: share of the remaining excess that goes. `loss`: 1 - CKA, or the method's own score.
 
     `parameters`: share of the network's that goes. `tied`: candidates that the samples could not tell apart, this
-    one included, when it was chosen for its saving.
+    one included, when it was chosen for its saving. `evidence`: of the score that it was chosen by.
     """
 
     removal: Removal
@@ -48,6 +48,7 @@ class Candidate:
     loss: float | None
     parameters: float
     tied: int = 1
+    evidence: Evidence | None = None
 
 
 class Method(ABC):
@@ -96,7 +97,7 @@ class Similarity(Method):
             replicates=not self.options.scores_by_default,
         )  # fmt: skip
         losses = kept_scores(measure, network, [c.removal for c in useful])
-        scored = [replace(c, loss=losses[c.removal]) for c in useful]
+        scored = [replace(c, loss=losses[c.removal], evidence=losses.evidence) for c in useful]
         if not self.options.scores_by_default:
             return _of_tied(scored, [c.removal for c in scored], losses.tied({c.removal: c.saving for c in scored}))
         return min(scored, key=_price)
@@ -128,6 +129,7 @@ def best_layer(options: SearchOptions, setting: Setting, network: Network, layer
     )  # fmt: skip
     names = [c.removal.unit for c in layers]
     chosen = _of_tied(layers, names, scores.tied(None if kind.ranking else savings))
+    chosen = replace(chosen, evidence=scores.evidence)
     of_the_whole = options.layer_score in ("cka", "cka-biased")  # what a step's record calls similarity
     return replace(chosen, loss=scores[chosen.removal.unit]) if of_the_whole else chosen
 

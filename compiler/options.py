@@ -158,6 +158,16 @@ FilterScore = Annotated[
     ),
 ]
 Port = Annotated[str | None, typer.Option(help="Serial port of a board, e.g. /dev/ttyUSB0", rich_help_panel=BUILD)]
+ScoreSamples = Annotated[
+    int,
+    typer.Option(
+        min=40,
+        help="Recovery samples that layers and filters are scored on, at most: more tell closer scores apart and take "
+        "longer",
+        rich_help_panel=SEARCH,
+    ),
+]
+
 Floor = Annotated[int, typer.Option(min=1, help="Blocks that stay in each stage", rich_help_panel=SEARCH)]
 
 Recovery = Annotated[

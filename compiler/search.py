@@ -240,7 +240,7 @@ class Search:
         step = Step(
             removal.kind, removal.unit, removal.classes, chosen.similarity, cut, after, chosen.trained + steps,
             judged.macs, found, tuple(more),
-            (earlier[-1].network_steps if earlier else 0) + chosen.trained + kept,
+            (earlier[-1].network_steps if earlier else 0) + chosen.trained + kept, chosen.evidence,
         )  # fmt: skip
         state.network = recovered
         state.steps.append(step)

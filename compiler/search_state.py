@@ -9,6 +9,7 @@ from secateur.compiler.budget import Margins, Reached
 from secateur.compiler.recovery import Training
 from secateur.models.network import Network
 from secateur.passes.network.removal import Removal
+from secateur.passes.network.scores import Evidence
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Step:
 
     `more`: what went in the same step, after the removal that the first three fields are. `trained_steps`: optimizer
     steps that were taken in it, kept or not; `network_steps`: those that the network after it was trained with in all.
+    `evidence`: what the score that chose it rests on.
     """
 
     kind: str
@@ -30,6 +32,7 @@ class Step:
     reached: Reached
     more: tuple[Removal, ...] = ()
     network_steps: int = 0
+    evidence: Evidence | None = None
 
     @property
     def removals(self) -> tuple[Removal, ...]:
@@ -87,5 +90,6 @@ class SearchState:
 def step_from(record: dict[str, Any]) -> Step:
     """A step from what `dataclasses.asdict` and JSON made of it."""
     more = tuple(Removal(r["kind"], r["unit"], tuple(r["classes"])) for r in record["more"])
-    kept = {**record, "classes": tuple(record["classes"]), "reached": Reached(**record["reached"]), "more": more}
-    return Step(**kept)
+    evidence = None if record["evidence"] is None else Evidence(**record["evidence"])
+    reached, classes = Reached(**record["reached"]), tuple(record["classes"])
+    return Step(**{**record, "classes": classes, "reached": reached, "more": more, "evidence": evidence})

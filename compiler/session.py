@@ -69,6 +69,7 @@ class Request:
     reconstruct: str = "auto"
     calibration: str = "minmax"
     floor: int = 2
+    score_samples: int = 256
     seed: int = 0
     resume: bool = False
     jobs: int = 1
@@ -246,7 +247,7 @@ def compile_to(
         distillation=request.distill, recalibrate=request.recalibrate,
         train_only=request.train_only, low_rank=request.low_rank,
         critical_period=request.critical_period, quantization_aware=request.quantization_aware,
-        reconstruct=request.reconstruct, calibration=request.calibration,
+        reconstruct=request.reconstruct, calibration=request.calibration, samples=request.score_samples,
     )  # fmt: skip
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")
@@ -273,7 +274,7 @@ def _idle(options: SearchOptions, resume: bool) -> list[str]:
         "floor": "--floor", "layer_score": "--layer-score", "filter_score": "--filter-score",
         "distillation": "--distill", "recalibrate": "--recalibrate", "train_only": "--train-only",
         "low_rank": "--low-rank", "critical_period": "--critical-period", "quantization_aware": "--quantization-aware",
-        "reconstruct": "--reconstruct", "calibration": "--calibration",
+        "reconstruct": "--reconstruct", "calibration": "--calibration", "samples": "--score-samples",
     }  # fmt: skip
     changed = [o for name, o in names.items() if getattr(options, name) != getattr(usual, name)]
     return changed + ["--resume"] * resume

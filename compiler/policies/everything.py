@@ -41,7 +41,8 @@ class Everything(Policy):
         chosen = self.method.choose(state.network, left, search.sample, len(state.steps))
         similarity = None if chosen.loss is None else 1 - chosen.loss
         tie = f"tie of {chosen.tied}: most saved" if chosen.tied > 1 else ""
-        return Choice((chosen.removal,), found.networks[chosen.removal], similarity, tie)
+        network = found.networks[chosen.removal]
+        return Choice((chosen.removal,), network, similarity, tie, evidence=chosen.evidence)
 
     def _candidates(self, state: SearchState) -> list[Removal]:
         search = self.search

@@ -14,6 +14,7 @@ from secateur.models.network import Network
 from secateur.passes.network.macs import network_parameters
 from secateur.passes.network.removal import Removal, apply
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
+from secateur.passes.network.scores import Evidence
 from secateur.passes.program.cost import Cost
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Choice:
 
     `similarity`: to the network before, where it was measured. `note`: ends the line that is told of the step.
     `trained`: optimizer steps that the network was trained for to be chosen. `back_to`: the number of the earlier step
-    whose network this is; None: it comes from the last one.
+    whose network this is; None: it comes from the last one. `evidence`: of the score that chose, where one did.
     """
 
     removals: tuple[Removal, ...]
@@ -40,6 +41,7 @@ class Choice:
     note: str = ""
     trained: int = 0
     back_to: int | None = None
+    evidence: Evidence | None = None
 
 
 class Policy(ABC):

@@ -93,4 +93,5 @@ class Tickets(Rewind):
         note = f"untrained, seed {self.options.seed}"
         if chosen.tied > 1:
             note += f", tie of {chosen.tied}: most saved"
-        return Choice((chosen.removal,), smaller, None if chosen.loss is None else 1 - chosen.loss, note)
+        similarity = None if chosen.loss is None else 1 - chosen.loss
+        return Choice((chosen.removal,), smaller, similarity, note, evidence=chosen.evidence)

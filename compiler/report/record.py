@@ -139,7 +139,11 @@ class Verification:
 
 @dataclass(frozen=True)
 class Step:
-    """One removal. `score`: similarity that the choice was made by; accuracies are validation's, float."""
+    """One removal. `score`: similarity that the choice was made by; accuracies are validation's, float.
+
+    `samples`: recovery samples that the candidates were scored on, 0 where the score looks at none. `margin`: by how
+    much the second best score is worse than the best, with its standard error; `tie`: whether that is within the noise.
+    """
 
     pass_name: str = field(metadata={"key": "pass"})
     unit: str
@@ -150,6 +154,10 @@ class Step:
     ram_bytes: Count = None
     flash_bytes: Count = None
     latency_ms: Real = None
+    samples: Count = None
+    margin: Real = None
+    margin_error: Real = None
+    tie: bool | None = None
 
 
 @dataclass(frozen=True)

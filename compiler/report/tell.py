@@ -193,6 +193,8 @@ def _steps(found: Compiled) -> tuple[record.Step, ...]:
             also = sum(len(r.classes) for r in s.more)
             unit += f" and {len(s.more)} more" + (f" (-{also})" if also else "")
         score = None if s.similarity is None else Measured(s.similarity, "measured", "debiased CKA, recovery samples")
+        seen = s.evidence
+        apart, noise = (None, None) if seen is None else (seen.margin, seen.margin_error)
         latency = None if s.reached.latency_ms is None else Measured(s.reached.latency_ms, "predicted", model)
         step = record.Step(
             pass_name=name,
@@ -204,6 +206,10 @@ def _steps(found: Compiled) -> tuple[record.Step, ...]:
             ram_bytes=Measured(s.reached.ram_bytes, "predicted", model),
             flash_bytes=Measured(s.reached.flash_bytes, "predicted", model),
             latency_ms=latency,
+            samples=None if seen is None else Measured(seen.samples, "exact", "of the recovery set"),
+            margin=None if apart is None else Measured(apart, "measured", "second best score less the best"),
+            margin_error=None if noise is None else Measured(noise, "measured", "its standard error over the samples"),
+            tie=None if seen is None else seen.tie,
         )
         told.append(step)
     return tuple(told)

@@ -71,6 +71,10 @@ class Losses(Generic[K]):
     def __getitem__(self, candidate: K) -> float:
         return self.values[candidate]
 
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(self.samples, self.margin, self.margin_error, self.tie)
+
     def ranked(self) -> tuple[K, ...]:
         """Candidates from the safest to the most harmful; equal ones in their order."""
         return tuple(sorted(self.values, key=self.values.__getitem__))
@@ -94,6 +98,17 @@ class Losses(Generic[K]):
             return at[k] - at[best] <= CONFIDENCE * error
 
         return tuple(k for k in order if k == best or alike(k))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a choice rests on: how many samples were scored, by how much the second best score is worse than the best,
+    the standard error of that (0 without samples, None without a second), and whether it is within the noise."""
+
+    samples: int
+    margin: float | None
+    margin_error: float | None
+    tie: bool
 
 
 class Scores(Losses[str]):

@@ -34,14 +34,18 @@ def broken(document):
     ],
 )
 def test_a_budget_of_one_limit_ends_met(called, tmp_path, option, limit, key):
-    """RAM alone, flash alone, latency alone: each is violated at first, and each holds in the end."""
+    """RAM alone, flash alone, latency alone: each is violated at first, and each holds in the end.
+
+    Candidates are scored on as many samples as are asked for.
+    """
     code, found = report(
-        called, tmp_path / "out", option, limit, "--steps", "60", "--max-drop", "10", "--patches", "off"
-    )
+        called, tmp_path / "out", option, limit, "--steps", "60", "--max-drop", "10", "--patches", "off",
+        "--score-samples", "100",
+    )  # fmt: skip
     allowed = found["budget"][key.replace("_high", "")]
     assert (code, found["budget"]["met"], broken(found)) == (0, "predicted", {})
     assert found["result"][key] <= allowed < found["baseline"][key]
-    assert found["steps"]
+    assert found["steps"] and {s["samples"] for s in found["steps"]} == {100}
 
 
 class Larger(Deployed):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
-from policy_runs import search_of
+from policy_runs import search_of, small_network
 from torch import nn
 
 from secateur.compiler import methods
@@ -14,6 +17,7 @@ from secateur.compiler.methods import Candidate, Similarity
 from secateur.compiler.policies.policy import Exhausted
 from secateur.compiler.recovery import recovery_recipe
 from secateur.compiler.search import Search, SearchOptions
+from secateur.compiler.search_state import step_from
 from secateur.errors import UserError
 from secateur.models.canonical import to_network
 from secateur.models.data import Data, Split
@@ -210,6 +214,26 @@ def test_a_search_with_other_scores_ends_within_its_budget(network, data, tmp_pa
     assert told[0].endswith("tie of 6: most saved")
     other = Search(network, data, target, budget, SearchOptions("layers", total_steps=0), recipe, tmp_path)
     assert other.start(True).steps == []
+
+
+@pytest.mark.parametrize("options", [{}, {"layer_score": "kl", "policy": "layers"}, {"layer_score": "l1"}])
+def test_a_choice_says_what_it_rests_on(options):
+    """Samples, the margin of the score's two best, its error and whether they are a tie: as the score told them."""
+    search = search_of(small_network(), **{"policy": "everything", "recovery": "none", "less": 1500, **options})
+    state = search.start(False)
+    choice = search.policy.choose(state, search.limits.cost(search.original))
+    seen = choice.evidence
+    assert seen.samples == 60 and seen.margin >= 0 and seen.margin_error > 0
+    assert seen.tie == (seen.margin <= 1.96 * seen.margin_error)
+    search._step(state, choice)
+    assert state.steps[0].evidence == seen
+    assert step_from(json.loads(json.dumps(asdict(state.steps[0])))) == state.steps[0]
+
+
+def test_a_choice_without_a_score_rests_on_nothing():
+    """Random choice measures nothing."""
+    search = search_of(small_network(), "everything", method="random", recovery="none", less=1500)
+    assert search.policy.choose(search.start(False), search.limits.cost(search.original)).evidence is None
 
 
 class PartlyNormed(nn.Module):

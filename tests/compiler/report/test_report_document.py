@@ -63,6 +63,7 @@ def test_design_names_are_all_there(example):
     assert list(found["steps"][0]) == [
         *("pass", "unit", "score", "accuracy_cut", "accuracy_recovered"),
         *("macs", "ram_bytes", "flash_bytes", "latency_ms"),
+        *("samples", "margin", "margin_error", "tie"),
     ]
     assert set(found["verification"]) >= {"golden", "samples", "outputs", "mismatches"}
     assert set(found["budget"]) >= {"ram_bytes", "flash_bytes", "latency_ms", "max_drop", "met", "violations"}
