@@ -15,6 +15,7 @@ from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.passes.network.channels import find_filters
 from secateur.passes.network.removal import Removal, apply
+from secateur.passes.network.scores import CutScores
 
 
 class Middle(nn.Module):
@@ -57,7 +58,9 @@ def test_ours_weighs_similarity_against_parameters(monkeypatch: pytest.MonkeyPat
     """Of equal savings: fewer parameters for a little similarity, else more similarity; savings divide both."""
     removals = {n: Removal("filters", n, (0,)) for n in ("late", "early", "bad", "dear")}
     losses = dict(zip(removals.values(), (0.01, 0.05, 0.2, 0.001), strict=True))
-    monkeypatch.setattr(methods, "kept_scores", lambda measure, network, asked: {r: losses[r] for r in asked})
+    monkeypatch.setattr(
+        methods, "kept_scores", lambda _, network, asked: CutScores(network.hash(), 60, {r: losses[r] for r in asked})
+    )
     method, network = Similarity(SearchOptions()), to_network(Middle().eval(), (2, 8), "net")
 
     def chosen(**useful: tuple[float, float]) -> str:
