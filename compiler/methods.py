@@ -130,7 +130,7 @@ def best_layer(options: SearchOptions, setting: Setting, network: Network, layer
     names = [c.removal.unit for c in layers]
     chosen = _of_tied(layers, names, scores.tied(None if kind.ranking else savings))
     chosen = replace(chosen, evidence=scores.evidence)
-    of_the_whole = options.layer_score in ("cka", "cka-biased")  # what a step's record calls similarity
+    of_the_whole = options.layer_score == "cka"  # a step's record calls debiased CKA similarity, nothing else
     return replace(chosen, loss=scores[chosen.removal.unit]) if of_the_whole else chosen
 
 
@@ -177,7 +177,8 @@ class L1(Method):
         total = mass(network)
         with torch.no_grad():
             scored = [replace(c, loss=1 - mass(apply(network, c.removal, self.options.floor)) / total) for c in useful]
-        return min(scored, key=lambda c: (c.loss or 0.0) / c.saving)
+        best = min(scored, key=lambda c: (c.loss or 0.0) / c.saving)
+        return replace(best, loss=None)  # a share of weights, no similarity
 
 
 class UniformWidth(Method):

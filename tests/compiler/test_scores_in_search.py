@@ -230,6 +230,13 @@ def test_a_choice_says_what_it_rests_on(options):
     assert step_from(json.loads(json.dumps(asdict(state.steps[0])))) == state.steps[0]
 
 
+@pytest.mark.parametrize("options", [{"method": "l1"}, {"layer_score": "cka-biased", "policy": "layers"}])
+def test_only_debiased_cka_is_called_similarity(options):
+    """Weight mass and the biased form are none of it."""
+    search = search_of(small_network(), **{"policy": "everything", "recovery": "none", "less": 1500, **options})
+    assert search.policy.choose(search.start(False), search.limits.cost(search.original)).similarity is None
+
+
 def test_a_choice_without_a_score_rests_on_nothing():
     """Random choice measures nothing."""
     search = search_of(small_network(), "everything", method="random", recovery="none", less=1500)
