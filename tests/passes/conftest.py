@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.models.data import Split
 from secateur.models.network import Network, Pad, Slice, verify_network
 from secateur.models.preprocess import Preprocess
 from secateur.models.zoo.dscnn import DsCnn
@@ -194,6 +197,22 @@ def network(request: pytest.FixtureRequest) -> Network:
 def network_of() -> Callable[..., Network]:
     """A function from a module and its input shape to a seeded Network."""
     return seeded
+
+
+@pytest.fixture
+def read_by_head() -> Callable[[Network, Split], npt.NDArray[np.float64]]:
+    """A function from a network and samples to what its module `head` is given, (n, p), as a hook sees it."""
+
+    def read(network: Network, data: Split) -> npt.NDArray[np.float64]:
+        seen: list[Tensor] = []
+        head = network.module.get_submodule("head")
+        handle = head.register_forward_pre_hook(lambda _, x: seen.append(x[0].flatten(1)))
+        with torch.no_grad():
+            network.module.eval()(torch.from_numpy(network.preprocess(data.x)))
+        handle.remove()
+        return seen[0].numpy().astype(np.float64)
+
+    return read
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from secateur.models.data import Split
 from secateur.models.zoo.resnet1d import ResNet1d
@@ -13,7 +12,7 @@ from secateur.passes.network.network_similarity import network_similarity
 from secateur.passes.network.removal import Removal, apply
 
 
-def test_it_is_the_debiased_cka_of_what_the_classifier_reads(network_of):
+def test_it_is_the_debiased_cka_of_what_the_classifier_reads(network_of, read_by_head):
     """Of networks of other widths and depths, as hooks on their heads see them; 1 for the network itself."""
     network = network_of(ResNet1d(3, 3, widths=(6, 8), blocks=(3, 3), strides=(1, 2)), (3, 12))
     rng = np.random.default_rng(0)
@@ -22,16 +21,9 @@ def test_it_is_the_debiased_cka_of_what_the_classifier_reads(network_of):
     thinner = apply(network, Removal("filters", "stages.0.0.conv1", (0, 2)), 1)
     other = network_of(ResNet1d(3, 3, widths=(4, 12), blocks=(2, 2), strides=(1, 2)), (3, 12))
 
-    def read(by):
-        seen = []
-        handle = by.module.get_submodule("head").register_forward_pre_hook(lambda _, x: seen.append(x[0].flatten(1)))
-        with torch.no_grad():
-            by.module.eval()(torch.from_numpy(by.preprocess(data.x)))
-        handle.remove()
-        return seen[0].numpy().astype(np.float64)
-
+    reference = read_by_head(network, data)
     found = network_similarity(network, [network, layer, thinner, other], data)
     assert found[0] == pytest.approx(1, abs=1e-9)
     for value, by in zip(found, (network, layer, thinner, other), strict=True):
-        assert value == pytest.approx(linear_cka(read(network), read(by)), abs=1e-6)
-        assert by is network or abs(value - linear_cka(read(network), read(by), False)) > 1e-3
+        assert value == pytest.approx(linear_cka(reference, read_by_head(by, data)), abs=1e-6)
+        assert by is network or abs(value - linear_cka(reference, read_by_head(by, data), False)) > 1e-3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from secateur.compiler import options
 from secateur.errors import UserError
@@ -43,25 +42,15 @@ def test_the_command_line_knows_all_of_them():
     assert options.FILTER_SCORES == ("auto", *FILTER_SCORES)
 
 
-def test_cka_is_debiased_and_its_biased_form_is_not(small):
+def test_cka_is_debiased_and_its_biased_form_is_not(small, read_by_head):
     """Each name has the form that it says, of the features that a cut network gives."""
     data = split(small)
-    reference, unit = features(small, data), "stages.1.1.conv1..conv2"
-    cut = features(apply(small, Removal("layer", unit)), data)
+    reference, unit = read_by_head(small, data), "stages.1.1.conv1..conv2"
+    cut = read_by_head(apply(small, Removal("layer", unit)), data)
     for name, debiased in (("cka", True), ("cka-biased", False)):
         found = LAYER_SCORES[name].make(Setting(data))(small)[unit]
         assert found == pytest.approx(1 - linear_cka(reference, cut, debiased), abs=2e-6)
         assert abs(found - (1 - linear_cka(reference, cut, not debiased))) > 5e-5
-
-
-def features(network, data):
-    """What the classifier reads."""
-    seen = []
-    handle = network.module.get_submodule("head").register_forward_pre_hook(lambda _, x: seen.append(x[0].flatten(1)))
-    with torch.no_grad():
-        network.module.eval()(torch.from_numpy(network.preprocess(data.x)))
-    handle.remove()
-    return seen[0].numpy().astype(np.float64)
 
 
 @pytest.mark.parametrize("name", named(LAYER_SCORES, "consensus"))
