@@ -277,16 +277,15 @@ def _softmax(op: Op, x: npt.NDArray[np.int8], source: Tensor) -> Ints:
     multiplier, left = quantize_multiplier(real)
     least = -math.floor(31 * (1 << 26) / (1 << left))
     rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
-    found = np.full(rows.shape, -128, np.int64)
-    for row, result in zip(rows, found, strict=True):
-        diff = row - row.max()
-        near = diff >= least
-        powers = exp_negative(high_mul(diff[near] << left, multiplier), 5)
-        total = int(rounding_shift_right(powers, 12).sum())
-        if total >= 1 << 28:  # 512 and more: TFLite's arithmetic ends here; every output is less than half a step
-            continue
-        headroom = 32 - total.bit_length()
-        scale = int(one_over_one_plus(np.array((total << headroom) - (1 << 31))))
-        exponent = 12 - headroom + 31 - 8
-        result[near] = np.minimum(127, rounding_shift_right(high_mul(powers, scale), exponent) - 128)
-    return found
+    diff = rows - rows.max(axis=1, keepdims=True)
+    far = np.arange(-255, 1)  # every difference of two int8 values: exponentials are looked up
+    powers = np.where(far < least, 0, exp_negative(high_mul(np.maximum(far, least) << left, multiplier), 5))
+    total = rounding_shift_right(powers, 12)[diff + 255].sum(axis=1, keepdims=True)
+    ends = (
+        total >= 1 << 28
+    )  # a sum of 512 and more: TFLite's arithmetic ends here; every output is less than half a step
+    headroom = 32 - np.frexp(np.where(ends, 1, total).astype(np.float64))[1]  # frexp: the bit length of an integer
+    scale = one_over_one_plus((total << headroom) - (1 << 31))
+    exponent = 12 - headroom + 31 - 8
+    found = np.minimum(127, rounding_shift_right(high_mul(powers[diff + 255], scale), exponent) - 128)
+    return np.where((diff < least) | ends, -128, found)

@@ -17,7 +17,7 @@ from secateur.models.fixed_point import (
     Int32,
     activation_range,
     exp_negative,
-    high_mul,
+    high_mul_int,
     one_over_one_plus,
     quantize_multiplier,
     reciprocal_q2,
@@ -186,17 +186,13 @@ def inverse_sqrt(value: int) -> tuple[int, int]:
     half_in = int(rounding_shift_right(np.array(x_in), 1))
     x = 1 << 28
     for _ in range(5):
-        cubed = _rescale(_mul(_mul(x, x), x), 9, 3)
-        x = _rescale(_mul((1 << 28) + (1 << 27), x) - _mul(half_in, cubed), 6, 3)
-    x = _mul(x, 1518500250)
+        cubed = _rescale(high_mul_int(high_mul_int(x, x), x), 9, 3)
+        x = _rescale(high_mul_int((1 << 28) + (1 << 27), x) - high_mul_int(half_in, cubed), 6, 3)
+    x = high_mul_int(x, 1518500250)
     if shift < 0:
         x <<= -shift
         shift = 0
     return x, -shift
-
-
-def _mul(a: int, b: int) -> int:
-    return int(high_mul(np.array(a), b))
 
 
 def _rescale(x: int, bits: int, wanted: int) -> int:
@@ -218,9 +214,9 @@ def _div(x: Tensor, out: Tensor, divisor: int, b: Tensor | None) -> Int32:
     found = []
     for v in value.tolist():
         headroom = _headroom(v)
-        quotient = int(high_mul(np.array(v << headroom), inverse))
+        quotient = high_mul_int(v << headroom, inverse)
         total_shift = shift - bits_over_unit - headroom
-        product = int(high_mul(np.array(quotient), multiplier))
+        product = high_mul_int(quotient, multiplier)
         found.append(int(rounding_shift_right(np.array(product), -total_shift)) + out.zero_point)
     return np.array(found, np.int64)
 
