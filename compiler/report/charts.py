@@ -13,6 +13,7 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 from secateur.compiler.report.record import MemoryMap
+from secateur.compiler.report.words import plural
 
 PLOT_HEIGHT = 96
 MAP_HEIGHT = 220
@@ -36,7 +37,7 @@ def path_panel(
     limit: float | None = None,
     zero: bool = True,
 ) -> Markup:
-    """One quantity over the removals: x is the step (0: the input network), y starts at 0 if `zero`."""
+    """One quantity over the steps: x is the step (0: the input network), y starts at 0 if `zero`."""
     values = [v for s in series for v in s.values if v is not None]
     if not values:
         return Markup("")
@@ -68,7 +69,7 @@ def path_panel(
             )
             for a, b, t in known
         ]
-    said = f"{name} over {last} removals, from {text(values[0])} to {text(values[-1])}"
+    said = f"{name} over {plural(last, 'step')}, from {text(values[0])} to {text(values[-1])}"
     return _plot(said, PLOT_HEIGHT, marks, labels, last)
 
 

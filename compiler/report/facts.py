@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.compiler.report import words
-from secateur.compiler.report.record import Energy, Kind, LimitName, Measured, Report, Side, Stress
+from secateur.compiler.report.record import RESTORE_LAYER, Energy, Kind, LimitName, Measured, Report, Side, Step, Stress
 from secateur.compiler.report.words import (
     bytes_text,
     clock_text,
@@ -248,6 +248,28 @@ def _limit_lines(report: Report) -> list[str]:
         proof = f"certified{allowed}" if c.certified else f"not certified: {c.why}"
         lines.append(f"On the test set {'no change' if abs(drop) < 0.05 else change}; {proof}")
     return lines
+
+
+def path_text(report: Report) -> str:
+    """How many steps removed, and how many put back."""
+    back = sum(map(puts_back, report.steps))
+    removals = words.plural(len(report.steps) - back, "removal")
+    return f"{removals}, {back} put back" if back else removals
+
+
+def puts_back(step: Step) -> bool:
+    """Whether a step gives back what another removed, as growth does."""
+    return step.pass_name == RESTORE_LAYER
+
+
+def path_title(report: Report) -> str:
+    """What heads the column of `step_text`."""
+    return "removed or put back" if any(map(puts_back, report.steps)) else "removed"
+
+
+def step_text(step: Step) -> str:
+    """What was removed, or put back."""
+    return f"put back {step.unit}" if puts_back(step) else step.unit
 
 
 def _range(measured: Measured[Any] | None) -> tuple[float, float] | None:

@@ -137,10 +137,15 @@ class Verification:
     runner: str
 
 
+RESTORE_LAYER = "restore_layer"
+"""A step's `pass` where a layer is put back."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """One removal. `score`: similarity that the choice was made by; accuracies are validation's, float.
+    """One removal, or a layer put back; `score`: similarity that it was chosen by.
 
+    Accuracies are of the float network on validation.
     `samples`: recovery samples that the candidates were scored on, 0 where the score looks at none. `margin`: by how
     much the second best score is worse than the best, with its standard error; `tie`: whether that is within the noise.
     """

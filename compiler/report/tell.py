@@ -187,7 +187,7 @@ def _steps(found: Compiled) -> tuple[record.Step, ...]:
     model, told = "cost model", []
     validation = f"float network, validation set of {found.data.name}" if found.data else "validation"
     for s in found.state.steps:
-        name = {"layer": "remove_layer", RESTORED: "restore_layer"}.get(s.kind, "remove_filters")
+        name = {"layer": "remove_layer", RESTORED: record.RESTORE_LAYER}.get(s.kind, "remove_filters")
         unit = s.unit + (f" (-{len(s.classes)})" if s.classes else "")
         if s.more:
             also = sum(len(r.classes) for r in s.more)

@@ -24,7 +24,7 @@ def summary(
     flash_command: str | None = None,
     spent: dict[str, Any] | None = None,
 ) -> Group:
-    """Before and after, the removals, the comparison with the golden runtime, the verdict, the next step.
+    """Before and after, the steps, the comparison with the golden runtime, the verdict, the next step.
 
     `spent`: what run.json says of energy.
     """
@@ -93,16 +93,16 @@ def robustness_table(found: Robustness, arithmetic: str) -> Table:
 
 
 def steps_table(report: Report) -> Table:
-    """One line a removal: similarity, accuracy after the cut and after recovery, and the cost then."""
+    """One line a step: similarity, accuracy after the cut and after recovery, and the cost then."""
     table = _table()
     table.add_column("#", justify="right")
-    table.add_column("removed", overflow="fold", min_width=12)
+    table.add_column(facts.path_title(report), overflow="fold", min_width=12)
     for name in ("CKA", "cut\n%", "after\n%", "RAM\nKiB", "flash\nKiB", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for i, s in enumerate(report.steps, 1):
         table.add_row(
             str(i),
-            Text(s.unit),  # filters say how many
+            Text(facts.step_text(s)),  # filters say how many
             _cell(s.score, lambda v: f"{v:.3f}"),
             _cell(s.accuracy_cut, lambda v: f"{v:.1f}"),
             _cell(s.accuracy_recovered, lambda v: f"{v:.1f}"),

@@ -206,3 +206,24 @@ def test_one_step_and_equal_values(example):
     """A flat chart divides by nothing."""
     page = parsed(render(replace(example, steps=example.steps[:1])))
     assert "1 removal," in words(page)
+
+
+def test_what_was_put_back_is_counted_as_such(example):
+    """Growth's steps are a removal and what is put back."""
+    first, *others = example.steps
+    steps = (first, *(replace(s, pass_name="restore_layer") for s in others))
+    said = words(parsed(render(replace(example, steps=steps))))
+    assert f"1 removal, {len(others)} put back, in order" in said
+    assert f"put back {others[0].unit}" in said
+    assert f"{len(example.steps)} removals, in order" in words(parsed(render(example)))
+
+
+def test_nothing_lost_has_no_sign(example):
+    """Neither minus zero nor what rounds to it."""
+    lost = replace(
+        example.details.certificate,
+        test_drop=Measured(-0.04, "measured", "test set"),
+        test_drop_interval=Measured((-0.0, 0.0), "measured", "paired bootstrap"),
+    )
+    said = words(parsed(render(replace(example, details=replace(example.details, certificate=lost)))))
+    assert "0.0 points, 90 % interval 0.0 to 0.0" in said and "-0.0" not in said

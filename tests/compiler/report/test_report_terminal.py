@@ -73,3 +73,13 @@ def test_names_are_not_markup(example):
 def test_a_terminal_gets_colour(example):
     """Where there is a terminal, the verdict stands out."""
     assert "\x1b[" in printed(example, force_terminal=True, color_system="standard")
+
+
+def test_what_was_put_back_does_not_stand_under_removed(example):
+    """Growth removes first, then puts back."""
+    first, *others = example.steps
+    steps = (first, *(replace(s, pass_name="restore_layer", unit=f"stage{i}") for i, s in enumerate(others)))
+    text = printed(replace(example, steps=steps))
+    assert "put back stage0" in text and "put back block" not in text
+    assert "removed or put back" in " ".join(text.split())
+    assert "put back" not in printed(example)
