@@ -33,6 +33,8 @@ MODES = ("short", "full", "published", "scratch", "best", "bn", "none")
 SHARE = 0.7
 """Of the loss that follows the input network, in recovery that is not the published one."""
 USUAL_STEPS = 1000
+SEEDS = 2**32
+"""How many seeds there are; a training's own is a multiple of the run's, which generators must hold."""
 CLIP_NORM = 1.0  # of gradients, where no batch norm bounds them
 TRAINED_CLIP_NORM = 2.0
 """Of gradients of weights that are trained already: following a sure teacher they can be so large that the first steps
@@ -88,15 +90,22 @@ class RecoveryOptions:
             raise UserError(f"--calibration {self.calibration}: unknown; one of {', '.join(CALIBRATIONS)}")
         if self.low_rank < 0:
             raise UserError(f"--low-rank {self.low_rank}: a rank, 1 or more; 0 for none")
-        if not self.trains:
-            self._no_say("trains nothing", distill=self.distillation, train_only=self._share, low_rank=self.low_rank)
-            self._no_say("trains nothing", critical_period=self.critical_period)
-            if self.quantization_aware != "on":  # which takes a share of the steps
-                self._no_say("trains nothing", steps=self.total_steps)
+        if not 0 <= self.seed < SEEDS:
+            raise UserError(f"--seed {self.seed}: 0 to {SEEDS - 1:,}")
+        if self.total_steps is not None and self.total_steps < 0:
+            raise UserError(f"--steps {self.total_steps}: at least 0")
+        if not self.trains or self.total_steps == 0:
+            why = "--steps 0 trains nothing" if self.trains else f"--recovery {self.recovery} trains nothing"
+            self._no_say(why, distill=self.distillation, train_only=self._share, low_rank=self.low_rank)
+            self._no_say(why, critical_period=self.critical_period)
+        if not self.trains and self.quantization_aware != "on":  # which takes a share of the steps
+            self._no_say(f"--recovery {self.recovery} trains nothing", steps=self.total_steps)
+        if self.total_steps == 0 and self.recovery in ("scratch", "best"):
+            raise UserError(f"--recovery {self.recovery}: --steps 0 trains nothing; leave one of the two out")
         if self.recovery == "bn":
-            self._no_say("measures batch norms anew as it is", recalibrate=self.recalibrate)
+            self._no_say("--recovery bn measures batch norms anew as it is", recalibrate=self.recalibrate)
         if self.recovery == "scratch":
-            self._no_say("begins without weights", train_only=self._share, low_rank=self.low_rank)
+            self._no_say("--recovery scratch begins without weights", train_only=self._share, low_rank=self.low_rank)
             if self.reconstruct == "on":
                 raise UserError("--reconstruct on: --recovery scratch begins without weights; leave one of the two out")
 
@@ -104,7 +113,7 @@ class RecoveryOptions:
         for name, value in given.items():
             if value is not None and (value or name == "distill"):
                 option = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value:g}")
-                raise UserError(f"{option}: --recovery {self.recovery} {why}; leave one of the two out")
+                raise UserError(f"{option}: {why}; leave one of the two out")
 
     @property
     def _share(self) -> float | None:

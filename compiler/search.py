@@ -40,6 +40,7 @@ from secateur.targets.target import Target
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+LEAST_SAMPLES = 40  # that scores are of, where there are as many
 ROUNDS = 5  # images that turn out larger than predicted, each followed by more removals
 MORE = "the image is larger or slower than predicted: removing more"
 
@@ -66,6 +67,18 @@ class SearchOptions(RecoveryOptions):
         if self.policy not in POLICIES:
             raise UserError(f"--policy {self.policy}: unknown; one of {', '.join(POLICIES)}")
         policy = POLICIES[self.policy]
+        for option, value, fits, says in (
+            ("--floor", self.floor, self.floor >= 1, "blocks that stay in each stage, at least 1"),
+            ("--score-samples", self.samples, self.samples >= LEAST_SAMPLES, f"at least {LEAST_SAMPLES}"),
+            (
+                "granularity",
+                self.granularity,
+                0 < self.granularity < 1,
+                "a share of a group's filters, above 0, below 1",
+            ),
+        ):
+            if not fits:
+                raise UserError(f"{option} {value:g}: {says}")
         asked = (
             ("layer", self.layer_score, "cka", LAYER_SCORES, policy.layer_score),
             ("filter", self.filter_score, AUTO, (AUTO, *FILTER_SCORES), policy.filter_score),

@@ -228,6 +228,14 @@ def compile_to(
     """
     target, budget = find(request.target), budget_of(request)
     budget.check(target)
+    options = SearchOptions(
+        policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
+        seed=request.seed, floor=request.floor, layer_score=request.layer_score, filter_score=request.filter_score,
+        distillation=request.distill, recalibrate=request.recalibrate,
+        train_only=request.train_only, low_rank=request.low_rank,
+        critical_period=request.critical_period, quantization_aware=request.quantization_aware,
+        reconstruct=request.reconstruct, calibration=request.calibration, samples=request.score_samples,
+    )  # fmt: skip
     wanted, extras = Wanted(request.task, request.metric), extras_of(request)
     given = (request.weights, request.labels, request.preprocess)
     check_out(out, [Path(request.model), *(path for path in given if path is not None)])
@@ -241,14 +249,6 @@ def compile_to(
             front_end=model.preprocess.front_end, tell=tell, progress=progress,
             wanted=replace(wanted, outputs=outputs_of(model)),
         )  # fmt: skip
-    options = SearchOptions(
-        policy=request.policy, method=request.method, recovery=request.recovery, total_steps=request.steps,
-        seed=request.seed, floor=request.floor, layer_score=request.layer_score, filter_score=request.filter_score,
-        distillation=request.distill, recalibrate=request.recalibrate,
-        train_only=request.train_only, low_rank=request.low_rank,
-        critical_period=request.critical_period, quantization_aware=request.quantization_aware,
-        reconstruct=request.reconstruct, calibration=request.calibration, samples=request.score_samples,
-    )  # fmt: skip
     if request.run == "board" and request.port is None:
         raise UserError("--run board needs --port; secateur doctor lists what is connected")
     build = Build(request.run, request.port, request.optimize)  # type: ignore[arg-type]

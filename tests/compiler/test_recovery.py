@@ -221,6 +221,18 @@ WRONG = {
     "a fit of nothing": ({"recovery": "scratch", "reconstruct": "on"}, "--reconstruct on: --recovery scratch begins"),
     "an unknown fit": ({"reconstruct": "yes"}, "--reconstruct yes: unknown; one of auto, on, off"),
     "a share of nothing": ({"recovery": "none", "distillation": 0.5}, "trains nothing"),
+    "a teacher of no steps": ({"total_steps": 0, "distillation": 0.5}, "--distill 0.5: --steps 0 trains nothing"),
+    "layers of no steps": ({"total_steps": 0, "train_only": 0.5}, "--train-only 0.5: --steps 0 trains nothing"),
+    "a rank of no steps": ({"total_steps": 0, "low_rank": 2}, "--low-rank 2: --steps 0 trains nothing"),
+    "a period of no steps": (
+        {"total_steps": 0, "critical_period": True},
+        "--critical-period: --steps 0 trains nothing",
+    ),
+    "scratch of no steps": ({"total_steps": 0, "recovery": "scratch"}, "--recovery scratch: --steps 0 trains nothing"),
+    "best of no steps": ({"total_steps": 0, "recovery": "best"}, "--recovery best: --steps 0 trains nothing"),
+    "less than no step": ({"total_steps": -1}, "--steps -1: at least 0"),
+    "a seed below": ({"seed": -1}, "--seed -1: 0 to 4,294,967,295"),
+    "a seed above": ({"seed": 2**32}, "--seed 4294967296: 0 to 4,294,967,295"),
 }
 
 

@@ -77,6 +77,9 @@ LAYERS = [layer("0.1", 0.1), layer("0.2", 0.1), layer("0.3", 0.1), layer("1.1", 
         ({"filter_score": "l2", "policy": "layers"}, "--filter-score l2: --policy layers ranks no filters by it"),
         ({"layer_score": "l2", "policy": "growth"}, "--layer-score l2: --policy growth ranks no layers by it"),
         ({"policy": "layers", "method": "uniform"}, "--method uniform: it thins filters, --policy layers leaves them"),
+        ({"floor": 0}, "--floor 0: blocks that stay in each stage, at least 1"),
+        ({"samples": 39}, "--score-samples 39: at least 40"),
+        ({"granularity": 1}, "granularity 1: a share of a group's filters, above 0, below 1"),
     ],
 )
 def test_scores_that_would_have_no_say_are_refused(options, says):
