@@ -160,7 +160,8 @@ def compile_network(
         state.margins = learned(after.deployed, state.margins)
         tell(MORE)
     files = out / "checkpoints"
-    retrained = _quantization_aware(search, state.network, exported, after, out, files / FILE, image, meter)
+    searched = state.network
+    retrained = _quantization_aware(search, searched, exported, after, out, files / FILE, image, meter)
     if retrained is not None:
         _taken(state, retrained, after.validation)
         exported, after = retrained.exported, retrained.judged
@@ -168,7 +169,7 @@ def compile_network(
     attempts: tuple[Attempt, ...] = ()
     outcome = judge(before, after, budget, target, floor, exhausted)
     if outcome.exit_code == 4:
-        attempts = _keep_attempts(search, state, after, build, out, meter)
+        attempts = _keep_attempts(search, state, searched, after, build, out, meter)
     before = _tested(before, original, data)
     same = exported.content == original.content
     after = replace(after, test=before.test) if same else _tested(after, exported, data)
@@ -343,9 +344,13 @@ def _worst_layers(exported: Exported, after: Judged, data: Data) -> tuple[tuple[
 
 
 def _keep_attempts(
-    search: Search, state: SearchState, after: Judged, build: Build, out: Path, meter: AbstractContextManager[object]
-) -> tuple[Attempt, ...]:
-    """Below the floor: the attempt that fits and the most accurate one on the way, both as files, by the same path."""
+    search: Search, state: SearchState, searched: Network, after: Judged, build: Build, out: Path,
+    meter: AbstractContextManager[object],
+) -> tuple[Attempt, ...]:  # fmt: skip
+    """Below the floor: the attempt that fits and the most accurate one on the way, both as files, by the same path.
+
+    `searched`: what the search ended with, before quantization-aware training.
+    """
     data, target = search.data, search.limits.target
     to_files = partial(export, data=data, calibration=search.options.calibration)
     to_files(state.network, folder=out / "attempts" / "best-fitting")
@@ -360,7 +365,7 @@ def _keep_attempts(
         found = judged(exported, image(exported), data)
         retrained = _quantization_aware(search, best, exported, found, folder, file, image, meter)
         if retrained is not None:
-            state.aside_steps += retrained.steps
+            state.aside_steps += retrained.steps if best.hash() != searched.hash() else 0  # those were taken for both
             found = retrained.judged
         kept.append(Attempt("most accurate", "attempts/most-accurate", found))
     search.tell(f"{data.task.word} is below the floor: the best fitting and the most accurate attempt are in attempts/")
