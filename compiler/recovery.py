@@ -226,7 +226,7 @@ def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> No
             f"--low-rank {options.low_rank}: {network.name} has no linear layer and no 1 x 1 convolution; leave it out"
         )
     if options.train_only < 1:
-        choose_layers(network, options.train_only, data.recovery, options.seed)  # it raises what it would raise later
+        _chosen(network, data, options)  # it raises what it would raise later
     recipe = recovery_recipe(network, data, 0, options)
     if options.critical_period and recipe.augmentation == NONE and recipe.copies == 1:
         raise UserError(
@@ -236,6 +236,11 @@ def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> No
     asked = "--recovery bn" if options.recovery == "bn" else "--recalibrate" if options.recalibrate else ""
     if asked and not any(isinstance(m, _NORMS) for m in network.module.modules()):
         raise UserError(f"{asked}: {network.name} has no batch norm whose statistics could be measured; leave it out")
+
+
+def _chosen(network: Network, data: Data, options: RecoveryOptions) -> Chosen:
+    """The layers that are trained of `network`, where not all are."""
+    return choose_layers(network, options.train_only, data.recovery, options.seed, options.low_rank > 0)
 
 
 def validation_percent(network: Network, data: Data) -> float:
@@ -360,7 +365,7 @@ class Recovery:
         """The same, with the steps it took; with `validation`, the last one, whose best state on it is kept."""
         chosen = None
         if self.options.train_only < 1 and not scratch:
-            chosen = choose_layers(network, self.options.train_only, self.data.recovery, self.options.seed)
+            chosen = _chosen(network, self.data, self.options)
         rank = 0 if scratch else self.options.low_rank
         if validation is not None and (chosen is not None or rank):
             self._tell_share(network, chosen, rank)

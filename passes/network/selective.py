@@ -19,6 +19,7 @@ from secateur.models.data import Split
 from secateur.models.network import Network
 from secateur.passes.network.layer_flow import flows
 from secateur.passes.network.layers import LayerUnit, find_layers
+from secateur.passes.network.low_rank import adaptable
 from secateur.passes.network.macs import operation_macs
 
 SAMPLES = 256
@@ -41,9 +42,10 @@ class Work:
     parameters: int
 
 
-def choose_layers(network: Network, share: float, split: Split, seed: int = 0) -> Chosen:
+def choose_layers(network: Network, share: float, split: Split, seed: int = 0, low_rank: bool = False) -> Chosen:
     """The head, and of the others the floor(share x number), one at least, whose input and output are least alike.
 
+    `low_rank`: adapters are what is trained, so layers that take none are no choice, and none of their number.
     Raises UserError where there are no two layers, or too few samples to compare on.
     """
     units = find_layers(network)
@@ -53,6 +55,14 @@ def choose_layers(network: Network, share: float, split: Split, seed: int = 0) -
             "training; leave out --train-only"
         )
     *rest, head = units
+    if low_rank:
+        takers = {layer for n, layer in _with_followers(network, units) if adaptable(_module(network, n))}
+        rest = [u for u in rest if u.name in takers]
+        if not rest:
+            raise UserError(
+                f"{network.name}: no layer but the last has a linear layer or a 1 x 1 convolution, so --low-rank "
+                "leaves --train-only nothing to choose from; leave one of the two out"
+            )
     changed = flows(network, rest, split, SAMPLES, seed)
     count = max(1, math.floor(share * len(rest)))
     most = sorted(rest, key=lambda u: (-changed[u.name], rest.index(u)))[:count]
@@ -70,6 +80,10 @@ def _with_followers(network: Network, units: Sequence[LayerUnit]) -> Iterator[tu
         layer = layer_of.get(node.name, layer)
         if node.op == "call_module":
             yield node, layer
+
+
+def _module(network: Network, node: fx.Node) -> nn.Module:
+    return network.module.get_submodule(str(node.target))
 
 
 def freeze_others(module: nn.Module, trained: Collection[str]) -> None:
@@ -93,7 +107,7 @@ def training_work(network: Network, trained: Collection[str] | None = None) -> W
         before = any(reached[n] for n in node.all_input_nodes)
         own = False
         if node.op == "call_module":
-            module = network.module.get_submodule(str(node.target))
+            module = _module(network, node)
             own = (trained is None or str(node.target) in trained) and any(True for _ in module.parameters())
             parameters += sum(p.numel() for p in module.parameters()) if own else 0
             total += macs.get(node.name, 0) * (own + before)

@@ -52,6 +52,27 @@ def test_the_layers_that_change_most_are_trained() -> None:
     assert all(p.requires_grad for p in trained.module.parameters())
 
 
+def test_layers_that_take_no_adapter_are_no_choice() -> None:
+    """The first, 3 x 3, changes most: of those that take one it is the fourth, whose weights then move."""
+    network, split = chain(), pictures()
+    assert choose_layers(network, 0.25, split).layers == ("0", "14")
+    chosen = choose_layers(network, 0.25, split, low_rank=True)
+    assert chosen.layers == ("9", "14") and chosen.of == 5
+    trained = Recover(split, Recipe(steps=3), 0, only=chosen.modules, rank=2)(network)
+    assert not torch.equal(trained.module.state_dict()["9.weight"], network.module.state_dict()["9.weight"])
+    with pytest.raises(
+        UserError, match="no layer but the last has a linear layer or a 1 x 1 convolution, so --low-rank"
+    ):
+        choose_layers(wide(), 0.5, split, low_rank=True)
+
+
+def wide() -> Network:
+    """Nothing but 3 x 3 convolutions before the head."""
+    ends = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)]
+    layers = [nn.Conv2d(inputs, 8, 3, padding=1) for inputs in (3, 8, 8)]
+    return to_network(nn.Sequential(*layers, *ends), (3, 6, 6), "wide")
+
+
 def test_a_norm_behind_a_join_is_trained_with_its_layer() -> None:
     """The one that reads a sum goes with the branch in front of it; those of layers that stay, stay."""
 
