@@ -61,6 +61,7 @@ class Compiled:
     notes: tuple[str, ...] = field(default=())
     robustness: Robustness | None = None
     carbon_intensity: float | None = None
+    resumed: bool = False  # the search's first steps are another run's
 
 
 def check_fit(model: Network | Program, data: Data) -> None:
@@ -138,7 +139,8 @@ def compile_network(
 
     search = Search(network, data, target, budget, options, recipe, out / "checkpoints", tell, image_margins)
     state = search.start(resume)
-    if not state.steps:
+    resumed = bool(state.steps)
+    if not resumed:
         state.margins = front_end_margins(before.deployed)
     exhausted: str | None = None
     for _ in range(ROUNDS):
@@ -182,7 +184,9 @@ def compile_network(
     for line in left_out:
         tell(line)
     notes = _notes(data) + left_out
-    return Compiled(target, budget, options, data, before, after, state, outcome, attempts, notes, robustness)
+    return Compiled(
+        target, budget, options, data, before, after, state, outcome, attempts, notes, robustness, resumed=resumed
+    )
 
 
 def compile_program(
@@ -221,12 +225,9 @@ def compile_program(
         scores = evaluate(None, program, content, data.validation, samples, data.task)
         inputs = program_inputs(program, data.test)
         test = evaluate(None, program, content, data.test, inputs, data.task)
-        chance, how = data.task.chance(data.validation)
-        if not scores.int8_percent > chance:
-            notes += (
-                f"{data.task.says(scores.int8_percent)}, {how} gives {chance:.1f} %. Is the preprocessing right "
-                "(--mean and --std, channel order), and the order of the classes (--labels)?",
-            )
+        guesses = data.task.guesses(data.validation, scores.int8_percent)
+        if guesses is not None:
+            notes += (guesses,)
     out.mkdir(parents=True, exist_ok=True)
     (out / "model.tflite").write_bytes(content)
     proof, front = samples[: build.samples], program.preprocess.front_end
@@ -324,12 +325,9 @@ def _tested(found: Judged, exported: Exported, data: Data) -> Judged:
 def _above_chance(scores: Scores | None, data: Data, name: str) -> float:
     """The input network's metric, percent. One that guesses is almost always fed wrongly: UserError."""
     assert scores is not None
-    chance, how = data.task.chance(data.validation)
-    if not scores.float_percent > chance:
-        raise UserError(
-            f"{name}: {data.task.says(scores.float_percent)}, {how} gives {chance:.1f} %. Is the preprocessing right "
-            "(scale, mean, channel order), and the order of the classes (--labels)?"
-        )
+    guesses = data.task.guesses(data.validation, scores.float_percent)
+    if guesses is not None:
+        raise UserError(f"{name}: {guesses}")
     return scores.float_percent
 
 

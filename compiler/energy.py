@@ -165,14 +165,17 @@ def _span(ends: tuple[float, ...] | None, source: str) -> Interval:
 
 
 def run_document(spent: Spent, energy: Energy, resumed: bool) -> dict[str, Any]:
-    """What run.json says under `energy`."""
+    """What run.json says under `energy`.
+
+    `resumed`: `spent` is not all, so when the device has saved it again is not known.
+    """
     even: dict[str, list[int] | None] = {}
     for clock in energy.clocks:
-        ends = clock.inferences_per_kwh
+        ends = None if resumed else clock.inferences_per_kwh
         even[str(clock.clock_hz)] = None if ends is None else [round(spent.kwh * n) for n in ends.value]
     how = f"processor: {spent.how}; memory: estimated from its size; GPU: measured where there is one"
     return {
-        "of": "search and recovery" + (" since it was resumed" if resumed else ""),
+        "of": "search and recovery" + (" since it was resumed; what ran before is not counted" if resumed else ""),
         "how": how if spent.seconds else "nothing was searched or trained",
         "seconds": round(spent.seconds, 3), "processor_seconds": round(spent.processor_seconds, 3),
         "kwh": spent.kwh, "processor_kwh": spent.processor_kwh, "memory_kwh": spent.memory_kwh,

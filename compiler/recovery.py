@@ -344,7 +344,7 @@ class Recovery:
                 f"     recovery of {taken} steps ended at {after:.1f} % on validation: the network before it stays"
             )
             return Ended(network, before, False, taken, 0)
-        how = "trained from scratch" if scratch and self.options.recovery == "best" else "recovered"
+        how = "trained from scratch" if scratch else "trained" if anew else "recovered"
         self.tell(f"     {how} with {taken} steps: validation {self.data.task.word} {after:.1f} % (float)")
         return Ended(trained, after, True, taken, taken, anew)
 

@@ -166,7 +166,7 @@ class Search:
         """
         if self.limits.hold(state.network, state):
             if not self.policy.improves:
-                self.tell("the budget holds as it is: nothing is removed, so nothing is recovered")
+                self.tell("the budget holds as it is: nothing is removed, and nothing has to recover")
             return
         if not self.policy.kinds:
             return

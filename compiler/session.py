@@ -370,7 +370,7 @@ def compile_model(
     write_report(report, out)
     spent = None
     if meter is not None and report.energy is not None:
-        spent = run_document(meter.spent, report.energy, resume)
+        spent = run_document(meter.spent, report.energy, compiled.resumed)
     write_run_record(out, command, started, finished=True, energy=spent)
     flashable = compiled.after.deployed.image is not None and load_board(target.environment).chip is not None
     return Result(report, compiled, compiled.outcome.exit_code, flashable, out, spent)

@@ -57,6 +57,8 @@ class Task(ABC):
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]] = ()
     reconstructs: ClassVar[bool] = False
+    doubted: ClassVar[str] = ""
+    """What else than the preprocessing may be wrong where a network only guesses."""
     """Whether answers and losses look at `x`; where they do not, it may be empty, for sets larger than memory."""
 
     def __post_init__(self) -> None:
@@ -101,6 +103,17 @@ class Task(ABC):
         """A metric on the validation set, in words."""
         return f"{self.word} of {percent:.1f} % on the validation samples"
 
+    def guesses(self, split: Split, percent: float) -> str | None:
+        """What to tell of a network that is no better on validation than none, as one is that is fed wrongly."""
+        chance, how = self.chance(split)
+        if percent > chance:
+            return None
+        also = f", and {self.doubted}" if self.doubted else ""
+        return (
+            f"{self.says(percent)}, {how} gives {chance:.1f} %. Is the preprocessing right (--mean and --std, channel "
+            f"order){also}?"
+        )
+
     def measures(self, split: Split, answers: Array, labels: tuple[str, ...]) -> tuple[Measure, ...]:
         """What else to tell of the same answers."""
         return ()
@@ -133,6 +146,7 @@ class Classification(Task):
     metric: str = "accuracy"
     name = "classification"
     recall_word: ClassVar[str] = "recall of"
+    doubted: ClassVar[str] = "the order of the classes (--labels)"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced", "macro-f1")
 
     def check(self, where: str, y: Array, labels: tuple[str, ...]) -> None:
@@ -211,6 +225,7 @@ class Agreement(Classification):
     metric: str = "agreement"
     name = "agreement"
     recall_word: ClassVar[str] = "agreement where the input network says"
+    doubted: ClassVar[str] = ""  # the classes are the network's own
     metrics: ClassVar[tuple[str, ...]] = ("agreement",)
 
     def check(self, where: str, y: Array, labels: tuple[str, ...]) -> None:
@@ -230,6 +245,7 @@ class MultiLabel(Task):
 
     metric: str = "macro-f1"
     name = "multi-label"
+    doubted: ClassVar[str] = "the order of the labels"
     metrics = ("macro-f1",)
 
     def check(self, where: str, y: Array, labels: tuple[str, ...]) -> None:
@@ -290,6 +306,7 @@ class Regression(Task):
     median: tuple[float, ...] = ()
     spread: tuple[float, ...] = ()
     name = "regression"
+    doubted: ClassVar[str] = "the unit and the order of the values"
     metrics = ("mae",)
 
     def of(self, y: Array) -> Regression:

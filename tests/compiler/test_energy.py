@@ -9,6 +9,7 @@ import sys
 import types
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,15 +65,20 @@ def test_what_is_not_known_is_said_and_never_0():
 def test_break_even_is_what_was_spent_by_what_is_saved():
     """One Wh is saved again after so many inferences, and CO2 follows the intensity."""
     spent = Spent(10, 12.5, 0.0004, 0.0005, 0.0001, "estimated")
-    told = run_document(spent, device_energy(CHIP, deployed(1_000_000), deployed(500_000), 0.5), resumed=True)
+    energy = device_energy(CHIP, deployed(1_000_000), deployed(500_000), 0.5)
+    told = run_document(spent, energy, resumed=False)
     assert told["break_even_inferences"] == {"100000000": [9_000_000, 36_000_000], "200000000": [9_000_000, 24_000_000]}
     np.testing.assert_allclose((told["kwh"], told["co2eq_kg"]), (0.001, 0.0005))
-    assert "since it was resumed" in told["of"] and "processor: estimated" in told["how"]
+    assert told["of"] == "search and recovery" and "processor: estimated" in told["how"]
     nothing = run_document(Spent(), device_energy(CHIP, deployed(10), deployed(10), 0.5), resumed=False)
     assert nothing["how"] == "nothing was searched or trained" and nothing["kwh"] == 0
     lines = spent_lines(told)
     assert "1 Wh, 0.5 g CO2-eq at 0.5 kg/kWh, 12.5 s of processor time" in lines[0]
     assert "after 9,000,000 to 36,000,000 inferences at 100 MHz" in lines[2]
+    part = run_document(spent, energy, resumed=True)
+    assert set(part["break_even_inferences"].values()) == {None} and part["kwh"] == told["kwh"]
+    assert "since it was resumed; what ran before is not counted" in part["of"]
+    assert not any("saved again" in line for line in spent_lines(part))
 
 
 def _needs_codecarbon() -> None:
@@ -170,3 +176,22 @@ def test_the_report_is_the_same_bytes_and_run_json_has_what_is_not(tmp_path):
     plain = json.loads((tmp_path / "plain/report.json").read_text())
     assert plain["energy"] is plain["robustness"] is None
     assert "energy" not in json.loads((tmp_path / "plain/run.json").read_text())
+
+
+@pytest.mark.slow
+def test_of_a_resumed_search_no_break_even_is_told(tmp_path):
+    """What ran before is in no meter; asked for where nothing is saved, it resumes nothing."""
+    _needs_codecarbon()
+
+    def told() -> dict[str, Any]:
+        secateur.compile(
+            "zoo:digits-net", target="esp32c3", data="zoo:digits", out=tmp_path, resume=True,
+            budget=secateur.Budget(flash_bytes=45_000, max_drop=90.0), build=secateur.Build(run="none"),
+            search=secateur.SearchOptions(recovery="none", method="first"), extras=Extras(energy=True),
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads((tmp_path / "run.json").read_text())["energy"]
+        return found
+
+    first, second = told(), told()
+    assert None not in first["break_even_inferences"].values() and "resumed" not in first["of"]
+    assert set(second["break_even_inferences"].values()) == {None} and "resumed" in second["of"]

@@ -325,3 +325,14 @@ def test_options_that_mean_nothing_here() -> None:
     with pytest.raises(UserError, match="no labels"):
         check_recovery(small(), silent, RecoveryOptions(distillation=0.5))
     assert recovery_recipe(small(), silent, 5, RecoveryOptions(recovery="published")).distillation == 1.0
+
+
+@pytest.mark.parametrize(
+    "mode, before, how",
+    [("full", 0.0, "recovered"), ("scratch", 0.0, "trained from scratch"), ("full", -math.inf, "trained")],
+)
+def test_only_what_had_weights_has_recovered(mode: str, before: float, how: str) -> None:
+    """What is drawn anew, or went back to initial values, is trained."""
+    told = list[str]()
+    recovery(small(), blobs(60), told, recovery=mode).end(small(), before, 3)
+    assert told[-1].strip().startswith(f"{how} with 3 steps: validation")

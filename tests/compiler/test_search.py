@@ -306,7 +306,7 @@ def test_nothing_to_do_and_nothing_saved_are_told(network, tmp_path):
     state = run.run(run.start(True))
     assert not state.steps and told == [
         f"nothing is saved in {tmp_path / 'new'}: starting from the beginning",
-        "the budget holds as it is: nothing is removed, so nothing is recovered",
+        "the budget holds as it is: nothing is removed, and nothing has to recover",
     ]
 
 

@@ -168,10 +168,14 @@ def test_a_floor_above_what_is_reached_ends_in_4(name, tmp_path, request):
 
 
 @pytest.mark.parametrize(
-    "name, how",
-    [("regression", "the recovery set's median"), ("labels", "saying every label"), ("anomaly", "guessing")],
+    "name, how, doubted",
+    [
+        ("regression", "the recovery set's median", "channel order), and the unit and the order of the values?"),
+        ("labels", "saying every label", "channel order), and the order of the labels?"),
+        ("anomaly", "guessing", "channel order)?"),
+    ],
 )
-def test_a_network_that_knows_nothing_stops_at_once(name, how, tmp_path, request):
+def test_a_network_that_knows_nothing_stops_at_once(name, how, doubted, tmp_path, request):
     """Weights of zero, or normal taken for strange: one line that asks for the preprocessing, whatever the task."""
     network, data = request.getfixturevalue(name)
     if name == "anomaly":
@@ -182,7 +186,7 @@ def test_a_network_that_knows_nothing_stops_at_once(name, how, tmp_path, request
             parameter.data.zero_()
     with pytest.raises(UserError, match="Is the preprocessing right") as caught:
         compiled((network, data), tmp_path)
-    assert how in str(caught.value)
+    assert how in str(caught.value) and str(caught.value).endswith(doubted)
 
 
 def test_outputs_that_are_not_the_task_s_are_one_line(regression, labels, anomaly, tmp_path):
