@@ -23,6 +23,7 @@ from secateur.passes.network.output_divergence import means
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.samples import balanced, blocks_of, enough
 from secateur.passes.network.scores import FilterScores
+from secateur.passes.network.work import counted
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Amp:
         device = next(network.module.parameters()).device
         sums = np.zeros((self.blocks, sum(g.size for g in groups)))
         size = chunk(network)
-        for start in range(0, len(rows), size):
+        for start in counted(range(0, len(rows), size)):
             part = slice(start, start + size)
             x = torch.from_numpy(network.preprocess(self.data.x[rows[part]])).to(device)
             with torch.no_grad(), evaluating(network.module):

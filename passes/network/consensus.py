@@ -37,6 +37,7 @@ from secateur.passes.network.removal import Removal
 from secateur.passes.network.samples import balanced, enough
 from secateur.passes.network.scores import F64, Replicates, Scores, margin_of
 from secateur.passes.network.walking import walk_over
+from secateur.passes.network.work import each
 
 METRICS = (
     "cka", "gaussian_0", "gaussian_1", "gaussian_2", "permutation", "linear_0", "linear_1", "wasserstein",
@@ -93,11 +94,11 @@ class Consensus:
                 "compared; check the weights and the preprocessing"
             )
         turns: dict[tuple[int, int], F64] = {}
-        metrics = self._metrics(features, labels, turns)
+        metrics = self._metrics(features, labels, turns, 0)
         sums = []
         for half in range(self.halves):
             part = _half(labels, [self.seed, half])
-            sums.append(rank_sums(self._metrics([f[part] for f in features], labels[part], turns)))
+            sums.append(rank_sums(self._metrics([f[part] for f in features], labels[part], turns, 1 + half)))
         noise = Replicates.halves({name: np.array([s[i] for s in sums]) for i, name in enumerate(names)})
         return self._scores(network, len(rows), names, metrics, noise)
 
@@ -117,28 +118,35 @@ class Consensus:
         features: list[npt.NDArray[np.float32]],
         labels: npt.NDArray[np.int64],
         turns: dict[tuple[int, int], F64],
+        number: int,
     ) -> dict[str, F64]:
         """`turns`: rotations of the Gaussians by candidate and a, found here where there are none.
 
-        Those of all samples are nearly right on half of them: a few rounds follow.
+        Those of all samples are nearly right on half of them: a few rounds follow. `number`: the halves before, and
+        the whole.
         """
         x = features[0].astype(np.float64)
         gaussians = Gaussians.of(x, labels)
-        found: dict[str, list[float]] = {m: [] for m in METRICS}
-        for i, values in enumerate(features[1:]):
-            y = values.astype(np.float64)
-            found["cka"].append(1 - linear_cka(x, y, self.debiased))
+
+        def compare(i: int) -> dict[str, float]:
+            y = features[1 + i].astype(np.float64)
+            found = {"cka": 1 - linear_cka(x, y, self.debiased)}
             others = Gaussians.of(y, labels)
             for a in (0, 1, 2):
                 start = turns.get((i, a))
                 distance, turn = gaussian_distance(gaussians, others, a, start, ROUNDS if start is None else _AGAIN)
                 turns.setdefault((i, a), turn)
-                found[f"gaussian_{a}"].append(distance)
-            found["permutation"].append(permutation_distance(x, y))
+                found[f"gaussian_{a}"] = distance
+            found["permutation"] = permutation_distance(x, y)
             for a in (0, 1):
-                found[f"linear_{a}"].append(linear_distance(x, y, a, self.seed))
-            found["wasserstein"].append(wasserstein_distance(x, y))
-        return {m: np.array(v) for m, v in found.items()}
+                found[f"linear_{a}"] = linear_distance(x, y, a, self.seed)
+            found["wasserstein"] = wasserstein_distance(x, y)
+            return found
+
+        candidates = range(len(features) - 1)
+        done, total = number * len(candidates), (1 + self.halves) * len(candidates)
+        all_found = each("comparing", compare, candidates, done, total)
+        return {m: np.array([found[m] for found in all_found]) for m in METRICS}
 
     def _scores(
         self, network: Network, samples: int, names: list[str], metrics: dict[str, F64], noise: Replicates[str] | None

@@ -16,7 +16,7 @@ One pass over the samples. Of one layer at a time at most ROWS of its inputs are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,9 @@ from secateur.passes.network.layer_reads import RIDGE, WEIGHTED, fitting_samples
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.samples import enough
 from secateur.passes.network.scores import FilterScores
+from secateur.passes.network.work import Beside, current_work
+
+Amounts = dict[int, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class FilterReconstruction:
         blocks = min(self.blocks, len(x) // 2)
         reads = _Reads(network, trace_channels(network), self.seed, 0 if blocks < 2 else blocks)
         with torch.no_grad(), evaluating(network.module):
-            reads.run(x)
+            reads.whole(x)
         whole = {name: lost[0] for name, lost in reads.lost.items()}
         left_out = {name: lost[1:] for name, lost in reads.lost.items()} if reads.blocks else None
         return FilterScores.measured(network, len(x), whole, left_out)
@@ -69,23 +72,48 @@ class _Reads(fx.Interpreter):
         removable = [g for g in channels.groups if g.removable]
         self.lost = {g.name: np.zeros((1 + blocks, g.size)) for g in removable}
         self.places = {c: (g.name, i) for g in removable for i, c in enumerate(channels.members[g.name])}
+        # a grouped convolution's outputs go with its inputs: those miss them that read the outputs
+        self.reading = [
+            name for name, m in self.called.items() if isinstance(m, WEIGHTED) and getattr(m, "groups", 1) == 1
+        ]
+        self.done = 0
+
+    def whole(self, x: Tensor) -> None:
+        """Run it. Layers are fitted beside the run where `current_work` says so, and summed in their order."""
+        with Beside[fx.Node, Amounts](current_work().jobs) as self.beside:
+            self.run(x)
+            self._add(self.beside.finish())
 
     def run_node(self, n: fx.Node) -> object:
-        module = self.called.get(n.name)
-        # a grouped convolution's outputs go with its inputs: those miss them that read the outputs
-        if isinstance(module, WEIGHTED) and getattr(module, "groups", 1) == 1:
-            behind, value = norm_behind(n, self.called), n.all_input_nodes[0]
-            norm = None if behind is None else self.called[behind.name]
-            weight = folded(module, norm)[0][:, None] * module.weight.detach().double().flatten(1)
-            read = patches(module, self.env[value], self.seed)[0]
-            movable = norm is not None or module.bias is not None
-            for classes, inputs in _inputs(self.channels.values[value.name], read.shape[1], set(self.places)):
-                at = torch.from_numpy(inputs).to(read.device)
-                lost = np.stack([_lost(read[rows], weight, at, movable) for rows in _rows(len(read), self.blocks)])
-                for c, amounts in zip(classes, lost.T, strict=True):
-                    group, i = self.places[c]
-                    self.lost[group][:, i] += amounts
+        if n.name in self.reading:
+            values = {"read": self.env[n.all_input_nodes[0]]}
+            self._add(self.beside.start(self._lost_at, n, values))
         return super().run_node(n)
+
+    def _lost_at(self, n: fx.Node, values: Mapping[str, Tensor]) -> Amounts:
+        """What the layer would lose with each class that it reads: (1 + blocks,) of each."""
+        module, behind = self.called[n.name], norm_behind(n, self.called)
+        norm = None if behind is None else self.called[behind.name]
+        assert isinstance(module, WEIGHTED)
+        weight = folded(module, norm)[0][:, None] * module.weight.detach().double().flatten(1)
+        read = patches(module, values["read"], self.seed)[0]
+        movable = norm is not None or module.bias is not None
+        found: Amounts = {}
+        for classes, inputs in _inputs(
+            self.channels.values[n.all_input_nodes[0].name], read.shape[1], set(self.places)
+        ):
+            at = torch.from_numpy(inputs).to(read.device)
+            lost = np.stack([_lost(read[rows], weight, at, movable) for rows in _rows(len(read), self.blocks)])
+            found.update(zip(classes, lost.T, strict=True))
+        return found
+
+    def _add(self, layers: list[tuple[fx.Node, Amounts]]) -> None:
+        for _, amounts in layers:
+            for c, lost in amounts.items():
+                group, i = self.places[c]
+                self.lost[group][:, i] += lost
+            self.done += 1
+            current_work().told("scoring", self.done, len(self.reading))
 
 
 def _inputs(

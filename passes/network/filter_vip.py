@@ -25,6 +25,7 @@ from secateur.passes.network.channels import Channels, trace_channels
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.samples import balanced, enough
 from secateur.passes.network.scores import FilterScores
+from secateur.passes.network.work import counted
 
 F64 = npt.NDArray[np.float64]
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
@@ -58,7 +59,7 @@ class FilterVip:
             enough(network, len(order), 2 * self.blocks)
         moments, parts = PlsMoments(), [PlsMoments() for _ in range(self.blocks)]
         seen = 0
-        for rows in np.array_split(order, -(-len(order) // self.chunk)):
+        for rows in counted(np.array_split(order, -(-len(order) // self.chunk))):
             x = torch.from_numpy(network.preprocess(self.data.x[rows]))
             response = self.task.response(x.numpy(), self.data.y[rows], self.data.y)
             features = filter_features(network, nodes, x)

@@ -21,6 +21,7 @@ from secateur.passes.network.channels import trace_channels
 from secateur.passes.network.filter_vip import by_group, filter_features, scored_nodes, stacked, two_classes
 from secateur.passes.network.samples import balanced, blocks_of, enough
 from secateur.passes.network.scores import F64, FilterScores
+from secateur.passes.network.work import counted
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class FilterCipls:
         models: list[Cipls] = []
         scale = np.zeros(0)
         seen = 0
-        for rows in np.array_split(order, -(-len(order) // self.chunk)):
+        for rows in counted(np.array_split(order, -(-len(order) // self.chunk))):
             x = torch.from_numpy(network.preprocess(self.data.x[rows]))
             response = self.task.response(x.numpy(), self.data.y[rows], self.data.y)
             features = filter_features(network, nodes, x)

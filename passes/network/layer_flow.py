@@ -22,6 +22,7 @@ from secateur.passes.network.layers import LayerUnit, removable_layers
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.samples import balanced, enough
 from secateur.passes.network.scores import F64, Replicates, Scores
+from secateur.passes.network.work import current_work
 
 _SAMPLES = 1000
 _VALUE_BYTES = 1 << 28
@@ -108,6 +109,7 @@ class _Passing(fx.Interpreter):
         cka.update(x, [y])
         self.losses[unit.name] = 1 - float(cka.values()[0])
         self.left_out[unit.name] = 1 - cka.leave_out(0)
+        current_work().told("scoring", len(self.losses), len(self.units))
         before.waiting -= 1
         if not before.waiting:
             del self.entries[unit.entry]

@@ -22,6 +22,7 @@ from secateur.passes.network.layers import WEIGHTED, removable_layers
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.samples import balanced, blocks_of, enough
 from secateur.passes.network.scores import Replicates, Scores
+from secateur.passes.network.work import counted
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class LayerSnip:
         }
         weights = [m.weight for found in modules.values() for m in found]
         block = blocks_of(len(rows), self.blocks)
-        parts = [self._gradients(network, weights, rows[block == b]) for b in range(self.blocks)]
+        parts = [self._gradients(network, weights, rows[block == b]) for b in counted(range(self.blocks))]
         total = [sum(grads) for grads in zip(*parts, strict=True)]
 
         def sensitivity(gradients: list[torch.Tensor], samples: int) -> dict[str, float]:

@@ -20,6 +20,7 @@ from secateur.passes.network.cut_similarity import chunk
 from secateur.passes.network.filter_vip import PlsMoments, two_classes
 from secateur.passes.network.layers import NO_STAGE, find_layers
 from secateur.passes.network.prefix_walk import evaluating
+from secateur.passes.network.work import counted
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class StageVip:
         moments = {stage: PlsMoments() for stage in last}
         recorder = _Means(network.module, set(last.values()))
         device = next(network.module.parameters()).device
-        for rows in np.array_split(np.arange(len(self.data)), -(-len(self.data) // chunk(network))):
+        for rows in counted(np.array_split(np.arange(len(self.data)), -(-len(self.data) // chunk(network)))):
             x = torch.from_numpy(network.preprocess(self.data.x[rows]))
             response = self.task.response(x.numpy(), self.data.y[rows], self.data.y)
             with torch.no_grad(), evaluating(network.module):

@@ -27,6 +27,7 @@ from secateur.passes.network.output_divergence import means
 from secateur.passes.network.prefix_walk import evaluating
 from secateur.passes.network.samples import balanced, blocks_of, enough
 from secateur.passes.network.scores import F64, FilterScores, Replicates, Scores
+from secateur.passes.network.work import counted
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _changes(
     device = next(network.module.parameters()).device
     sums: list[F64] = []
     size = chunk(network)
-    for start in range(0, len(rows), size):
+    for start in counted(range(0, len(rows), size)):
         part = slice(start, start + size)
         x = torch.from_numpy(network.preprocess(asked.data.x[rows[part]])).to(device).requires_grad_()
         run = _Recording(network.module, readers, nodes)

@@ -6,9 +6,9 @@ Both leave every value as it is, so they are no arguments of the scores: whoever
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -50,6 +50,28 @@ def working(work: Work) -> Iterator[None]:
 def current_work() -> Work:
     """What the innermost `working` says; one thread, telling nobody, outside of any."""
     return _WORK.get()
+
+
+def counted(parts: Sequence[P], what: str = "scoring") -> Iterator[P]:
+    """The parts, one after the other; `current_work` hears how many are done."""
+    told = current_work().told
+    for done, part in enumerate(parts, 1):
+        yield part
+        told(what, done, len(parts))
+
+
+def each(what: str, run: Callable[[P], T], parts: Sequence[P], before: int = 0, total: int | None = None) -> list[T]:
+    """`run` of every part, in their order, on as many threads as `current_work` allows, which hears what is done.
+
+    `before`: of `total` are done already, of all that is told under this name.
+    """
+    work, whole = current_work(), len(parts) if total is None else total
+    found = []
+    with ThreadPoolExecutor(work.jobs) if work.jobs > 1 else nullcontext() as pool:
+        for one in map(run, parts) if pool is None else pool.map(run, parts):
+            found.append(one)
+            work.told(what, before + len(found), whole)
+    return found
 
 
 class Beside(Generic[P, T]):

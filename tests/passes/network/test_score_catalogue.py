@@ -14,6 +14,7 @@ from secateur.passes.network.cka import linear_cka
 from secateur.passes.network.layers import find_layers
 from secateur.passes.network.removal import Removal, apply
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
+from secateur.passes.network.work import Work, working
 
 WITHOUT_SAMPLES = {"l1", "l2", "bn-scale", "random", "first"}
 
@@ -85,6 +86,24 @@ def test_filter_scores(small, name):
     assert scores.samples == (0 if name in WITHOUT_SAMPLES else 60)
     assert set(scores.margins) == (set() if name == "cka" else set(sizes))  # moments by block would take too much
     assert any(m.error > 0 for m in scores.margins.values()) == (name not in {"cka", *WITHOUT_SAMPLES})
+
+
+@pytest.mark.parametrize("kind,name", [
+    *(pytest.param("layer", n, marks=[pytest.mark.slow] if n == "consensus" else []) for n in sorted(LAYER_SCORES)),
+    *(("filter", n) for n in sorted(set(FILTER_SCORES) - {"amp"})),
+])  # fmt: skip
+def test_each_score_is_heard_of_until_it_ends(small, kind, name):
+    """Whatever looks at samples says how far it is, never fewer than before; three threads give the same bits."""
+    make = (LAYER_SCORES if kind == "layer" else FILTER_SCORES)[name].make
+    alone = make(Setting(split(small)))(small)
+    heard = {}
+    with working(Work(3, lambda what, done, total: heard.setdefault(what, []).append((done, total)))):
+        beside = make(Setting(split(small)))(small)
+    assert [np.array_equal(beside.values[k], v) for k, v in alone.values.items()] == [True] * len(alone.values)
+    assert beside.margins == alone.margins if kind == "filter" else beside.evidence == alone.evidence
+    assert bool(heard) == (name not in WITHOUT_SAMPLES)
+    for done in heard.values():
+        assert done == sorted(done) and len({total for _, total in done}) == 1 and done[-1][0] == done[-1][1]
 
 
 @pytest.mark.filterwarnings("error")
