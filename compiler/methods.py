@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from secateur.compiler.score_cache import kept_scores
+from secateur.compiler.score_cache import kept_filter_scores, kept_layer_scores, kept_scores
 from secateur.models.data import Data, Split
 from secateur.models.network import Network
 from secateur.passes.network.candidates import candidates
@@ -114,14 +114,14 @@ def filter_scores(options: SearchOptions, setting: Setting, network: Network) ->
     kind = FILTER_SCORES[options.ranks_filters_by]
     if kind.covers is not None and not kind.covers(network):
         return FilterScores(network.hash(), 0, {})
-    return kind.make(setting)(network)
+    return kept_filter_scores(options.ranks_filters_by, setting, network)
 
 
 def best_layer(options: SearchOptions, setting: Setting, network: Network, layers: list[Candidate]) -> Candidate:
     """By the layer score: the lowest loss per saving, or the first of a ranking; the larger saving of a tie."""
     kind = LAYER_SCORES[options.layer_score]
     savings = {c.removal.unit: c.saving for c in layers}
-    scores = kind.make(setting)(network, savings)
+    scores = kept_layer_scores(options.layer_score, setting, network, savings)
     margin = "" if scores.margin is None else f", margin {scores.margin:.3g} +- {scores.margin_error:.2g}"
     log.info(
         "layer score %s: %d layers on %d samples%s%s", options.layer_score, len(scores.values), scores.samples,

@@ -51,21 +51,25 @@ class Setting:
 @dataclass(frozen=True)
 class LayerKind:
     """`ranking`: scores only order the layers; else they are losses, which a saving may be weighed against. `covers`:
-    of a network and the floor, the names of the removable layers that have a score; None: all have."""
+    of a network and the floor, the names of the removable layers that have a score; None: all have. `looks`: whether
+    samples are looked at."""
 
     make: Callable[[Setting], LayerScore]
     about: str
     ranking: bool = False
     covers: Callable[[Network, int], Collection[str]] | None = None
+    looks: bool = True
 
 
 @dataclass(frozen=True)
 class FilterKind:
-    """`covers`: of a network, the names of the removable groups that have a score; None: all have."""
+    """`covers`: of a network, the names of the removable groups that have a score; None: all have. `looks`: whether
+    samples are looked at."""
 
     make: Callable[[Setting], FilterScore]
     about: str
     covers: Callable[[Network], Collection[str]] | None = None
+    looks: bool = True
 
 
 def _similarity(s: Setting, debiased: bool) -> LayerScore:
@@ -91,11 +95,11 @@ LAYER_SCORES: dict[str, LayerKind] = {
         lambda s: LayerSnip(s.data, s.task, floor=s.floor, seed=s.seed),
         "what weights matter to the loss",
     ),
-    "l1": LayerKind(lambda s: LayerNorm(1, s.floor), "norm of the weights"),
-    "l2": LayerKind(lambda s: LayerNorm(2, s.floor), "norm of the weights"),
-    "bn-scale": LayerKind(lambda s: LayerScale(s.floor), "scale of the last batch norm", covers=normed_layers),
-    "random": LayerKind(lambda s: RandomLayers(s.seed, s.floor), "baseline", True),
-    "first": LayerKind(lambda s: FirstLayers(s.floor), "baseline: network order", True),
+    "l1": LayerKind(lambda s: LayerNorm(1, s.floor), "norm of the weights", looks=False),
+    "l2": LayerKind(lambda s: LayerNorm(2, s.floor), "norm of the weights", looks=False),
+    "bn-scale": LayerKind(lambda s: LayerScale(s.floor), "scale of the last batch norm", False, normed_layers, False),
+    "random": LayerKind(lambda s: RandomLayers(s.seed, s.floor), "baseline", True, looks=False),
+    "first": LayerKind(lambda s: FirstLayers(s.floor), "baseline: network order", True, looks=False),
 }
 
 FILTER_SCORES: dict[str, FilterKind] = {
@@ -112,9 +116,9 @@ FILTER_SCORES: dict[str, FilterKind] = {
     "kl": FilterKind(lambda s: FilterDivergence(_divergence(s)), "divergence of the outputs"),
     "taylor": FilterKind(lambda s: FilterTaylor(s.data, s.task, seed=s.seed), "change of the loss to first order"),
     "amp": FilterKind(lambda s: Amp(s.data, seed=s.seed), "heads' and hidden units' activations", heads_and_units),
-    "l1": FilterKind(lambda s: FilterNorm(1), "norm of the weights"),
-    "l2": FilterKind(lambda s: FilterNorm(2), "norm of the weights"),
-    "bn-scale": FilterKind(lambda s: FilterScale(), "scale of the batch norm", normed_filters),
-    "random": FilterKind(lambda s: RandomFilters(s.seed), "baseline"),
-    "first": FilterKind(lambda s: FirstFilters(), "baseline: channel order"),
+    "l1": FilterKind(lambda s: FilterNorm(1), "norm of the weights", looks=False),
+    "l2": FilterKind(lambda s: FilterNorm(2), "norm of the weights", looks=False),
+    "bn-scale": FilterKind(lambda s: FilterScale(), "scale of the batch norm", normed_filters, False),
+    "random": FilterKind(lambda s: RandomFilters(s.seed), "baseline", looks=False),
+    "first": FilterKind(lambda s: FirstFilters(), "baseline: channel order", looks=False),
 }

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from secateur.compiler import score_cache
-from secateur.compiler.score_cache import kept_scores
+from secateur.compiler.score_cache import kept_filter_scores, kept_layer_scores, kept_scores
 from secateur.models.data import Split
 from secateur.models.preprocess import Preprocess
 from secateur.models.zoo import catalogue
 from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.removal import Removal
+from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
 
 REMOVALS = [Removal("filters", "layers.1", (i,)) for i in (0, 7)]  # of digits-mlp
 
@@ -71,3 +72,57 @@ def test_anything_else_is_measured(counted, monkeypatch, what):
         monkeypatch.setattr(score_cache, "code_digest", lambda: "other")
     after = kept_scores(measure, network, removals)
     assert len(counted) == 2 and (after == before) == (what == "code")
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """Names of the scores that are measured, with a cache of its own."""
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
+    names = []
+    for scores in (LAYER_SCORES, FILTER_SCORES):
+        for name, kind in scores.items():
+            make = lambda setting, name=name, kind=kind: names.append(name) or kind.make(setting)  # noqa: E731
+            monkeypatch.setitem(scores, name, replace(kind, make=make))
+    return names
+
+
+@pytest.mark.parametrize("name", ["cka", "kl", "cka-flow"])
+def test_layer_scores_are_kept(made, name):
+    """All of them with their noise, which ties come from; of other layers, seeds or samples they are measured."""
+    network, setting = catalogue.load("digits-net"), Setting(split())
+    units = list(LAYER_SCORES["first"].make(setting)(network).values)
+    made.clear()
+    first, again = (kept_layer_scores(name, setting, network, units) for _ in range(2))
+    assert made == [name] and first == again == LAYER_SCORES[name].make(setting)(network)
+    assert again.tied() == LAYER_SCORES[name].make(setting)(network).tied()
+    assert again.replicates.error(*units[:2]) == first.replicates.error(*units[:2]) > 0
+    made.clear()
+    kept_layer_scores(name, setting, network, units[1:])
+    kept_layer_scores(name, replace(setting, seed=1), network, units)
+    kept_layer_scores(name, Setting(split(1)), network, units)
+    assert made == [name] * 3
+
+
+@pytest.mark.parametrize("name", ["reconstruction", "plsvip"])
+def test_filter_scores_are_kept(made, name):
+    """Each group's, and its margin; with or without margins is another question, and so is another score."""
+    network = catalogue.load("digits-net")
+    for setting in (Setting(split()), Setting(split(), filter_margins=False)):
+        first, again = (kept_filter_scores(name, setting, network) for _ in range(2))
+        plain = FILTER_SCORES[name].make(setting)(network)
+        for found in (first, again):
+            assert list(found.values) == list(plain.values) and found.margins == plain.margins
+            assert all(np.array_equal(found.values[g], v) for g, v in plain.values.items())
+            assert (found.network_hash, found.samples) == (plain.network_hash, plain.samples)
+    assert made == [name] * 4
+    kept_filter_scores("taylor", setting, network)
+    assert made[-1] == "taylor"
+
+
+def test_what_looks_at_no_samples_is_not_kept(made, tmp_path):
+    """It is sooner computed than read."""
+    network, setting = catalogue.load("digits-net"), Setting(split())
+    for _ in range(2):
+        kept_layer_scores("l1", setting, network, ["stages.0.1.conv1..conv2"])
+        kept_filter_scores("l2", setting, network)
+    assert made == ["l1", "l2"] * 2 and not list(tmp_path.iterdir())

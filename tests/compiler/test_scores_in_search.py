@@ -131,7 +131,7 @@ def test_a_tie_is_decided_by_the_saving(network, data, monkeypatch, ranking):
     losses = {"0.1": 5.0, "0.2": 0.12, "0.3": 0.1, "1.1": 0.11}
     useful = [layer("0.1", 0.9), layer("0.2", 0.12), layer("0.3", 0.105), layer("1.1", 0.1)]
     for spread, best, tied in ((0.05, useful[1], 3), (1e-5, useful[2], 1)):
-        kind = LayerKind(lambda setting, s=spread: uncertain(losses, s), "", ranking)
+        kind = LayerKind(lambda setting, s=spread: uncertain(losses, s), "", ranking, looks=False)
         monkeypatch.setitem(methods.LAYER_SCORES, "kl", kind)
         for order in (useful, useful[::-1]):
             found = chosen(network, data, order, policy="layers", layer_score="kl")
@@ -204,7 +204,9 @@ def test_the_filter_score_ranks_the_classes(network, data):
 def test_a_search_with_other_scores_ends_within_its_budget(network, data, tmp_path, monkeypatch):
     """A tie is told with the step that it decided; a saved state of other scores is not taken up."""
     losses = {f"{s}.{b}": 0.1 + 0.01 * b for s in (0, 1) for b in range(4)}
-    monkeypatch.setitem(methods.LAYER_SCORES, "kl", LayerKind(lambda setting: uncertain(losses, 0.5), "", True))
+    monkeypatch.setitem(
+        methods.LAYER_SCORES, "kl", LayerKind(lambda setting: uncertain(losses, 0.5), "", True, looks=False)
+    )
     target, recipe = find("esp32"), recovery_recipe(network, data, 0)
     options = SearchOptions("layers", layer_score="kl", recovery="none", total_steps=0, samples=60)
     flash = Search(network, data, target, Budget(), options, recipe).limits.cost(network).flash_bytes

@@ -67,6 +67,7 @@ def test_layer_scores(small, name):
     assert list(scores.values) == names and len(set(scores.values.values())) == len(names) == 4
     assert measure(small, names[::-1]) == scores
     assert scores.samples == (0 if name in WITHOUT_SAMPLES else 60)
+    assert LAYER_SCORES[name].looks == (name not in WITHOUT_SAMPLES)
     assert scores.margin is not None and (scores.margin_error == 0) == (name in WITHOUT_SAMPLES)
     assert scores.tied()[0] == scores.ranked()[0]
     assert measure(small, []).values == {}
@@ -84,6 +85,7 @@ def test_filter_scores(small, name):
     assert {n: len(v) for n, v in scores.values.items()} == sizes and len(sizes) == 8
     assert all(np.isfinite(v).all() and len(set(v)) > 1 for v in scores.values.values())
     assert scores.samples == (0 if name in WITHOUT_SAMPLES else 60)
+    assert FILTER_SCORES[name].looks == (name not in WITHOUT_SAMPLES)
     assert set(scores.margins) == (set() if name == "cka" else set(sizes))  # moments by block would take too much
     assert any(m.error > 0 for m in scores.margins.values()) == (name not in {"cka", *WITHOUT_SAMPLES})
 
