@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -66,11 +66,15 @@ def each(what: str, run: Callable[[P], T], parts: Sequence[P], before: int = 0, 
     `before`: of `total` are done already, of all that is told under this name.
     """
     work, whole = current_work(), len(parts) if total is None else total
+    pool = ThreadPoolExecutor(work.jobs) if work.jobs > 1 else None
     found = []
-    with ThreadPoolExecutor(work.jobs) if work.jobs > 1 else nullcontext() as pool:
+    try:
         for one in map(run, parts) if pool is None else pool.map(run, parts):
             found.append(one)
             work.told(what, before + len(found), whole)
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)  # an interrupt does not wait for what has not begun
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,7 @@ from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.filter_effect import FilterEffect
 from secateur.passes.network.output_divergence import FilterDivergence, OutputDivergence
 from secateur.passes.network.weight_norms import filter_l1
-from secateur.passes.network.work import Beside, Work, current_work, working
+from secateur.passes.network.work import Beside, Work, current_work, each, working
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,24 @@ def test_threads_give_the_same_bits_and_progress_ends_at_all(digits_net: Network
     done = [d for d, _ in heard]
     assert done == sorted(done) and len({t for _, t in heard}) == 1 and heard[-1][0] == heard[-1][1] > 1
     assert current_work() == Work()
+
+
+def test_what_stops_one_part_leaves_out_those_that_have_not_begun() -> None:
+    """Order and progress are those of the parts; an error, as an interrupt, waits for what runs and no longer."""
+    begun: list[int] = []
+    heard: list[tuple[int, int]] = []
+
+    def run(part: int) -> float:
+        begun.append(part)
+        time.sleep(0.01 if part else 0)
+        return 1 / part
+
+    with working(Work(2, lambda what, done, total: heard.append((done, total)))):
+        assert each("trying", lambda part: part * part, range(4), 6, 12) == [0, 1, 4, 9]
+        assert heard == [(7, 12), (8, 12), (9, 12), (10, 12)]
+        with pytest.raises(ZeroDivisionError):
+            each("trying", run, range(400))
+    assert len(begun) < 400
 
 
 def test_no_more_parts_are_under_way_than_jobs() -> None:
