@@ -137,7 +137,7 @@ def compile_command(
     calibration: options.Calibration = "minmax",
     floor: options.Floor = 2,
     score_samples: options.ScoreSamples = 256,
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=options.SEARCH)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.SEEDS - 1, rich_help_panel=options.SEARCH)] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue at the last saved step", rich_help_panel=options.SEARCH)
     ] = False,
@@ -199,7 +199,7 @@ def compile_command(
         robustness=robustness, robustness_samples=robustness_samples, energy=energy, carbon_intensity=carbon_intensity,
     )  # fmt: skip
     with ReadingBar(tell) as progress:
-        scored = progress.of("candidates")
+        scored = progress.of("parts")
         result = session.compile_to(request, out, progress.tell, sys.argv, progress, scored)
     if as_json:
         print((out / "report.json").read_text(), end="")

@@ -91,7 +91,7 @@ def bench_loso(
     max_drop: Annotated[float, typer.Option(min=0, help="Points of accuracy int8 may lose on validation")] = 1.0,
     train_steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of the network before removal")] = 500,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of recovery")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, training and search")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.SEEDS - 1, help="Of weights, training and search")] = 0,
     as_json: options.JsonOption = False,
 ) -> None:
     """Leave each person out in turn: accuracy and macro F1 before, after removal and recovery, after int8."""

@@ -27,6 +27,8 @@ FILTER_SCORES = (
     "first",
 )  # fmt: skip
 """The names of `policies` and of `score_catalogue`, whose import takes seconds; `auto` is one of them, by recovery."""
+SEEDS = 2**32
+"""How many seeds there are; a training's own is a multiple of the run's, which generators must hold."""
 RECOVERIES = ("short", "full", "published", "scratch", "best", "bn", "none")
 """`recovery.MODES`, whose import takes seconds."""
 CALIBRATIONS = ("minmax", "output")

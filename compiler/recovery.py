@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from secateur.compiler.export.post_training import CALIBRATIONS
+from secateur.compiler.options import SEEDS
 from secateur.compiler.report.words import plural
 from secateur.errors import UserError
 from secateur.models.augment import NONE
@@ -33,8 +34,6 @@ MODES = ("short", "full", "published", "scratch", "best", "bn", "none")
 SHARE = 0.7
 """Of the loss that follows the input network, in recovery that is not the published one."""
 USUAL_STEPS = 1000
-SEEDS = 2**32
-"""How many seeds there are; a training's own is a multiple of the run's, which generators must hold."""
 CLIP_NORM = 1.0  # of gradients, where no batch norm bounds them
 TRAINED_CLIP_NORM = 2.0
 """Of gradients of weights that are trained already: following a sure teacher they can be so large that the first steps
@@ -96,10 +95,10 @@ class RecoveryOptions:
             raise UserError(f"--steps {self.total_steps}: at least 0")
         if not self.trains or self.total_steps == 0:
             why = "--steps 0 trains nothing" if self.trains else f"--recovery {self.recovery} trains nothing"
-            self._no_say(why, distill=self.distillation, train_only=self._share, low_rank=self.low_rank)
-            self._no_say(why, critical_period=self.critical_period)
-        if not self.trains and self.quantization_aware != "on":  # which takes a share of the steps
-            self._no_say(f"--recovery {self.recovery} trains nothing", steps=self.total_steps)
+            self._no_say(why, train_only=self._share, low_rank=self.low_rank, critical_period=self.critical_period)
+            if self.quantization_aware != "on":  # which takes a share of the steps, and the teacher
+                self._no_say(why, distill=self.distillation)
+                self._no_say(why, steps=self.total_steps or None)
         if self.total_steps == 0 and self.recovery in ("scratch", "best"):
             raise UserError(f"--recovery {self.recovery}: --steps 0 trains nothing; leave one of the two out")
         if self.recovery == "bn":
@@ -225,8 +224,12 @@ def check_recovery(network: Network, data: Data, options: RecoveryOptions) -> No
         raise UserError(
             f"--low-rank {options.low_rank}: {network.name} has no linear layer and no 1 x 1 convolution; leave it out"
         )
-    if options.train_only < 1:
-        _chosen(network, data, options)  # it raises what it would raise later
+    chosen = _chosen(network, data, options) if options.train_only < 1 else None  # it raises what it would raise later
+    if chosen is not None and len(chosen.layers) == 1:
+        raise UserError(
+            f"--low-rank {options.low_rank}: only the last layer of {network.name} takes an adapter, so --train-only "
+            "has nothing to choose from; leave one of the two out"
+        )
     recipe = recovery_recipe(network, data, 0, options)
     if options.critical_period and recipe.augmentation == NONE and recipe.copies == 1:
         raise UserError(

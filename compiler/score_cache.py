@@ -13,6 +13,7 @@ from secateur.compiler.code_digest import code_digest
 from secateur.models.cache_folder import Arrays, kept_arrays
 from secateur.models.data import Split
 from secateur.models.network import Network
+from secateur.passes.network.consensus import METRICS, ConsensusScores
 from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.removal import Removal
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
@@ -29,18 +30,23 @@ def kept_scores(measure: CutSimilarity, network: Network, removals: Sequence[Rem
     return CutScores(network.hash(), *_parts(kept, removals))
 
 
-def kept_layer_scores(name: str, setting: Setting, network: Network, units: Collection[str]) -> Scores:
-    """The layer score `name` of these layers, the same way; one that looks at no samples is never kept."""
+def kept_layer_scores(name: str, setting: Setting, network: Network, units: Collection[str] | None = None) -> Scores:
+    """The layer score `name` of these layers, None: of all; one that looks at no samples is never kept."""
     kind = LAYER_SCORES[name]
     if not kind.looks:
         return kind.make(setting)(network, units)
 
     def make() -> Arrays:
         found = kind.make(setting)(network, units)
-        return {"names": np.array(list(found.values), np.str_), **_losses(found, list(found.values))}
+        metrics = {"metrics": np.array(list(found.metrics.values()))} if isinstance(found, ConsensusScores) else {}
+        return {"names": np.array(list(found.values), np.str_), **_losses(found, list(found.values)), **metrics}
 
-    kept = _kept(network, setting.data, ["layers", name, *_told(setting), sorted(units)], make)
-    return Scores(network.hash(), *_parts(kept, kept["names"].tolist()))
+    asked = None if units is None else sorted(units)
+    kept = _kept(network, setting.data, ["layers", name, *_told(setting), asked], make)
+    found = network.hash(), *_parts(kept, kept["names"].tolist())
+    if "metrics" in kept:  # which decide between equal sums of ranks
+        return ConsensusScores(*found, metrics=dict(zip(METRICS, kept["metrics"], strict=True)))
+    return Scores(*found)
 
 
 def kept_filter_scores(name: str, setting: Setting, network: Network) -> FilterScores:
@@ -75,7 +81,7 @@ def _told(setting: Setting) -> list[object]:
 def _kept(network: Network, data: Split, options: list[object], make: Callable[[], Arrays]) -> Arrays:
     decides = json.dumps([
         network.hash(), repr(network.preprocess), data.fingerprint(), options, code_digest(), torch.__version__,
-        torch.get_num_threads(), str(next(network.module.parameters()).device),
+        np.__version__, torch.get_num_threads(), str(next(network.module.parameters()).device),
     ])  # fmt: skip
     return kept_arrays("scores", decides, make)
 

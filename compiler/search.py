@@ -278,8 +278,9 @@ class Search:
             "filters": f"groups keep {LEAST_CHANNELS} channels",
         }
         why = ", ".join(stays[kind] for kind in self.policy.kinds) or "secateur inspect: what stays, and why"
+        removals = plural(sum(s.kind != RESTORED for s in state.steps), "removal")
         return Exhausted(
-            f"{'; '.join(parts)}; after {plural(len(state.steps), 'removal')} nothing that --policy "
+            f"{'; '.join(parts)}; after {removals} nothing that --policy "
             f"{self.options.policy}{method} may remove lowers it further ({why})"
         )
 
@@ -351,7 +352,7 @@ class Search:
         steps = [step_from(s) for s in record["steps"]]
         network = self.replay(steps)
         network.module.load_state_dict(load_file(self.checkpoints / record["weights"]))
-        self.tell(f"resumed after {len(steps)} removals")
+        self.tell(f"resumed after {plural(len(steps), 'step')}")
         best = (float(record["best"][0]), str(record["best"][1])) if record["best"] else None
         before = None
         if record["before_final"] is not None:

@@ -281,9 +281,8 @@ def _softmax(op: Op, x: npt.NDArray[np.int8], source: Tensor) -> Ints:
     far = np.arange(-255, 1)  # every difference of two int8 values: exponentials are looked up
     powers = np.where(far < least, 0, exp_negative(high_mul(np.maximum(far, least) << left, multiplier), 5))
     total = rounding_shift_right(powers, 12)[diff + 255].sum(axis=1, keepdims=True)
-    ends = (
-        total >= 1 << 28
-    )  # a sum of 512 and more: TFLite's arithmetic ends here; every output is less than half a step
+    # from a sum of 512 on TFLite's arithmetic ends; every output is less than half a step
+    ends = total >= 1 << 28
     headroom = 32 - np.frexp(np.where(ends, 1, total).astype(np.float64))[1]  # frexp: the bit length of an integer
     scale = one_over_one_plus((total << headroom) - (1 << 31))
     exponent = 12 - headroom + 31 - 8

@@ -56,9 +56,9 @@ class Task(ABC):
     metric: str
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]] = ()
-    reconstructs: ClassVar[bool] = False
     doubted: ClassVar[str] = ""
     """What else than the preprocessing may be wrong where a network only guesses."""
+    reconstructs: ClassVar[bool] = False
     """Whether answers and losses look at `x`; where they do not, it may be empty, for sets larger than memory."""
 
     def __post_init__(self) -> None:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from secateur.compiler.budget import saving
 from secateur.compiler.methods import best_layer, filter_scores
 from secateur.compiler.policies.policy import Choice, Policy, useful
+from secateur.compiler.score_cache import kept_layer_scores
 from secateur.models.network import Network
 from secateur.passes.network.candidates import candidates
 from secateur.passes.network.network_similarity import network_similarity
 from secateur.passes.network.removal import Removal, apply_all
-from secateur.passes.network.score_catalogue import LAYER_SCORES
 from secateur.passes.network.scores import FilterScores
 from secateur.passes.network.width import (
     cheapest_class,
@@ -131,7 +131,7 @@ class ChildrenPublished(Children):
     def _depth(self, state: SearchState, now: Cost) -> Child | None:
         if not self.scored(state.network, candidates(state.network, floor=self.options.floor)):
             return None
-        scores = LAYER_SCORES[self.options.layer_score].make(self.setting)(state.network)
+        scores = kept_layer_scores(self.options.layer_score, self.setting, state.network)
         return self._child(state, now, (Removal("layer", scores.ranked()[0]),))
 
     def _width(self, state: SearchState, now: Cost, depth: Child | None) -> Child | None:

@@ -122,8 +122,8 @@ class Consensus:
     ) -> dict[str, F64]:
         """`turns`: rotations of the Gaussians by candidate and a, found here where there are none.
 
-        Those of all samples are nearly right on half of them: a few rounds follow. `number`: the halves before, and
-        the whole.
+        Those of all samples are nearly right on half of them: a few rounds follow. `number`: of such passes
+        before this one, the whole and halves of the samples.
         """
         x = features[0].astype(np.float64)
         gaussians = Gaussians.of(x, labels)

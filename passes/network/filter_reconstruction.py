@@ -11,7 +11,7 @@ Each filter is scored alone, as in the other scores: where two say the same, eac
 step that takes several can take both. Taking one after the other, the inverse brought up to date in between, as Optimal
 Brain Surgeon does, chose no better (docs/scores.md).
 
-One pass over the samples. Of one layer at a time at most ROWS of its inputs are kept.
+One pass over the samples. At most ROWS of a layer's inputs are kept, of as many layers at a time as there are jobs.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ class Work:
 def choose_layers(network: Network, share: float, split: Split, seed: int = 0, low_rank: bool = False) -> Chosen:
     """The head, and of the others the floor(share x number), one at least, whose input and output are least alike.
 
-    `low_rank`: adapters are what is trained, so layers that take none are no choice, and none of their number.
+    `low_rank`: adapters are what is trained, so layers that take none are no choice, and none of their number; where
+    that leaves none, the head alone is trained.
     Raises UserError where there are no two layers, or too few samples to compare on.
     """
     units = find_layers(network)
@@ -58,11 +59,6 @@ def choose_layers(network: Network, share: float, split: Split, seed: int = 0, l
     if low_rank:
         takers = {layer for n, layer in _with_followers(network, units) if adaptable(_module(network, n))}
         rest = [u for u in rest if u.name in takers]
-        if not rest:
-            raise UserError(
-                f"{network.name}: no layer but the last has a linear layer or a 1 x 1 convolution, so --low-rank "
-                "leaves --train-only nothing to choose from; leave one of the two out"
-            )
     changed = flows(network, rest, split, SAMPLES, seed)
     count = max(1, math.floor(share * len(rest)))
     most = sorted(rest, key=lambda u: (-changed[u.name], rest.index(u)))[:count]

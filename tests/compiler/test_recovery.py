@@ -294,8 +294,19 @@ def test_a_critical_period_is_told() -> None:
 def test_steps_that_have_a_say_without_recovery() -> None:
     """Quantization-aware training takes a share of them; none at all is what no recovery takes."""
     for recovery in ("none", "bn"):
-        RecoveryOptions(recovery=recovery, total_steps=9, quantization_aware="on")
+        RecoveryOptions(recovery=recovery, total_steps=9, quantization_aware="on", distillation=0.5)
         RecoveryOptions(recovery=recovery, total_steps=0)
+
+
+def test_adapters_of_some_layers_need_layers_that_take_one() -> None:
+    """Said before the search; what a search leaves may have none but the last, which is trained alone."""
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(16, 2)]
+    network, asked = to_network(nn.Sequential(*layers), (1, 6, 6), "wide"), RecoveryOptions(train_only=0.5, low_rank=1)
+    with pytest.raises(UserError, match="--low-rank 1: only the last layer of wide takes an adapter, so"):
+        check_recovery(network, blobs(120), asked)
+    told = list[str]()
+    recovery(network, blobs(120), told, train_only=0.5, low_rank=1).end(network, 0.0, 2)
+    assert told[0].strip().startswith("trains adapters of rank 1 in 1 operation of 1 of 3 layers:")
 
 
 def test_a_critical_period_needs_something_to_stop() -> None:

@@ -12,6 +12,7 @@ from secateur.compiler.score_cache import kept_filter_scores, kept_layer_scores,
 from secateur.models.data import Split
 from secateur.models.preprocess import Preprocess
 from secateur.models.zoo import catalogue
+from secateur.passes.network.consensus import METRICS, ConsensusScores
 from secateur.passes.network.cut_similarity import CutSimilarity
 from secateur.passes.network.removal import Removal
 from secateur.passes.network.score_catalogue import FILTER_SCORES, LAYER_SCORES, Setting
@@ -86,7 +87,7 @@ def made(tmp_path, monkeypatch):
     return names
 
 
-@pytest.mark.parametrize("name", ["cka", "kl", "cka-flow"])
+@pytest.mark.parametrize("name", ["cka", "kl", "cka-flow", "consensus", "taylor", "snip"])
 def test_layer_scores_are_kept(made, name):
     """All of them with their noise, which ties come from; of other layers, seeds or samples they are measured."""
     network, setting = catalogue.load("digits-net"), Setting(split())
@@ -95,12 +96,25 @@ def test_layer_scores_are_kept(made, name):
     first, again = (kept_layer_scores(name, setting, network, units) for _ in range(2))
     assert made == [name] and first == again == LAYER_SCORES[name].make(setting)(network)
     assert again.tied() == LAYER_SCORES[name].make(setting)(network).tied()
+    assert kept_layer_scores(name, setting, network) == first
     assert again.replicates.error(*units[:2]) == first.replicates.error(*units[:2]) > 0
     made.clear()
     kept_layer_scores(name, setting, network, units[1:])
     kept_layer_scores(name, replace(setting, seed=1), network, units)
     kept_layer_scores(name, Setting(split(1)), network, units)
     assert made == [name] * 3
+
+
+def test_equal_sums_of_ranks_are_decided_as_they_were_measured(tmp_path, monkeypatch):
+    """By CKA, not by the network's order."""
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
+    network, units = catalogue.load("digits-net"), ["stages.0.2.conv1..conv2", "stages.1.1.conv1..conv2"]
+    metrics = {m: np.array([2.0, 1.0] if i < 4 else [1.0, 2.0]) for i, m in enumerate(METRICS)}
+    measured = ConsensusScores(network.hash(), 48, dict.fromkeys(units, 12.0), metrics=metrics)
+    kind = replace(LAYER_SCORES["consensus"], make=lambda setting: lambda network, units: measured)
+    monkeypatch.setitem(LAYER_SCORES, "consensus", kind)
+    for _ in range(2):
+        assert kept_layer_scores("consensus", Setting(split()), network, units).ranked() == (units[1], units[0])
 
 
 @pytest.mark.parametrize("name", ["reconstruction", "plsvip"])

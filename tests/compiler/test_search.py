@@ -389,7 +389,7 @@ def test_what_ended_without_fitting_is_not_trained_again_by_a_resume(network, tm
     with pytest.raises(Exhausted) as second:
         again.run(resumed)
     assert str(second.value) == str(first.value) and resumed.network.hash() == state.network.hash()
-    assert told == [f"resumed after {len(state.steps)} removals"] and saved(tmp_path) == before
+    assert told == [f"resumed after {len(state.steps)} steps"] and saved(tmp_path) == before
     resumed.margins = Margins(flash_bytes=7)
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         again.run(resumed)

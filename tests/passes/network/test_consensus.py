@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.linalg import sqrtm
 from scipy.stats import wasserstein_distance as scipy_wasserstein
 
 from secateur.errors import UserError
@@ -76,10 +75,17 @@ def test_wasserstein_is_that_of_all_values():
     assert wasserstein_distance(x, y) == pytest.approx(scipy_wasserstein(x.ravel(), y.ravel()), rel=1e-12)
 
 
+@pytest.mark.parametrize("few", [False, True])
 @pytest.mark.parametrize("a", [0, 1, 2])
-def test_gaussians_up_to_a_rotation(a):
-    """0 for a rotated copy; the distance is the formula at the rotation that is returned, and no other is better."""
+def test_gaussians_up_to_a_rotation(a, few):
+    """0 for a rotated copy; the distance is the formula at the rotation that is returned, and no other is better.
+
+    With four, three and two samples a class too, whose covariances have fewer directions than features.
+    """
     x, y, labels = features()
+    if few:
+        rows = np.concatenate([np.flatnonzero(labels == c)[: 4 - c] for c in range(3)])
+        x, y, labels = x[rows], y[rows], labels[rows]
     one, other = Gaussians.of(x, labels), Gaussians.of(y, labels)
     assert gaussian_distance(one, Gaussians.of(x @ orthogonal(5), labels), a)[0] < 0.02
     distance, turn = gaussian_distance(one, other, a)
@@ -90,13 +96,19 @@ def test_gaussians_up_to_a_rotation(a):
         for c in range(3):
             p, q = x[labels == c], y[labels == c] @ t
             s, r = np.cov(p, rowvar=False), np.cov(q, rowvar=False)
-            bures = np.trace(s) + np.trace(r) - 2 * np.trace(sqrtm(sqrtm(s) @ r @ sqrtm(s))).real
+            bures = np.trace(s) + np.trace(r) - 2 * np.trace(root(root(s) @ r @ root(s)))
             total += a * np.square(p.mean(0) - q.mean(0)).sum() + (2 - a) * bures
         return np.sqrt(total / 3)
 
     assert distance == pytest.approx(by_definition(turn), rel=1e-6)
     near = [turn @ orthogonal_near(5, seed) for seed in range(5)]
     assert all(by_definition(t) > distance for t in near)
+
+
+def root(a):
+    """The square root of a symmetric matrix of any rank."""
+    values, vectors = np.linalg.eigh(a)
+    return vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
 
 
 def orthogonal_near(d, seed):
