@@ -67,18 +67,12 @@ class SearchOptions(RecoveryOptions):
         if self.policy not in POLICIES:
             raise UserError(f"--policy {self.policy}: unknown; one of {', '.join(POLICIES)}")
         policy = POLICIES[self.policy]
-        for option, value, fits, says in (
-            ("--floor", self.floor, self.floor >= 1, "blocks that stay in each stage, at least 1"),
-            ("--score-samples", self.samples, self.samples >= LEAST_SAMPLES, f"at least {LEAST_SAMPLES}"),
-            (
-                "granularity",
-                self.granularity,
-                0 < self.granularity < 1,
-                "a share of a group's filters, above 0, below 1",
-            ),
-        ):
-            if not fits:
-                raise UserError(f"{option} {value:g}: {says}")
+        if self.floor < 1:
+            raise UserError(f"--floor {self.floor}: blocks that stay in each stage, at least 1")
+        if self.samples < LEAST_SAMPLES:
+            raise UserError(f"--score-samples {self.samples}: at least {LEAST_SAMPLES}")
+        if not 0 < self.granularity < 1:
+            raise UserError(f"granularity {self.granularity:g}: a share of a group's filters, above 0 and below 1")
         asked = (
             ("layer", self.layer_score, "cka", LAYER_SCORES, policy.layer_score),
             ("filter", self.filter_score, AUTO, (AUTO, *FILTER_SCORES), policy.filter_score),

@@ -79,7 +79,7 @@ LAYERS = [layer("0.1", 0.1), layer("0.2", 0.1), layer("0.3", 0.1), layer("1.1", 
         ({"policy": "layers", "method": "uniform"}, "--method uniform: it thins filters, --policy layers leaves them"),
         ({"floor": 0}, "--floor 0: blocks that stay in each stage, at least 1"),
         ({"samples": 39}, "--score-samples 39: at least 40"),
-        ({"granularity": 1}, "granularity 1: a share of a group's filters, above 0, below 1"),
+        ({"granularity": 1}, "granularity 1: a share of a group's filters, above 0 and below 1"),
     ],
 )
 def test_scores_that_would_have_no_say_are_refused(options, says):
