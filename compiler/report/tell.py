@@ -307,7 +307,7 @@ def _certificate(found: Compiled) -> record.Certificate | None:
     source = "float input network less int8 result, test samples"
     between = None
     if interval.low is not None and interval.high is not None:
-        between = Measured((-interval.high, -interval.low), "measured", f"{source}, bootstrap by group")
+        between = Measured((0.0 - interval.high, 0.0 - interval.low), "measured", f"{source}, bootstrap by group")
     asked = found.budget.max_drop if found.budget.min_accuracy is None else None
     certified: bool | None = None
     why = "no drop was asked for"
