@@ -87,6 +87,7 @@ def made(tmp_path, monkeypatch):
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cka", "kl", "cka-flow", "consensus", "taylor", "snip"])
 def test_layer_scores_are_kept(made, name):
     """All of them with their noise, which ties come from; of other layers, seeds or samples they are measured."""

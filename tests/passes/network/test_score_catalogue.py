@@ -90,8 +90,9 @@ def test_filter_scores(small, name):
     assert any(m.error > 0 for m in scores.margins.values()) == (name not in {"cka", *WITHOUT_SAMPLES})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind,name", [
-    *(pytest.param("layer", n, marks=[pytest.mark.slow] if n == "consensus" else []) for n in sorted(LAYER_SCORES)),
+    *(("layer", n) for n in sorted(LAYER_SCORES)),
     *(("filter", n) for n in sorted(set(FILTER_SCORES) - {"amp"})),
 ])  # fmt: skip
 def test_each_score_is_heard_of_until_it_ends(small, kind, name):
