@@ -27,6 +27,8 @@ FILTER_SCORES = (
     "first",
 )  # fmt: skip
 """The names of `policies` and of `score_catalogue`, whose import takes seconds; `auto` is one of them, by recovery."""
+LEAST_SAMPLES = 40
+"""That scores are of, where there are as many; scores that look at samples refuse fewer."""
 SEEDS = 2**32
 """How many seeds there are; a training's own is a multiple of the run's, which generators must hold."""
 RECOVERIES = ("short", "full", "published", "scratch", "best", "bn", "none")
@@ -163,7 +165,7 @@ Port = Annotated[str | None, typer.Option(help="Serial port of a board, e.g. /de
 ScoreSamples = Annotated[
     int,
     typer.Option(
-        min=40,
+        min=LEAST_SAMPLES,
         help="Recovery samples that layers and filters are scored on, at most: more tell closer scores apart and take "
         "longer",
         rich_help_panel=SEARCH,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
 from typing import TypeVar
 
 import numpy as np
@@ -75,7 +76,8 @@ def kept_filter_scores(name: str, setting: Setting, network: Network) -> FilterS
 
 
 def _told(setting: Setting) -> list[object]:
-    return [repr(setting.task), setting.floor, setting.seed, setting.filter_margins]
+    """All of it but the samples, which every key holds."""
+    return [[f.name, repr(getattr(setting, f.name))] for f in fields(setting) if f.name != "data"]
 
 
 def _kept(network: Network, data: Split, options: list[object], make: Callable[[], Arrays]) -> Arrays:

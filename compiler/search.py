@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from secateur.compiler.budget import Budget, Margins, reached
 from secateur.compiler.code_digest import code_digest
 from secateur.compiler.limits import Limits
+from secateur.compiler.options import LEAST_SAMPLES
 from secateur.compiler.policies import POLICIES
 from secateur.compiler.policies.policy import Choice, Exhausted
 from secateur.compiler.recovery import TOLERATED_POINTS, Recovery, RecoveryOptions, Training
@@ -40,7 +41,6 @@ from secateur.targets.target import Target
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-LEAST_SAMPLES = 40  # that scores are of, where there are as many
 ROUNDS = 5  # images that turn out larger than predicted, each followed by more removals
 MORE = "the image is larger or slower than predicted: removing more"
 

@@ -11,8 +11,8 @@ found by alternating: rotations of each class given T, then T given them. That e
 begins at the best of three: no turn; the turn of the means, as in the source (fewer classes than features leave it
 open: the one nearest to no turn); principal axes onto principal axes.
 
-The covariance of n samples has n - 1 directions at most, and all is computed in those: with 25 samples a class and 64
-features in less than half of the time.
+The covariance of n samples has n - 1 directions at most, and all is computed in those, which with few samples a class
+are much fewer than the features.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -80,10 +81,14 @@ def made(tmp_path, monkeypatch):
     """Names of the scores that are measured, with a cache of its own."""
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
     names = []
+
+    def make(name, kind, setting):
+        names.append(name)
+        return kind.make(setting)
+
     for scores in (LAYER_SCORES, FILTER_SCORES):
         for name, kind in scores.items():
-            make = lambda setting, name=name, kind=kind: names.append(name) or kind.make(setting)  # noqa: E731
-            monkeypatch.setitem(scores, name, replace(kind, make=make))
+            monkeypatch.setitem(scores, name, replace(kind, make=partial(make, name, kind)))
     return names
 
 
